@@ -1,0 +1,152 @@
+"""What an author implements: the protocols of a job source, a sample source, a sink and a record store.
+
+Call order
+----------
+*Job source*: `read(cursor, period)` once per cycle. What it yields is stored by the spool together with the cursor that
+the batch carries, in one transaction; only then the next batch is asked for. A source keeps no memory of its own: the
+same cursor gives the same question. One odd entry never stops or skips the others: it becomes a `Refused` entry.
+
+*Sample source*: `read(now_ns)` once per period. "Absent" (this machine has none) is an empty answer, "gone" (ended
+during the read) leaves the job out, "unreadable" raises `SourceUnreadable`.
+
+*Sink*: `send(items)` with at most `batch_limit` items; one outcome per item, in order. Delivery is at least once, so a
+sink tolerates repeats. It never retries, never waits for the next stage to come back, and never drops.
+
+*Record store*: `put` is idempotent by record id and durable when it returns. Reads stream. A store that cannot answer
+now raises `StoreUnavailable` before the first byte, or in the middle of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from jobmeter.model.letter import DeadLetter
+from jobmeter.model.outcome import Outcome, Stopped, Stored
+from jobmeter.model.period import Period
+from jobmeter.model.question import Question, Scope
+from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.sample import Sample
+
+
+class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
+    """The source exists but could not be read now; the message says what and why. Nothing was lost: ask again later."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818
+    """The store cannot answer now (database away, disk full). What was asked may be asked again later."""
+
+
+class Refused(Struct, frozen=True):
+    """An entry of a job source that cannot become a record: its text as the source gave it, and the reason."""
+
+    raw: str
+    reason: str
+
+
+class JobBatch(Struct, frozen=True):
+    """What one step of a job source found. `cursor` is where the next read starts once this batch is durable.
+
+    `seen` counts the entries looked at; `ignored` those that the configuration leaves out, by reason.
+    """
+
+    records: tuple[Record, ...]
+    refused: tuple[Refused, ...]
+    cursor: str
+    seen: int
+    ignored: dict[str, int]
+
+
+@runtime_checkable
+class JobSource(Protocol):
+    """A batch system whose finished jobs become records."""
+
+    def read(self, cursor: str | None, period: Period | None = None) -> Iterator[JobBatch]:
+        """Batches of what ended since `cursor` (None: the first read), or of `period` when one is given.
+
+        With a `period` the cursor of each batch is the given one, unchanged: reading again moves nothing.
+        Raises SourceUnreadable when the batch system does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class SampleSource(Protocol):
+    """A measurement of the node, taken every period."""
+
+    def read(self, now_ns: int) -> Iterable[Sample]:
+        """The samples of this instant, cumulative where the metric is a counter."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A place that items go to. Items are encoded bodies, as the spool keeps them."""
+
+    batch_limit: int
+
+    def send(self, items: Sequence[bytes]) -> Sequence[Outcome]:
+        """What became of each item, in order and of the same length."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Called once, after the last `send`."""
+        ...
+
+
+@runtime_checkable
+class RecordStore(Protocol):
+    """The account: records by id, questions answered as streams. Safe to call from several threads."""
+
+    def put(self, records: Sequence[Record]) -> list[Stored]:
+        """Store what is new, tell what is the same or in conflict; one answer per record, in order, durable on return.
+
+        A record id twice in one call: the first counts, the second is compared with it.
+        """
+        ...
+
+    def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
+        """Set the stop times of stored records, overwriting earlier ones; one answer per stop, in order."""
+        ...
+
+    def one(self, record_id: str, scope: Scope) -> bytes | None:
+        """The stored record as one JSON object, or None when there is none that the scope may see."""
+        ...
+
+    def stream(self, question: Question) -> Iterator[bytes]:
+        """The matching records as newline-terminated JSON objects in chunks of many; one consistent view.
+
+        The statement has been accepted by the database when this returns; faults after that come out of the iterator.
+        """
+        ...
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters, durable on return. The oldest go when the store's bound is reached, and are counted."""
+        ...
+
+    def letters(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters, newest first."""
+        ...
+
+    def counts(self, facet: str | None = None) -> dict[str, int]:
+        """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
+        ...
+
+    def ping(self) -> None:
+        """Return when the database answers; else raise StoreUnavailable within a few seconds."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs and release the database."""
+        ...
+
+
+class Clock(Protocol):
+    """Where instants come from, so that tests can choose them."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, UTC."""
+        ...

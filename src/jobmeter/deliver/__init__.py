@@ -1,0 +1,1 @@
+"""Durable spool, retry policy and the pump; knows sinks only by their contract."""

@@ -1,0 +1,1 @@
+"""Frozen values and pure arithmetic: no input, no output, no clock."""

@@ -1,0 +1,87 @@
+"""A question to the record store, as a value. Every question carries a scope: who asks may see what."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Op(Enum):
+    """How a value is compared with a bound."""
+
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    EQUALS = "equals"
+
+
+class Bound(Struct, frozen=True):
+    """One comparison with a whole number: microseconds since 1970 for times, seconds for runtimes, else an amount."""
+
+    op: Op
+    value: int
+
+
+class MetaCondition(Struct, frozen=True):
+    """The list under meta `key` holds every value of `contains` and none of `lacks`; a record without `key` fails."""
+
+    key: str
+    contains: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+
+class ComponentCondition(Struct, frozen=True):
+    """Some component called `name` has an amount within all `bounds`."""
+
+    name: str
+    bounds: tuple[Bound, ...]
+
+
+class Column(Enum):
+    """What records can be ordered by."""
+
+    START_TIME = "start_time"
+    STOP_TIME = "stop_time"
+    RUNTIME = "runtime"
+    RECORD_ID = "record_id"
+
+
+class Order(Struct, frozen=True):
+    """Ascending puts records without the value last, descending puts them first; ties follow the order of insertion."""
+
+    column: Column = Column.STOP_TIME
+    descending: bool = False
+
+
+class Rule(Struct, frozen=True):
+    """Records whose meta `key` holds at least one of `values` may be seen."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+class Scope(Struct, frozen=True):
+    """The rows that the asker may see: all of them (`rules` is None), or those that satisfy at least one rule."""
+
+    rules: tuple[Rule, ...] | None
+
+    @classmethod
+    def everything(cls) -> Scope:
+        """The scope of an asker without restriction."""
+        return cls(rules=None)
+
+
+class Question(Struct, frozen=True):
+    """Which records, in which order, at most how many. All conditions hold together."""
+
+    scope: Scope
+    record_id: str | None = None
+    start_time: tuple[Bound, ...] = ()
+    stop_time: tuple[Bound, ...] = ()
+    runtime: tuple[Bound, ...] = ()
+    meta: tuple[MetaCondition, ...] = ()
+    components: tuple[ComponentCondition, ...] = ()
+    order: Order = Order()
+    limit: int | None = None

@@ -1,0 +1,117 @@
+"""The accounting record: what one job used, and when.
+
+Names (record ids, meta keys and values, component and score names) hold at least one visible character, no NUL,
+and at most 256 extended grapheme clusters, the rule of AUDITOR since 0.7. They are kept as given: nothing is trimmed,
+normalised or folded.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+NAME_MAX_GRAPHEMES = 256
+AMOUNT_MAX = 2**63 - 1
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_GRAPHEMES)]
+Moment = Annotated[datetime, Meta(tz=True)]
+MetaMap = dict[Name, tuple[Name, ...]]
+
+
+class Score(Struct, frozen=True):
+    """A factor that weighs a component, for example a benchmark result per core. `value` is finite and not negative."""
+
+    name: Name
+    value: Annotated[float, Meta(ge=0)]
+
+
+class Component(Struct, frozen=True):
+    """One accounted quantity of a job: `amount` is a whole number in the unit that the catalogue gives `name`."""
+
+    name: Name
+    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+    scores: tuple[Score, ...]
+
+
+class Record(Struct, frozen=True):
+    """What one job used. Times are aware; `stop_time` is None while the job runs; `meta` None means none was given."""
+
+    record_id: Name
+    components: tuple[Component, ...]
+    start_time: Moment
+    meta: MetaMap | None = None
+    stop_time: Moment | None = None
+
+    @property
+    def runtime_seconds(self) -> int | None:
+        """Whole seconds between start and stop, or None while the job runs."""
+        if self.stop_time is None:
+            return None
+        return (self.stop_time - self.start_time) // _SECOND
+
+
+class RecordStop(Struct, frozen=True):
+    """The news that a record's job stopped: the one change that the record API offers."""
+
+    record_id: Name
+    stop_time: Moment
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC of an aware `moment`, exact."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """The UTC moment `count` microseconds after 1970-01-01."""
+    return EPOCH + count * _MICROSECOND
+
+
+def name_fault(name: str) -> str | None:
+    """Why `name` may not be stored, or None when it may."""
+    if len(name) <= NAME_MAX_GRAPHEMES and name and not name.isspace() and "\0" not in name:
+        return None
+    if not name or name.isspace():
+        return "is blank"
+    if "\0" in name:
+        return "contains the character NUL"
+    count = _graphemes(name)
+    if count > NAME_MAX_GRAPHEMES:
+        return f"has {count} characters, {NAME_MAX_GRAPHEMES} are allowed"
+    return None
+
+
+def _graphemes(text: str) -> int:
+    import regex  # noqa: PLC0415 - costs 15 ms, and only names longer than 256 code points need it
+
+    return sum(1 for _ in regex.finditer(r"\X", text))
+
+
+def record_fault(record: Record) -> tuple[str, str] | None:
+    """The first fault that types alone do not tell: (field path, reason), or None.
+
+    The decoder has checked types, signs and ranges before; this checks names and the order of the times.
+    """
+    if (reason := name_fault(record.record_id)) is not None:
+        return "record_id", reason
+    for key, values in (record.meta or {}).items():
+        if (reason := name_fault(key)) is not None:
+            return f"meta[{key!r}]", f"the key {reason}"
+        for index, value in enumerate(values):
+            if (reason := name_fault(value)) is not None:
+                return f"meta[{key!r}][{index}]", reason
+    for number, component in enumerate(record.components):
+        if (reason := name_fault(component.name)) is not None:
+            return f"components[{number}].name", reason
+        for index, score in enumerate(component.scores):
+            if (reason := name_fault(score.name)) is not None:
+                return f"components[{number}].scores[{index}].name", reason
+    if record.stop_time is not None and record.stop_time < record.start_time:
+        return "stop_time", "is before start_time"
+    return None

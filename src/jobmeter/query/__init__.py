@@ -1,0 +1,1 @@
+"""The filter language: a query string becomes a question with a mandatory scope."""

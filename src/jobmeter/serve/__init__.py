@@ -1,0 +1,1 @@
+"""The REST server: application factory, routes, streaming. No SQL here."""

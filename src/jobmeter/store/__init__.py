@@ -1,0 +1,1 @@
+"""Tables, migrations and statements of the record store, on SQLite and PostgreSQL."""

@@ -1,0 +1,262 @@
+"""The JSON of AUDITOR's record API, all client generations: bodies of writes in, records out.
+
+Reading has two passes. The first lets msgspec do everything and takes a microsecond; only a body that it refuses is
+read again with AUDITOR's relaxed rules for times (chrono's relaxed RFC 3339) and for names beyond 256 code points, and
+that second pass also finds the field and the reason of a real fault.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from jobmeter.model.record import AMOUNT_MAX, Component, MetaMap, Record, RecordStop, Score, record_fault
+
+
+class BadRecord(ValueError):  # noqa: N818 - what it is, not that it is an error
+    """A body that can never be stored: `field` is the path within the record, `reason` a phrase."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+_encode = msgspec.json.Encoder().encode
+_record = msgspec.json.Decoder(Record).decode
+_records = msgspec.json.Decoder(list[Record]).decode
+_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_anything = msgspec.json.Decoder().decode
+_FINE_FRACTION = re.compile(rb"\.\d{7}")
+
+
+class _Wire(Struct):
+    """A record as it stands in answers, keys in AUDITOR's order."""
+
+    record_id: str
+    meta: MetaMap | None
+    components: tuple[Component, ...]
+    start_time: datetime | str
+    stop_time: datetime | str | None
+    runtime: int | None
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as one JSON object, as in answers of `GET /records`: absent is null, times are UTC with `Z`."""
+    stop = record.stop_time
+    return _encode(
+        _Wire(
+            record.record_id,
+            record.meta,
+            record.components,
+            _shortest(record.start_time),
+            None if stop is None else _shortest(stop),
+            record.runtime_seconds,
+        )
+    )
+
+
+def _shortest(moment: datetime) -> datetime | str:
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    if moment.microsecond and moment.microsecond % 1000 == 0:
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment
+
+
+def decode_record(body: bytes) -> Record:
+    """The record in the body of a `POST /record`. Raises BadRecord."""
+    try:
+        if _FINE_FRACTION.search(body) is None:
+            return _checked(_record(body))
+    except (msgspec.MsgspecError, BadRecord):
+        pass
+    return _relaxed_record(_parsed(body))
+
+
+def decode_records(body: bytes) -> list[Record | BadRecord]:
+    """The elements of the body of a `POST /records`, each a record or the reason why it is none.
+
+    Raises BadRecord when the body is not a JSON array at all.
+    """
+    try:
+        if _FINE_FRACTION.search(body) is None:
+            return [_checked(record) for record in _records(body)]
+    except (msgspec.MsgspecError, BadRecord):
+        pass
+    return [_record_or_fault(raw) for raw in split_array(body)]
+
+
+def split_array(body: bytes) -> Sequence[bytes]:
+    """The elements of a JSON array as they stand in the body. Raises BadRecord when it is not a JSON array."""
+    _parsed(body)
+    try:
+        return [bytes(raw) for raw in _raws(body)]
+    except msgspec.MsgspecError:
+        raise BadRecord("", "the body is not a JSON array") from None
+
+
+def decode_stop(body: bytes) -> RecordStop:
+    """What the body of a `PUT /record` changes. Raises BadRecord.
+
+    `record_id`, `components` and `stop_time` are required and all fields are checked, as AUDITOR does, though only the
+    stop time is used.
+    """
+    value = _parsed(body)
+    if not isinstance(value, dict):
+        raise BadRecord("", "the body is not a JSON object")
+    if value.get("stop_time") is None:
+        raise BadRecord("stop_time", "is missing")
+    stop = _relaxed_time(value, "stop_time")
+    checked = _relaxed_record({**value, "start_time": value["stop_time"]})
+    return RecordStop(checked.record_id, stop)
+
+
+def _record_or_fault(raw: bytes) -> Record | BadRecord:
+    try:
+        return decode_record(raw)
+    except BadRecord as fault:
+        return fault
+
+
+def _checked(record: Record) -> Record:
+    if (fault := record_fault(record)) is not None:
+        raise BadRecord(*fault)
+    return record
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return _anything(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        raise BadRecord("", f"the body is not valid JSON: {fault}") from None
+    except RecursionError:
+        raise BadRecord("", "the body is nested too deeply") from None
+
+
+def _relaxed_record(value: Any) -> Record:
+    if not isinstance(value, dict):
+        raise BadRecord("", "the body is not a JSON object")
+    meta = value.get("meta")
+    components = _required(value, "components", "")
+    if not isinstance(components, list):
+        raise BadRecord("components", "is not a list")
+    record = Record(
+        record_id=_text(_required(value, "record_id", ""), "record_id"),
+        components=tuple(_component(item, f"components[{number}]") for number, item in enumerate(components)),
+        start_time=_relaxed_time(value, "start_time"),
+        meta=None if meta is None else _meta(meta),
+        stop_time=None if value.get("stop_time") is None else _relaxed_time(value, "stop_time"),
+    )
+    return _checked(record)
+
+
+def _required(value: dict[str, Any], key: str, where: str) -> Any:
+    if key not in value:
+        raise BadRecord(f"{where}{key}", "is missing")
+    return value[key]
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise BadRecord(field, "is not a string")
+    return value
+
+
+def _meta(value: Any) -> MetaMap:
+    if not isinstance(value, dict):
+        raise BadRecord("meta", "is neither an object nor null")
+    meta: MetaMap = {}
+    for key, values in value.items():
+        field = f"meta[{key!r}]"
+        if not isinstance(values, list):
+            raise BadRecord(field, "is not a list of strings")
+        meta[key] = tuple(_text(item, f"{field}[{number}]") for number, item in enumerate(values))
+    return meta
+
+
+def _component(value: Any, field: str) -> Component:
+    if not isinstance(value, dict):
+        raise BadRecord(field, "is not an object")
+    amount = _required(value, "amount", f"{field}.")
+    if not isinstance(amount, int) or isinstance(amount, bool) or not 0 <= amount <= AMOUNT_MAX:
+        raise BadRecord(f"{field}.amount", f"is not a whole number from 0 to {AMOUNT_MAX}")
+    scores = _required(value, "scores", f"{field}.")
+    if not isinstance(scores, list):
+        raise BadRecord(f"{field}.scores", "is not a list")
+    return Component(
+        name=_text(_required(value, "name", f"{field}."), f"{field}.name"),
+        amount=amount,
+        scores=tuple(_score(item, f"{field}.scores[{number}]") for number, item in enumerate(scores)),
+    )
+
+
+def _score(value: Any, field: str) -> Score:
+    if not isinstance(value, dict):
+        raise BadRecord(field, "is not an object")
+    number = _required(value, "value", f"{field}.")
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise BadRecord(f"{field}.value", "is not a number")
+    try:
+        amount = float(number)
+    except OverflowError:
+        amount = math.inf
+    if not (amount >= 0 and math.isfinite(amount)):
+        raise BadRecord(f"{field}.value", "is negative or not finite")
+    return Score(name=_text(_required(value, "name", f"{field}."), f"{field}.name"), value=amount)
+
+
+def _relaxed_time(value: dict[str, Any], key: str) -> datetime:
+    text = _text(_required(value, key, ""), key)
+    try:
+        return parse_time(text)
+    except ValueError as fault:
+        raise BadRecord(key, str(fault)) from None
+
+
+_TIME = re.compile(
+    r"""\s*(?P<year>[+-]?\d{4,6}) \s*-\s* (?P<month>\d{1,2}) \s*-\s* (?P<day>\d{1,2})
+        (?: \s*[Tt]\s* | \s+ )
+        (?P<hour>\d{1,2}) \s*:\s* (?P<minute>\d{1,2}) \s*:\s* (?P<second>\d{1,2}) (?:\.(?P<fraction>\d+))?
+        \s* (?: (?P<utc>[Zz]|[Uu][Tt][Cc])
+               | (?P<sign>[+\-\u2212]) (?P<offset_hour>\d{2}) \s*:?\s* (?P<offset_minute>\d{2}) ) \s*""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def parse_time(text: str) -> datetime:
+    """The UTC moment that `text` names, by chrono's relaxed RFC 3339; finer than a microsecond is cut off.
+
+    Raises ValueError with a phrase. A leap second is the last microsecond's neighbour: the following second.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:64]!r} is not a date and time with a zone, such as 2024-01-31T12:00:00Z")
+    part = match.groupdict()
+    second = int(part["second"])
+    leap = second == 60
+    zone = UTC
+    try:
+        if part["utc"] is None:
+            hours, minutes = int(part["offset_hour"]), int(part["offset_minute"])
+            offset = timedelta(hours=hours, minutes=minutes if minutes < 60 else 24 * 60)
+            zone = timezone(offset if part["sign"] == "+" else -offset)
+        moment = datetime(
+            int(part["year"]),
+            int(part["month"]),
+            int(part["day"]),
+            int(part["hour"]),
+            int(part["minute"]),
+            59 if leap else second,
+            int((part["fraction"] or "0")[:6].ljust(6, "0")),
+            tzinfo=zone,
+        )
+        return (moment + timedelta(seconds=int(leap))).astimezone(UTC)
+    except (ValueError, OverflowError) as fault:
+        raise ValueError(f"{text[:64]!r} is not a date and time that can be stored: {fault}") from None
