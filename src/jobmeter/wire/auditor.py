@@ -10,6 +10,7 @@ over. Positional arrays in place of objects, which AUDITOR would take, are refus
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ _record = msgspec.json.Decoder(Record).decode
 _records = msgspec.json.Decoder(list[Record]).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _anything = msgspec.json.Decoder().decode
+_scanner = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 _FINE_NUMBER = re.compile(rb"\.\d{7}")
 _FINE_TIME = re.compile(rb":\d\d\.\d{7}")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -101,14 +103,45 @@ def decode_records(body: bytes) -> list[Record | BadRecord]:
 def split_array(body: bytes) -> Sequence[bytes]:
     """The elements of a JSON array as they stand in the body. Raises BadRecord when it is not a JSON array.
 
-    Only the form is looked at: an element with a number or a character that no value can have is still one element.
+    An element that no JSON value can have, such as a lone surrogate or `NaN`, is still one element, so that it spoils
+    no other.
     """
     try:
         return [bytes(raw) for raw in _raws(body)]
     except msgspec.ValidationError:
         raise BadRecord("", "the body is not a JSON array") from None
     except _UNREADABLE as fault:
-        raise _unreadable(fault) from None
+        try:
+            return _scan_array(body.decode(errors="surrogateescape"))
+        except (ValueError, RecursionError):
+            raise _unreadable(fault) from None
+
+
+def _scan_array(text: str) -> list[bytes]:
+    """The elements by Python's scanner, which is slower and takes more than JSON. Raises ValueError, RecursionError."""
+    at = _skip(text, 0)
+    if text[at : at + 1] != "[":
+        raise ValueError("not an array")
+    elements: list[bytes] = []
+    at = _skip(text, at + 1)
+    while elements or text[at : at + 1] != "]":
+        _, end = _scanner.raw_decode(text, at)
+        elements.append(text[at:end].encode(errors="surrogateescape"))
+        at = _skip(text, end)
+        if text[at : at + 1] == "]":
+            break
+        if text[at : at + 1] != ",":
+            raise ValueError("elements are not parted by commas")
+        at = _skip(text, at + 1)
+    if _skip(text, at + 1) != len(text):
+        raise ValueError("more than an array")
+    return elements
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\n\r":
+        at += 1
+    return at
 
 
 def decode_stop(body: bytes) -> RecordStop:
