@@ -78,9 +78,8 @@ def open_file(path: Path, busy_seconds: float) -> sqlite3.Connection:
         connection = _connect(path, busy_seconds)
         try:
             _require_spool(path, connection)
-            _migrate(path, connection)
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            _migrate(path, connection)
         except BaseException:
             connection.close()
             raise
@@ -130,6 +129,8 @@ def _create(path: Path) -> None:
         with translated(path), closing(_connect(fresh, 0.0)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            _migrate(path, connection)
         with suppress(FileExistsError):  # another process made it first
             os.link(fresh, path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
