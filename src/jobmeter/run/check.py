@@ -13,6 +13,7 @@ from msgspec import Struct
 from jobmeter.run import kinds
 from jobmeter.settings.fault import Fault, SettingsFaulty
 from jobmeter.settings.load import bind, read
+from jobmeter.settings.node import Mapping
 
 SUMMARY: str = "says every fault of a configuration file, with its line"
 
@@ -55,18 +56,21 @@ def judge(file: Path, kind: str | None) -> Verdict:
     name = kind
     try:
         root = read(file)
-        if name is None:
-            likely = kinds.guess(root)
-            if len(likely) != 1:
-                reason = f"could be settings of {' or '.join(likely)}"
-                raise SettingsFaulty([Fault(str(file), "", reason, "say which with --for NAME")])
-            name = likely[0]
+        name = _guessed(root, file) if kind is None else kind
         struct = kinds.settings(name)
         loaded = bind(struct, root, os.environ, getattr(struct, "environment_prefix", None))
     except SettingsFaulty as fault:
         return Verdict(str(file), name, False, fault.faults, ())
     refused = tuple(Fault(str(file), "", sentence) for sentence in kinds.not_offered(loaded.settings))
     return Verdict(str(file), name, not refused, refused, loaded.notes)
+
+
+def _guessed(root: Mapping, file: Path) -> str:
+    likely = kinds.guess(root)
+    if len(likely) == 1:
+        return likely[0]
+    reason = f"could be settings of {' or '.join(likely) or 'nothing that is installed'}"
+    raise SettingsFaulty([Fault(str(file), "", reason, "say which with --for NAME")])
 
 
 def _print(verdict: Verdict) -> None:

@@ -1,7 +1,7 @@
 """Which settings files there are: those of commands and those of plugins, by the name that a person uses.
 
-A command whose file has settings says so in one line, `SETTINGS = "package.module:Struct"`, which is read from its text:
-a check of a file must not import what the command itself needs. A plugin's settings are its class `Settings`.
+A command whose file has settings says so in one line, `SETTINGS = "package.module:Struct"`, which is read from its
+text: a check of a file must not import what the command itself needs. A plugin's settings are its class `Settings`.
 
 Beside the Struct its module may have `not_offered(settings) -> list[str]`: what the settings ask for in good form, but
 this release refuses to start with. The class attribute `environment_prefix` names the variables that override it.
