@@ -28,7 +28,11 @@ def sample(kind: type, language: Language = "toml", *, defaults: bool = False) -
     declared = inspect.type_info(kind)
     assert isinstance(declared, inspect.StructType)  # noqa: S101 - for the type checker
     writer = (_Toml if language == "toml" else _Yaml)(defaults)
-    text = "\n".join(_comment(kind.__doc__ or "", "")) + "\n" + "\n".join(writer.struct(declared, (), active=True))
+    text = (
+        "\n".join(_comment(kind.__doc__ or "Settings.", ""))
+        + "\n"
+        + "\n".join(writer.struct(declared, (), active=True))
+    )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
