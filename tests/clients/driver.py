@@ -47,7 +47,7 @@ def read_record(record: Any) -> Json:
 
 
 def operator(bounds: Json, kind: str) -> Any:
-    """The bounds of one field as the client's operator. Its counts end at 255; beyond, its setter of runtimes serves."""
+    """The bounds of one field as an operator. Counts end at 255 there; beyond, the setter of runtimes serves."""
     made = pyauditor.Operator()
     for name, bound in bounds.items():
         if kind == "time":
