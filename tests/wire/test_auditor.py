@@ -125,6 +125,15 @@ def test_lists_keep_their_order_and_their_repeats() -> None:
     assert [item["name"] for item in answer["components"]] == names
 
 
+@pytest.mark.parametrize("name", ["\\", "a\\", '"\\', "\\\\", '\\"', "\\n\n\\", "\\u005c", "{\\"])
+def test_no_string_of_an_answer_ends_in_an_escaped_backslash(name: str) -> None:
+    """The asynchronous client would take the closing quote for an escaped one and lose the rest of the list."""
+    record = Record(name, (), datetime(2024, 1, 1, tzinfo=UTC), meta={name: (name,)})
+    raw = encode_record(record)
+    assert b"\\\\" not in raw
+    assert decode_record(raw) == record
+
+
 def test_unknown_keys_are_passed_over() -> None:
     raw = encoded(extra={"deep": [1, None]}, components=[component(unit="h")], runtime="not a number")
     assert decode_record(raw) == decode_record(encoded(components=[component()]))
