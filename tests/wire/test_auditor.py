@@ -305,6 +305,7 @@ def test_one_bad_element_spoils_no_other() -> None:
 def test_elements_beyond_the_fast_path_are_records_too() -> None:
     fine = encoded(start_time="2024-01-01T00:00:00.9999999Z")
     relaxed = encoded(start_time="2024-1-1 1:2:3 UTC")
+    assert decode_records(b"[" + fine + b"]") == [decode_record(fine)]
     found = decode_records(b"[" + b" , ".join([CLIENT_BODY, fine, relaxed]) + b"]")
     assert [item.start_time for item in found if isinstance(item, Record)] == [
         CLIENT_RECORD.start_time,
