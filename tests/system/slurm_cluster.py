@@ -1,4 +1,4 @@
-"""A private Slurm with accounting on loopback: munge, MariaDB, slurmdbd, slurmctld and one slurmd in a folder of its own.
+"""A private Slurm with accounting on loopback: munge, MariaDB, slurmdbd, slurmctld and a slurmd in their own folder.
 
 Needs Debian's packages and root (slurmd starts jobs of other users). Everything that is started is stopped by its
 process id; nothing outside the folder is written.
@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -121,7 +121,13 @@ class SlurmCluster:
     def run(self, *argv: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a Slurm command against this cluster; its standard output and error as text."""
         done = subprocess.run(
-            argv, env=self.environment, cwd=self.folder / "jobs", capture_output=True, text=True, timeout=timeout, check=False
+            argv,
+            env=self.environment,
+            cwd=self.folder / "jobs",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if check and done.returncode != 0:
             raise RuntimeError(f"{argv}: exit {done.returncode}: {done.stderr}")
@@ -183,7 +189,7 @@ class SlurmCluster:
         munge = self.folder / "munge"
         paths = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         self._spawn("munged", "munged", "--foreground", *(f"--{key}={munge / name}" for key, name in paths.items()))
-        wait_until(lambda: (munge / "sock").exists(), "munged answers", 15)
+        wait_until((munge / "sock").exists, "munged answers", 15)
 
     def _start_database(self) -> None:
         data, sock = self.folder / "mysql", self.folder / "mysql" / "sock"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -156,10 +157,8 @@ def _read(pipe: IO[bytes], buffer: bytearray) -> bool:
 def _ended(process: subprocess.Popen[bytes]) -> None:
     """Leave nothing behind: neither the command nor what it started."""
     if process.poll() is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:

@@ -1,1 +1,1 @@
-"""What `sacct` says, and how it becomes records. Pure parts only; the job source is `observe/batch/slurm.py`."""
+"""What `sacct` says, how it is asked, and how it becomes records. The job source is `observe/batch/slurm.py`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from jobmeter.observe.slurm.settings import OnlyIf, Settings
 
@@ -33,14 +33,15 @@ CPU_TIMES = frozenset({"totalcpu", "systemcpu", "usercpu"})
 def wanted(settings: Settings) -> tuple[str, ...]:
     """The columns to ask for, each once (sacct does not mind their case), the first and the last in their places."""
     inner: dict[str, str] = {name.lower(): name for name in ALWAYS}
-    for key in _configured(settings):
+    for key in configured(settings):
         inner.setdefault(key.lower(), key)
     for name in (FIRST, LAST):
         inner.pop(name.lower(), None)
     return (FIRST, *inner.values(), LAST)
 
 
-def _configured(settings: Settings) -> Iterable[str]:
+def configured(settings: Settings) -> Iterator[str]:
+    """The columns that the configuration names, also more than once."""
     conditions: list[OnlyIf | None] = [site.only_if for site in settings.sites]
     for entry in settings.meta or ():
         yield entry.key

@@ -1,8 +1,8 @@
 """The document that `sacct --json` prints, turned into the rows that the text form would have had.
 
 The shapes are those seen with Slurm 22.05 (openapi/dbv0.0.38) and 24.11 (data_parser/v0.0.42). Between them a state
-became a list, and an optional number an object `{set, infinite, number}`. Job times are 0 in 22.05, where sacct sums the
-steps only for its table; so does this.
+became a list, and an optional number an object `{set, infinite, number}`. Job times are 0 in 22.05, where sacct sums
+the steps only for its table; so does this.
 """
 
 from __future__ import annotations

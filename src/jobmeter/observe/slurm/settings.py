@@ -22,6 +22,16 @@ TimeUnit = Literal["seconds", "milliseconds"]
 Key = Annotated[str, Meta(description="A column of sacct, as `sacct --helpformat` lists it.")]
 
 
+def compiled(pattern: str) -> regex.Pattern[str]:
+    """A pattern of a settings file, written for Rust's `regex` crate. Raises regex.error."""
+    return regex.compile(re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", pattern))
+
+
+def _check_column(key: str) -> None:
+    if _COLUMN.fullmatch(key) is None:
+        raise WrongValue("key", f"{key!r} is not the name of a sacct column")
+
+
 class KeyType(Enum):
     """How the text of a column is read."""
 
@@ -234,13 +244,3 @@ class Settings(Struct, frozen=True, kw_only=True):
             log_level=self.log_level,
             logging=self.logging,
         )
-
-
-def compiled(pattern: str) -> regex.Pattern[str]:
-    """A pattern of a settings file, written for Rust's `regex` crate. Raises regex.error."""
-    return regex.compile(re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", pattern))
-
-
-def _check_column(key: str) -> None:
-    if _COLUMN.fullmatch(key) is None:
-        raise WrongValue("key", f"{key!r} is not the name of a sacct column")
