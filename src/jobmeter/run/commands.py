@@ -1,7 +1,7 @@
 """The commands: each is a file of this folder with `SUMMARY`, `declare` and `execute`.
 
 A file without a `SUMMARY` in one line is no command. Summaries are read from the text, so that listing the commands
-imports none of them.
+imports none of them; so is the line `SETTINGS` of a command whose configuration file has settings of its own.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from ast import literal_eval
 from typing import Protocol, cast
 
 _SUMMARY = re.compile(r'^SUMMARY(?:: str)? = ("[^"\n]+")$', re.MULTILINE)
+_SETTINGS = re.compile(r'^SETTINGS(?:: str)? = "([\w.]+:\w+)"$', re.MULTILINE)
 
 
 class Command(Protocol):
-    """What the module of a command offers. It may also offer `settings_kinds`, see `check`."""
+    """What the module of a command offers. It may also name its `SETTINGS`, see `kinds`."""
 
     SUMMARY: str
 
@@ -38,6 +39,16 @@ def summaries() -> dict[str, str]:
         if match is not None:
             found[name.replace("_", "-")] = str(literal_eval(match[1]))
     return dict(sorted(found.items()))
+
+
+def settings_of_commands() -> dict[str, str]:
+    """Where the settings of commands are declared: command name to `package.module:Struct`."""
+    found = {}
+    for name, text in _sources().items():
+        match = _SETTINGS.search(text)
+        if match is not None:
+            found[name.replace("_", "-")] = match[1]
+    return found
 
 
 def command(name: str) -> Command:

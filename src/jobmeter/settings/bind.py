@@ -51,7 +51,7 @@ class Binder:
 
     def _value(self, declared: inspect.Type, node: Node, key: str, extra: dict[str, Any]) -> Any:
         if isinstance(declared, inspect.Metadata):
-            return self._value(declared.type, node, key, {**extra, **(declared.extra or {})})
+            return self._value(declared.type, node, key, {**extra, **extras(declared)})
         if isinstance(declared, inspect.AnyType):
             return plain(node)
         if isinstance(declared, inspect.UnionType):

@@ -47,11 +47,11 @@ def described(declared: inspect.Type) -> str | None:
 
 
 def extras(declared: inspect.Type) -> dict[str, Any]:
-    """What the declaration asks of the binder (`Meta(extra=...)`), of all layers and members together."""
+    """What the declaration says beside the type (`Meta(extra=..., extra_json_schema=...)`), all layers together."""
     if isinstance(declared, inspect.UnionType):
         return {key: value for item in declared.types for key, value in extras(item).items()}
     if isinstance(declared, inspect.Metadata):
-        return {**extras(declared.type), **(declared.extra or {})}
+        return {**extras(declared.type), **(declared.extra_json_schema or {}), **(declared.extra or {})}
     return {}
 
 

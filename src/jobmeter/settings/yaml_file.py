@@ -20,6 +20,9 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _CORE = "tag:yaml.org,2002:"
+_PLAIN_TAGS = frozenset(
+    f"{_CORE}{name}" for name in ("null", "bool", "int", "float", "timestamp", "str", "seq", "map", "merge", "value")
+)
 
 
 def parse(text: str, origin: str) -> Node | None:
@@ -63,7 +66,7 @@ class _Reader:
             raise _faulty(place, "is nested too deeply, or an alias stands within what it names")
         if self.count > NODES_MAX:
             raise _faulty(place, f"holds more than {NODES_MAX} values, counting what aliases repeat")
-        tag = None if node.tag.startswith(_CORE) else node.tag.lstrip("!") or None
+        tag = None if node.tag in _PLAIN_TAGS else node.tag.replace(_CORE, "!").lstrip("!") or None
         if node.id == "scalar":
             if tag is not None:
                 self._fault(place, path, f"the type !{tag} is not known here")
