@@ -1,0 +1,218 @@
+"""HTTP as the sinks need it: one kept-open connection, whole answers within a time, nothing followed or guessed."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from jobmeter import __version__
+
+_ANSWER_MAX_BYTES = 2**24
+_PIECE_BYTES = 2**16
+_STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+
+
+class Endpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a peer is and how to talk to it."""
+
+    address: Annotated[
+        str, Meta(description="http:// or https://, host, port, and the path before /record when there is one.")
+    ] = "http://127.0.0.1:8000"
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How long an answer may take, from request to last byte.")
+    ] = 30
+    ca_file: Annotated[
+        str | None, Meta(description="PEM file of an authority to trust besides those of the system.")
+    ] = None
+    certificate_file: Annotated[str | None, Meta(description="PEM file of the client certificate to show.")] = None
+    key_file: Annotated[str | None, Meta(description="PEM file of its private key.")] = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"address {self.address!r} is not http://HOST:PORT or https://HOST:PORT")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("address holds a user name, a query or a fragment")
+        if parts.port == 0:  # reading `port` also raises ValueError when it is no number up to 65535
+            raise ValueError("address has port 0")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+
+
+class TlsFilesUnusable(Exception):  # noqa: N818 - the name says the fact
+    """A certificate, key or authority file cannot be read or does not fit; the message names the files."""
+
+
+class PeerAway(Exception):  # noqa: N818
+    """The peer could not be reached or gave no whole answer in time; the message says what happened."""
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer of a peer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Reply:
+    """The head of an answer, and its body as it comes."""
+
+    def __init__(self, response: http.client.HTTPResponse, address: str) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.has_end = response.chunked or response.length is not None
+        """Whether the peer marks the end, so that an answer that was cut can be told from a whole one."""
+        self._response = response
+        self._address = address
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body in pieces. Raises PeerAway when it breaks off before its end."""
+        response = self._response
+        try:
+            while piece := response.read1(_PIECE_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise PeerAway(f"{self._address}: the answer broke off ({_told(error)})") from error
+        if not response.chunked and response.length:
+            raise PeerAway(f"{self._address}: the answer broke off, {response.length} bytes are missing")
+        response.close()  # only now, with nothing left to read, may the connection be used again
+
+    def whole(self) -> bytes:
+        """The body. Raises PeerAway, also when it is too large to be an answer to anything asked here."""
+        content = bytearray()
+        for piece in self.pieces():
+            content += piece
+            if len(content) > _ANSWER_MAX_BYTES:
+                raise PeerAway(f"{self._address}: the answer has more than {_ANSWER_MAX_BYTES} bytes")
+        return bytes(content)
+
+
+class Peer:
+    """An HTTP connection that is opened when needed and kept open. Not for several threads at once.
+
+    Redirects are not followed and environment variables are not looked at: records go where the settings say.
+    Raises TlsFilesUnusable when made with https and files that do not serve.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        parts = urlsplit(endpoint.address)
+        self.address = endpoint.address
+        self._host = parts.hostname or ""
+        self._port = parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._timeout_seconds = endpoint.timeout_seconds
+        self._tls = _tls_context(endpoint) if parts.scheme == "https" else None
+        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
+
+    def exchange(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """One request with its whole answer, all within the timeout. Raises PeerAway."""
+        late = threading.Event()
+        timer = threading.Timer(self._timeout_seconds, self._give_up, [late])
+        timer.daemon = True
+        timer.start()
+        try:
+            with self.open(method, path, body) as reply:
+                return Answer(reply.status, reply.headers, reply.whole())
+        except PeerAway as fault:
+            if late.is_set():
+                raise PeerAway(f"{self.address}: no whole answer in {self._timeout_seconds} s") from fault
+            raise
+        finally:
+            timer.cancel()
+
+    @contextmanager
+    def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Reply]:
+        """One request and the head of its answer; the timeout counts for each wait. Raises PeerAway."""
+        response = self._response(method, path, body)
+        try:
+            yield Reply(response, self.address)
+        finally:
+            # What is left of a body would stand before the next answer on this connection.
+            if response.will_close or not response.isclosed():
+                response.close()
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._socket = None
+
+    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": "*/*"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            kept_open = self._connection is not None
+            try:
+                return self._request(method, path, body, headers)
+            except _STALE:
+                # The peer closes connections that were idle for long, which shows only at the next use.
+                if not kept_open:
+                    raise
+                self.close()
+                return self._request(method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise PeerAway(f"{self.address}: {_told(error)}") from error
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        if self._connection is None:
+            self._connection = self._connected()
+        try:
+            self._connection.request(method, self._prefix + path, body, dict(headers))
+        except (BrokenPipeError, ConnectionResetError) as broken:
+            # A peer may answer (413, say) and close before it has read the whole body.
+            try:
+                return self._connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                raise broken from None
+        return self._connection.getresponse()
+
+    def _connected(self) -> http.client.HTTPConnection:
+        timeout = self._timeout_seconds
+        if self._tls is None:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        else:
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+        connection.connect()
+        self._socket = connection.sock
+        return connection
+
+    def _give_up(self, late: threading.Event) -> None:
+        # Called by the timer's thread: it wakes the reader, which then finds the connection at its end.
+        late.set()
+        connection = self._socket
+        if connection is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        if endpoint.ca_file is not None:
+            context.load_verify_locations(cafile=endpoint.ca_file)
+        if endpoint.certificate_file is not None:
+            context.load_cert_chain(endpoint.certificate_file, endpoint.key_file)
+    except OSError as error:  # ssl.SSLError is one
+        names = [name for name in (endpoint.ca_file, endpoint.certificate_file, endpoint.key_file) if name is not None]
+        raise TlsFilesUnusable(f"{', '.join(names)}: {_told(error)}") from error
+    return context
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
