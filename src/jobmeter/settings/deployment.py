@@ -48,7 +48,9 @@ class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
     when_full: Annotated[
         Literal["wait", "drop_oldest"], Meta(description="At the bound: collect no more, or lose the oldest and count.")
     ] = "wait"
-    max_age_days: Annotated[float | None, Meta(gt=0, description="Drop and count what waited longer.")] = None
+    max_age_days: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="Drop and count what waited longer.")
+    ] = None
     letters_max: Annotated[int, Meta(ge=1, description="How many dead letters are kept.")] = 100_000
     seen_days: Annotated[float, Meta(gt=0, description="How long a record is remembered, to tell repeats.")] = 45
 

@@ -116,6 +116,7 @@ class SlurmSource:
                 refused.append(shaped)
             else:
                 ignored[shaped.reason] += 1
+        records.sort(key=lambda record: (record.stop_time or record.start_time, record.record_id))
         seen = len(records) + len(refused) + sum(ignored.values())
         return JobBatch(tuple(records), tuple(refused), "", seen, dict(ignored))
 

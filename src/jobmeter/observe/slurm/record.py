@@ -18,6 +18,7 @@ from jobmeter.observe.slurm.states import ENDED_STATES
 from jobmeter.observe.slurm.values import Unreadable
 
 _MATCH_SECONDS = 1.0
+_TOLD_MAX = 10_000
 
 log = logging.getLogger("jobmeter.observe")
 
@@ -38,6 +39,7 @@ class Shaper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._patterns = {condition: compiled(condition.matches) for condition in _conditions(settings)}
+        self._told: dict[tuple[str, str], None] = {}
 
     def shape(self, job: Job) -> Record | LeftOut | Refused:
         """What becomes of a job that was read."""
@@ -106,7 +108,7 @@ class Shaper:
         meta: MetaMap = {}
         for rule in self._settings.meta or ():
             if self._holds(rule.only_if, job):
-                meta.update(_sound(self._entry(rule, job), job))
+                meta.update(self._sound(self._entry(rule, job), job))
         meta["site_id"] = (site,)
         for key, column in (("user_id", "User"), ("group_id", "Group")):
             if not (name := job.text(column)):
@@ -121,7 +123,7 @@ class Shaper:
         text = job.text(rule.key)
         default = None if rule.default_value is None else str(rule.default_value)
         if rule.key_type is KeyType.JSON:
-            return _json_entry(text or default or "", job)
+            return self._json_entry(text or default or "", job)
         reason = "is empty"
         if text:
             try:
@@ -142,6 +144,34 @@ class Shaper:
         if rule.key_type is KeyType.DATE_TIME:
             return values.moment(text).strftime("%Y-%m-%d %H:%M:%S UTC")
         return str(_number(rule.key, rule.key_type, text, self._settings.unit))
+
+    def _json_entry(self, text: str, job: Job) -> Mapping[str, str]:
+        # A user writes this column. What is unreadable in it must not take the job out of the account.
+        try:
+            return values.json_texts(text)
+        except Unreadable as fault:
+            self._tell(job, str(fault))
+            return {}
+
+    def _sound(self, entry: Mapping[str, str], job: Job) -> MetaMap:
+        """The values that may be stored; others are left out for the same reason as above."""
+        sound: MetaMap = {}
+        for key, value in entry.items():
+            fault = name_fault(key) or name_fault(value)
+            if fault is None:
+                sound[key] = (value,)
+            else:
+                self._tell(job, f"{key[:64]!r} {fault}")
+        return sound
+
+    def _tell(self, job: Job, reason: str) -> None:
+        """Log what is left out of a record, once though the job is read many times."""
+        said = (job.row.values["jobidraw"], reason)
+        if said not in self._told:
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            self._told[said] = None
+            log.warning("slurm.meta_left_out job=%s reason=%r", job.row.job, reason)
 
 
 def _conditions(settings: Settings) -> set[OnlyIf]:
@@ -165,24 +195,3 @@ def _number(column: str, kind: KeyType, text: str, unit: str) -> int | None:
             return values.size_bytes(text.rstrip("nc"))
         return values.integer(text)
     return None
-
-
-def _json_entry(text: str, job: Job) -> Mapping[str, str]:
-    # A user writes this column. What is unreadable in it must not take the job out of the account.
-    try:
-        return values.json_texts(text)
-    except Unreadable as fault:
-        log.warning("slurm.meta_unreadable job=%s reason=%r", job.row.job, str(fault))
-        return {}
-
-
-def _sound(entry: Mapping[str, str], job: Job) -> MetaMap:
-    """The values that may be stored; others are left out for the same reason as above."""
-    sound: MetaMap = {}
-    for key, value in entry.items():
-        fault = name_fault(key) or name_fault(value)
-        if fault is None:
-            sound[key] = (value,)
-        else:
-            log.warning("slurm.meta_left_out job=%s key=%r reason=%r", job.row.job, key[:64], fault)
-    return sound

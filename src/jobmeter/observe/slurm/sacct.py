@@ -114,7 +114,7 @@ class Sacct:
         except (CommandMissing, CommandTimedOut) as fault:
             raise SourceUnreadable(str(fault)) from None
         if output.replaced:
-            log.warning("slurm.not_utf8 bytes=%d", output.replaced)
+            log.debug("slurm.not_utf8 bytes=%d", output.replaced)
         return output.text
 
     def _path(self) -> str:

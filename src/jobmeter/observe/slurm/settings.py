@@ -117,7 +117,9 @@ class ComponentRule(Struct, frozen=True):
     key_allow_empty: Annotated[bool, Meta(description="Accepted for AUDITOR's sake: an empty column is no number.")] = (
         False
     )
-    default_value: Annotated[int | None, Meta(ge=0, description="Used where the column is empty or unreadable.")] = None
+    default_value: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Used where the column is empty or unreadable.")
+    ] = None
     scores: Annotated[tuple[Score, ...], Meta(description="Factors of the component.")] = ()
     only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
 
@@ -161,8 +163,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     sacct_frequency: Annotated[int, Meta(ge=1, description="Seconds between two readings of sacct.")] = 10
     sender_frequency: Annotated[int, Meta(ge=1, description="Seconds between two looks into the spool.")] = 1
     earliest_datetime: Annotated[
-        datetime | None,
-        Meta(tz=True, description="Jobs that ended from then on are collected at the first start; default: now."),
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="Jobs that ended from then on are collected at the first start; default: now."),
     ] = None
     database_path: Annotated[
         str, Meta(description="AUDITOR's state database, read once; the spool stands beside it, with `.spool` added.")
@@ -174,7 +176,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     components: Annotated[tuple[ComponentRule, ...], Meta(description="Columns that become components.")] = (
         ComponentRule("Cores", "NCPUS"),
     )
-    log_level: Annotated[str, Meta(description="trace, debug, info, warn or error.")] = "info"
+    log_level: Annotated[
+        Literal["trace", "debug", "info", "warn", "error"],
+        Meta(description="Which events are logged.", extra={"any_case": True}),
+    ] = "info"
     logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
 

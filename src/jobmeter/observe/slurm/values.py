@@ -107,7 +107,7 @@ def json_texts(text: str) -> dict[str, str]:
     for candidate in (text, inner):
         if (found := _strict_object(candidate)) is not None:
             return found
-    if '"' not in inner and (found := _strict_object(inner.replace("'", '"'))) is not None:
+    if '"' not in inner and "\\'" not in inner and (found := _strict_object(inner.replace("'", '"'))) is not None:
         return found
     return dict(sorted(_Loose(inner).object().items()))
 
