@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -25,6 +26,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,24 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 
 
 @pytest.fixture(scope="module")
-def described(live_server: LiveServer) -> schemathesis.BaseSchema:
+def described(live_server: LiveServer) -> BaseSchema:
     return schemathesis.openapi.from_url(f"{live_server.url}/openapi.json")
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def exercise(operation: APIOperation[Any, Any, Any], mode: schemathesis.GenerationMode) -> None:
+    """Sends what the operation's description allows, or what it forbids, and checks each answer."""
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def all_answers_are_described(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    all_answers_are_described()
 
 
-@schema.parametrize()
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-def test_every_answer_is_described(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(checks=CHECKS)
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode.value))
+def test_every_answer_is_described(described: BaseSchema, mode: schemathesis.GenerationMode) -> None:
+    operations = [found.ok() for found in described.get_all_operations()]
+    assert len(operations) > 6
+    for operation in operations:
+        exercise(operation, mode)
