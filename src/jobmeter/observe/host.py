@@ -1,0 +1,173 @@
+"""The observed machine: where its files are, what time it is there, and how a command of it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from msgspec import Struct
+
+from jobmeter.contract import Clock
+
+_CHUNK_BYTES = 1 << 16
+_STDERR_MAX_BYTES = 1 << 16
+_POLL_SECONDS = 0.5
+
+
+class CommandMissing(Exception):  # noqa: N818 - the names say the facts
+    """There is no such command, or it may not be run; the message names it."""
+
+
+class CommandFailed(Exception):  # noqa: N818
+    """The command ended with a status other than 0 (negative: minus the signal) and said `stderr`."""
+
+    def __init__(self, command: str, status: int, stderr: str) -> None:
+        super().__init__(f"{command} ended with status {status}: {stderr.strip()[-500:] or 'it gave no reason'}")
+        self.status = status
+        self.stderr = stderr
+
+
+class CommandTimedOut(Exception):  # noqa: N818
+    """The command was still running after its time and was killed with all that it had started."""
+
+
+class OutputTooLarge(Exception):  # noqa: N818
+    """The command wrote more than the bound and was killed; what it wrote is not given."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """The present moment, UTC."""
+        return datetime.now(UTC)
+
+
+class Output(Struct, frozen=True):
+    """What a command wrote, as UTF-8 text. `replaced` counts the bytes that were none, each now U+FFFD."""
+
+    text: str
+    stderr: str
+    replaced: int
+
+
+class Host(Struct, frozen=True):
+    """A machine under `root`, with its clock and the environment that its commands may be given parts of."""
+
+    root: Path
+    clock: Clock
+    environment: Mapping[str, str]
+
+    def path(self, absolute: str | Path) -> Path:
+        """Where the file that the machine calls `absolute` is found from here. A relative path is left as it is."""
+        path = Path(absolute)
+        return self.root / path.relative_to("/") if path.is_absolute() else path
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        timeout_seconds: float,
+        output_max_bytes: int,
+    ) -> Output:
+        """Run a command by its argument vector, without a shell, with exactly this environment and no input.
+
+        The command is not looked for under `root`: what it prints is the machine's own word. It runs in a process group
+        of its own, which is killed as a whole when it does not end in time or writes too much. Raises CommandMissing,
+        CommandFailed, CommandTimedOut or OutputTooLarge.
+        """
+        process = _started(argv, environment)
+        try:
+            out, err = _gathered(process, argv[0], time.monotonic() + timeout_seconds, output_max_bytes)
+        finally:
+            _ended(process)
+        stderr = err.decode("utf-8", "replace")
+        if process.returncode != 0:
+            raise CommandFailed(argv[0], process.returncode, stderr)
+        text, replaced = _decoded(out)
+        return Output(text, stderr, replaced)
+
+
+def this_host() -> Host:
+    """The machine that this program runs on."""
+    return Host(Path("/"), SystemClock(), dict(os.environ))
+
+
+def _started(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as fault:
+        raise CommandMissing(f"{argv[0]} cannot be run: {fault.strerror}") from None
+
+
+def _gathered(
+    process: subprocess.Popen[bytes], name: str, deadline: float, output_max_bytes: int
+) -> tuple[bytes, bytes]:
+    """Both outputs until the command has ended. A child of it that keeps them open is not waited for."""
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe, buffer in ((process.stdout, out), (process.stderr, err)):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, selectors.EVENT_READ, buffer)
+        while selector.get_map():
+            ended = process.poll() is not None
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise CommandTimedOut(f"{name} had not ended in time and was killed")
+            ready = selector.select(0 if ended else min(left, _POLL_SECONDS))
+            for key, _ in ready:
+                if not _read(key.fileobj, key.data):  # type: ignore[arg-type]
+                    selector.unregister(key.fileobj)
+            if len(out) > output_max_bytes:
+                raise OutputTooLarge(f"{name} wrote more than {output_max_bytes} bytes")
+            del err[_STDERR_MAX_BYTES:]
+            if ended and not ready:
+                break
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise CommandTimedOut(f"{name} had not ended in time and was killed") from None
+    return bytes(out), bytes(err)
+
+
+def _read(pipe: IO[bytes], buffer: bytearray) -> bool:
+    """Move what is there into the buffer; False at the end of the output."""
+    chunk = os.read(pipe.fileno(), _CHUNK_BYTES)
+    buffer += chunk
+    return bool(chunk)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing behind: neither the command nor what it started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _decoded(raw: bytes) -> tuple[str, int]:
+    try:
+        return raw.decode("utf-8"), 0
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", "replace")
+        return text, text.count("\ufffd") - raw.count(b"\xef\xbf\xbd")

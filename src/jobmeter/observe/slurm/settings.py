@@ -1,0 +1,251 @@
+"""The options of the Slurm job source: AUDITOR's YAML of both generations, and ours beside it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import regex
+from msgspec import Meta, Struct
+
+from jobmeter.observe.slurm.states import canonical_state
+from jobmeter.settings.deployment import Deployment, Logging, SpoolBounds, Tls, database_file
+from jobmeter.settings.fault import WrongValue
+
+_COLUMN = re.compile(r"[A-Za-z]+(?:/[A-Za-z]+)?")
+
+TimeUnit = Literal["seconds", "milliseconds"]
+
+Key = Annotated[str, Meta(description="A column of sacct, as `sacct --helpformat` lists it.")]
+
+
+def compiled(pattern: str) -> regex.Pattern[str]:
+    """A pattern of a settings file, written for Rust's `regex` crate. Raises regex.error."""
+    return regex.compile(re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", pattern))
+
+
+def _check_column(key: str) -> None:
+    if _COLUMN.fullmatch(key) is None:
+        raise WrongValue("key", f"{key!r} is not the name of a sacct column")
+
+
+class KeyType(Enum):
+    """How the text of a column is read."""
+
+    INTEGER = "Integer"
+    """A whole number; a size with a suffix (`5K`) in bytes."""
+    INTEGER_MEGA = "IntegerMega"
+    """A size in MiB: `4G` is 4096, a bare number is MiB already."""
+    TIME = "Time"
+    """A duration in the time unit: `MM:SS.mmm`, `HH:MM:SS`, `D-HH:MM:SS`."""
+    STRING = "String"
+    """The text as it is."""
+    DATE_TIME = "DateTime"
+    """A moment, printed as `2023-11-07 09:14:01 UTC`."""
+    ID = "Id"
+    """The text before the first `(`."""
+    JSON = "Json"
+    """A JSON object of texts, in double or single quotes; each of its keys becomes a meta key."""
+
+
+class OnlyIf(Struct, frozen=True):
+    """A condition on a column."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    key: Key
+    matches: Annotated[str, Meta(description="A regular expression that is found anywhere in the column's text.")]
+
+    def __post_init__(self) -> None:
+        _check_column(self.key)
+        try:
+            compiled(self.matches)
+        except regex.error as fault:
+            raise WrongValue("matches", f"is not a regular expression: {fault}") from None
+
+
+class Score(Struct, frozen=True):
+    """A factor that a component is given."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    name: Annotated[str, Meta(description="Name of the score.")]
+    value: Annotated[float, Meta(ge=0, description="Value of the score.")]
+    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
+
+
+class SiteRule(Struct, frozen=True):
+    """A site, and the jobs that are its."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    name: Annotated[str, Meta(description="The site's name, kept as meta site_id.")]
+    only_if: Annotated[OnlyIf | None, Meta(description="The first site whose condition holds is taken.")] = None
+
+
+class MetaRule(Struct, frozen=True):
+    """A column that becomes a meta value."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    name: Annotated[str, Meta(description="The meta key; not used with the type Json.")]
+    key: Key
+    key_type: Annotated[KeyType, Meta(description="How the column is read.")] = KeyType.INTEGER
+    key_allow_empty: Annotated[bool, Meta(description="Whether the column may be empty: the meta key is left out.")] = (
+        False
+    )
+    default_value: Annotated[
+        str | int | float | None, Meta(description="Used where the column is empty or unreadable.")
+    ] = None
+    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
+
+    def __post_init__(self) -> None:
+        _check_column(self.key)
+
+
+class ComponentRule(Struct, frozen=True):
+    """A column that becomes a component."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    name: Annotated[str, Meta(description="Name of the component.")]
+    key: Key
+    key_type: Annotated[KeyType, Meta(description="How the column is read.")] = KeyType.INTEGER
+    key_allow_empty: Annotated[bool, Meta(description="Accepted for AUDITOR's sake: an empty column is no number.")] = (
+        False
+    )
+    default_value: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Used where the column is empty or unreadable.")
+    ] = None
+    scores: Annotated[tuple[Score, ...], Meta(description="Factors of the component.")] = ()
+    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
+
+    def __post_init__(self) -> None:
+        _check_column(self.key)
+
+
+class JobFilter(Struct, frozen=True):
+    """Which jobs are collected. An empty list leaves nothing out."""
+
+    unknown_keys: ClassVar[str] = "note"
+
+    status: Annotated[
+        tuple[str, ...],
+        Meta(description="States in which a job must have ended, by name or abbreviation; empty: any."),
+    ] = ("completed",)
+    partition: Annotated[tuple[str, ...], Meta(description="Partitions.")] = ()
+    user: Annotated[tuple[str, ...], Meta(description="Users.")] = ()
+    group: Annotated[tuple[str, ...], Meta(description="Groups.")] = ()
+    account: Annotated[tuple[str, ...], Meta(description="Accounts.")] = ()
+
+    def __post_init__(self) -> None:
+        for number, name in enumerate(self.status):
+            if canonical_state(name) is None:
+                raise WrongValue(f"status[{number}]", f"{name!r} is not a job state of Slurm")
+        for field in ("partition", "user", "group", "account"):
+            for name in getattr(self, field):
+                if not name or "," in name or name.startswith("-"):
+                    raise WrongValue(field, f"{name!r} cannot be given to sacct")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All options of `jobmeter collect slurm`. An unknown key at the top is an error, further in a note."""
+
+    environment_prefix: ClassVar[str] = "AUDITOR_SLURM_COLLECTOR_"
+
+    addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
+    record_prefix: Annotated[str, Meta(description="First part of every record id.")] = "slurm"
+    job_filter: Annotated[JobFilter, Meta(description="Which jobs are collected.")] = JobFilter()
+    sacct_frequency: Annotated[int, Meta(ge=1, description="Seconds between two readings of sacct.")] = 10
+    sender_frequency: Annotated[int, Meta(ge=1, description="Seconds between two looks into the spool.")] = 1
+    earliest_datetime: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="Jobs that ended from then on are collected at the first start; default: now."),
+    ] = None
+    database_path: Annotated[
+        str, Meta(description="AUDITOR's state database, read once; the spool stands beside it, with `.spool` added.")
+    ] = "sqlite://testdb.db"
+    sites: Annotated[tuple[SiteRule, ...], Meta(description="Sites; the first that matches is taken.")] = (
+        SiteRule("NOT_CONFIGURED"),
+    )
+    meta: Annotated[tuple[MetaRule, ...] | None, Meta(description="Columns that become meta values.")] = None
+    components: Annotated[tuple[ComponentRule, ...], Meta(description="Columns that become components.")] = (
+        ComponentRule("Cores", "NCPUS"),
+    )
+    log_level: Annotated[
+        Literal["trace", "debug", "info", "warn", "error"],
+        Meta(description="Which events are logged.", extra={"any_case": True}),
+    ] = "info"
+    logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
+    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+
+    time_unit: Annotated[
+        TimeUnit | None,
+        Meta(
+            description="Unit of columns of the type Time. Default: seconds where the file has `tls_config` or "
+            "`logging` (AUDITOR since 0.11), else milliseconds (before)."
+        ),
+    ] = None
+    sacct_path: Annotated[
+        str | None, Meta(description="The command; default: /usr/bin/sacct if it is there, else from PATH.")
+    ] = None
+    sacct_format: Annotated[
+        Literal["auto", "json", "text"], Meta(description="What sacct is asked for; auto: JSON where it serves.")
+    ] = "auto"
+    sacct_timeout_seconds: Annotated[float, Meta(gt=0, description="A sacct that runs longer is killed.")] = 300
+    sacct_output_bytes: Annotated[
+        int, Meta(ge=4096, description="When sacct writes more, a shorter time is asked for.")
+    ] = 256 * 2**20
+    cluster: Annotated[str | None, Meta(description="The cluster to ask for (sacct -M); default: the local one.")] = (
+        None
+    )
+    slice_seconds: Annotated[int, Meta(ge=60, description="Longest time that one sacct is asked for.")] = 86_400
+    settle_seconds: Annotated[
+        int, Meta(ge=0, description="A job is taken when it ended this long ago: its last steps are stored after it.")
+    ] = 60
+    overlap_seconds: Annotated[
+        int, Meta(ge=0, description="How far back every reading looks again, for jobs stored late.")
+    ] = 3600
+    sweep_seconds: Annotated[int, Meta(ge=0, description="How far back the deeper sweep looks again; 0: none.")] = (
+        172_800
+    )
+    sweep_every_seconds: Annotated[int, Meta(ge=1, description="Seconds between two deeper sweeps.")] = 3600
+    spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+
+    def __post_init__(self) -> None:
+        if not self.sites:
+            raise WrongValue("sites", "is empty: no job would belong anywhere")
+        if self.cluster is not None and not re.fullmatch(r"[\w.-]+", self.cluster):
+            raise WrongValue("cluster", f"{self.cluster!r} is not the name of one cluster")
+
+    @property
+    def unit(self) -> TimeUnit:
+        """The unit of durations: as told, else that of the AUDITOR release which the file was written for."""
+        if self.time_unit is not None:
+            return self.time_unit
+        return "milliseconds" if self.tls_config is None and self.logging is None else "seconds"
+
+    @property
+    def state_file(self) -> Path:
+        """AUDITOR's own state database, which is read and never written."""
+        return database_file(self.database_path)
+
+    @property
+    def deployment(self) -> Deployment:
+        """What the daemon around the source needs to know."""
+        return Deployment(
+            source="slurm" if self.cluster is None else f"slurm@{self.cluster}",
+            addr=self.addr,
+            port=self.port,
+            tls=self.tls_config,
+            read_every_seconds=self.sacct_frequency,
+            send_every_seconds=self.sender_frequency,
+            spool_file=self.spool.file_beside(self.state_file),
+            spool=self.spool,
+            log_level=self.log_level,
+            logging=self.logging,
+        )

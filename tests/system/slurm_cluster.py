@@ -1,0 +1,286 @@
+"""A private Slurm with accounting on loopback: munge, MariaDB, slurmdbd, slurmctld and a slurmd in their own folder.
+
+Needs Debian's packages and root (slurmd starts jobs of other users). Everything that is started is stopped by its
+process id; nothing outside the folder is written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGES = ("slurm-wlm", "slurmdbd", "slurm-wlm-mysql-plugin", "munge", "mariadb-server", "mariadb-client")
+_DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sacct", "sbatch", "mariadb-install-db")
+_POLICY = Path("/usr/sbin/policy-rc.d")
+CLUSTER = "jobmetertest"
+
+
+class SlurmUnavailable(Exception):  # noqa: N818 - the name says the fact
+    """This machine cannot run the private Slurm; the message says why."""
+
+
+def install_slurm() -> None:
+    """Install Debian's packages when they are missing, without starting any service. Raises SlurmUnavailable."""
+    if os.geteuid() != 0:
+        raise SlurmUnavailable("starting slurmd needs root")
+    if not _missing():
+        return
+    if shutil.which("apt-get") is None:
+        raise SlurmUnavailable(f"{', '.join(_missing())} not found, and there is no apt-get to install them")
+    with _no_service_starts():
+        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True}
+        subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=600, **quiet)  # type: ignore[call-overload]
+        done = subprocess.run(  # type: ignore[call-overload]
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600", *PACKAGES],
+            check=False,
+            timeout=1800,
+            **quiet,
+        )
+    if _missing():
+        raise SlurmUnavailable(f"apt-get install failed: {done.stderr[-500:]}")
+
+
+def _missing() -> list[str]:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in _DAEMONS if shutil.which(name, path=path) is None]
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Keep maintainer scripts from starting daemons (Debian policy-rc.d), and leave the machine as it was."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(fact: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Return once `fact` holds; raise TimeoutError naming `what` when it does not within `seconds`."""
+    end = time.monotonic() + seconds
+    while not fact():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.2)
+
+
+class SlurmCluster:
+    """One private cluster. `start` brings it up, `stop` ends every process that `start` made."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="jobmeter-slurm-"))
+        self.folder.chmod(0o755)
+        self._daemons: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._database_port = free_port()
+        self.environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def start(self) -> None:
+        for name in ("log", "munge", "state", "spool", "mysql", "jobs"):
+            (self.folder / name).mkdir()
+        (self.folder / "munge").chmod(0o755)
+        (self.folder / "jobs").chmod(0o1777)
+        self._write_configuration()
+        self._start_munge()
+        self._start_database()
+        self._start_slurm()
+
+    def stop(self) -> None:
+        for name, process in reversed(self._daemons):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=30 if name == "mariadbd" else 15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *argv: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a Slurm command against this cluster; its standard output and error as text."""
+        done = subprocess.run(
+            argv,
+            env=self.environment,
+            cwd=self.folder / "jobs",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{argv}: exit {done.returncode}: {done.stderr}")
+        return done
+
+    def submit(self, script: str, *options: str, user: str = "root") -> str:
+        """Submit a batch script; the job id that sbatch prints."""
+        argv = ["sbatch", "--parsable", "-o", "/dev/null", *options]
+        if user != "root":
+            argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv]
+        path = self.folder / "jobs" / f"script-{time.monotonic_ns()}.sh"
+        path.write_text("#!/bin/bash\n" + script)
+        path.chmod(0o755)
+        return self.run(*argv, str(path)).stdout.strip().split(";")[0]
+
+    def state(self, job: str) -> str:
+        return self.run("squeue", "-h", "-j", job, "-o", "%T", check=False).stdout.strip()
+
+    def wait_running(self, job: str) -> None:
+        wait_until(lambda: self.state(job) == "RUNNING", f"job {job} runs", 90)
+
+    def wait_idle(self, seconds: float = 240.0) -> None:
+        wait_until(lambda: not self.run("squeue", "-h").stdout.strip(), "all jobs have ended", seconds)
+
+    def _write_configuration(self) -> None:
+        folder, host = self.folder, socket.gethostname().split(".")[0]
+        controller, daemon, database = free_port(), free_port(), free_port()
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        secure = folder / "munge" / "key"
+        secure.write_bytes(os.urandom(1024))
+        secure.chmod(0o400)
+        (folder / "slurm.conf").write_text(
+            _SLURM_CONF.format(
+                folder=folder,
+                host=host,
+                cluster=CLUSTER,
+                controller=controller,
+                daemon=daemon,
+                database=database,
+                memory=max(memory // 2, 512),
+                cpus=os.cpu_count() or 1,
+            )
+        )
+        (folder / "cgroup.conf").write_text("")
+        (folder / "slurmdbd.conf").write_text(
+            _SLURMDBD_CONF.format(folder=folder, port=database, database=self._database_port)
+        )
+        (folder / "slurmdbd.conf").chmod(0o600)
+
+    def _spawn(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._daemons.append((name, process))
+        return process
+
+    def _start_munge(self) -> None:
+        munge = self.folder / "munge"
+        paths = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        self._spawn("munged", "munged", "--foreground", *(f"--{key}={munge / name}" for key, name in paths.items()))
+        wait_until((munge / "sock").exists, "munged answers", 15)
+
+    def _start_database(self) -> None:
+        data, sock = self.folder / "mysql", self.folder / "mysql" / "sock"
+        user = "--user=root"
+        self.run(
+            "mariadb-install-db", "--no-defaults", user, f"--datadir={data}",
+            "--auth-root-authentication-method=normal", "--skip-test-db", timeout=180,
+        )  # fmt: skip
+        self._spawn(
+            "mariadbd", "mariadbd", "--no-defaults", user, f"--datadir={data}", "--bind-address=127.0.0.1",
+            f"--port={self._database_port}", f"--socket={sock}", f"--pid-file={data / 'pid'}",
+            "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900",
+        )  # fmt: skip
+        ask = ["mariadb", "--no-defaults", f"--socket={sock}", "-uroot", "-e"]
+        wait_until(lambda: self.run(*ask, "select 1", check=False).returncode == 0, "mariadbd answers", 90)
+        self.run(
+            *ask,
+            "create database slurm_acct; create user 'slurm'@'%' identified by 'slurmpw';"
+            "create user 'slurm'@'localhost' identified by 'slurmpw';"
+            "grant all on slurm_acct.* to 'slurm'@'%'; grant all on slurm_acct.* to 'slurm'@'localhost'",
+        )
+
+    def _start_slurm(self) -> None:
+        self._spawn("slurmdbd", "slurmdbd", "-D")
+        wait_until(lambda: self._answers("sacctmgr", "-n", "show", "cluster"), "slurmdbd answers", 120)
+        self.run("sacctmgr", "-i", "add", "cluster", CLUSTER)
+        self.run("sacctmgr", "-i", "add", "account", "physics", "Description=physics", "Organization=test")
+        for user in ("root", "nobody"):
+            self.run("sacctmgr", "-i", "add", "user", user, "account=physics", "DefaultAccount=physics", check=False)
+        self._spawn("slurmctld", "slurmctld", "-D")
+        wait_until(lambda: self._answers("scontrol", "ping"), "slurmctld answers", 60)
+        self._spawn("slurmd", "slurmd", "-D", "-N", "n1")
+        wait_until(lambda: self.run("sinfo", "-h", "-o", "%T", check=False).stdout.strip() == "idle", "n1 is idle", 60)
+
+    def _answers(self, *argv: str) -> bool:
+        return self.run(*argv, check=False).returncode == 0
+
+
+_SLURM_CONF = """\
+ClusterName={cluster}
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/sock
+CredType=cred/munge
+SlurmctldPort={controller}
+SlurmctldPidFile={folder}/state/slurmctld.pid
+SlurmdPidFile={folder}/spool/slurmd.pid
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+CommunicationParameters=NoAddrCache
+ReturnToService=2
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,sched_interval=2
+InactiveLimit=0
+KillWait=2
+MinJobAge=300
+SlurmctldTimeout=30
+SlurmdTimeout=30
+Waittime=0
+JobRequeue=1
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={database}
+AccountingStoragePass={folder}/munge/sock
+AccountingStoreFlags=job_comment
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={daemon} CPUs={cpus} RealMemory={memory} State=UNKNOWN
+PartitionName=debug Nodes=n1 Default=YES MaxTime=00:10:00 State=UP OverSubscribe=FORCE:8
+PartitionName=batch Nodes=n1 MaxTime=1-00:00:00 State=UP OverSubscribe=FORCE:8
+"""
+
+_SLURMDBD_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/sock
+DbdAddr=127.0.0.1
+DbdHost=localhost
+DbdPort={port}
+SlurmUser=root
+LogFile={folder}/log/slurmdbd-own.log
+PidFile={folder}/state/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageLoc=slurm_acct
+StorageUser=slurm
+StoragePass=slurmpw
+"""
