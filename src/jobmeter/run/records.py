@@ -32,7 +32,7 @@ from jobmeter.run.record_text import (
 from jobmeter.sinks._http import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.wire.json_stream import BadStream, objects
 
-SUMMARY = "queries, shows, exports and adds records of a server"
+SUMMARY: str = "Query, show, export and add records of a server."
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 
@@ -229,10 +229,9 @@ def _output(path: Path | None) -> Iterator[TextIO]:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
-    except BaseException:
+    finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+            partial.unlink(missing_ok=True)  # there is one only when something went wrong
 
 
 def _write_lines(lines: Iterable[str], output: TextIO) -> None:
