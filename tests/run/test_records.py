@@ -176,7 +176,7 @@ def test_add_tells_the_outcome_of_each_record(capsys: pytest.CaptureFixture[str]
         "accepted  a",
         "refused   bad  meta: is \\x1b blank",
         "accepted  again",
-        "refused   other  another record with this id is stored already (stop_time: differs)",
+        "refused   other  conflict: stop_time: differs",
     ]
     assert captured.err == "2 of 4 records accepted: 1 new, 1 with equal content before\n"
 

@@ -53,7 +53,7 @@ def test_each_record_gets_its_own_outcome() -> None:
     )
     assert outcomes == [
         Accepted(),
-        Rejected("another record with this id is stored already (stop_time: differs)"),
+        Rejected("conflict: stop_time: differs"),
         Accepted(),
     ]
     [request] = requests

@@ -194,7 +194,7 @@ def _outcome(verdict: Verdict) -> Outcome:
     told = ": ".join(part for part in (verdict.field, verdict.reason) if part)
     match verdict.outcome:
         case "conflict":
-            return Rejected(f"another record with this id is stored already ({told or 'no details'})")
+            return Rejected(f"conflict: {told or 'another record with this id is stored already'}")
         case "invalid":
             return Rejected(told or "the record is invalid")
         case _:
