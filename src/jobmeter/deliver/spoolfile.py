@@ -10,7 +10,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFault, SpoolFull, SpoolTooNew, SpoolUnavailable
@@ -74,15 +74,13 @@ def open_file(path: Path, busy_seconds: float) -> sqlite3.Connection:
             _create(path)
     except OSError as error:
         raise SpoolUnavailable(path, f"cannot be made: {error.strerror}") from error
-    with translated(path):
+    with translated(path), ExitStack() as undo:
         connection = _connect(path, busy_seconds)
-        try:
-            _require_spool(path, connection)
-            connection.execute("PRAGMA synchronous = FULL")
-            _migrate(path, connection)
-        except BaseException:
-            connection.close()
-            raise
+        undo.callback(connection.close)
+        _require_spool(path, connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(path, connection)
+        undo.pop_all()
         return connection
 
 
