@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from jobmeter.store.fault import DatabaseUrlFaulty
 
@@ -23,13 +22,8 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def shown(url: str) -> str:
-    """`url` as it may be logged: without a password, and without parameters, which may hold one."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        user = (parts.username or "") + "@" if "@" in parts.netloc else ""
-    except ValueError:
-        return url.partition(":")[0] + "://…"
-    if parts.scheme == "sqlite":
+    """`url` as it may be logged: without user, password and parameters, whatever is wrong with it."""
+    if url.startswith(_SQLITE):
         return url
-    return f"{parts.scheme}://{user}{host}{parts.path}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, event, text
 from jobmeter.contract import StoreUnavailable
 from jobmeter.store import migrations
 from jobmeter.store.address import sqlite_path
+from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.schema import HEAD, VERSION_TABLE, require_known
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _connected(url: str, *, create: bool = False) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except sqlalchemy.exc.OperationalError as fault:
+    except sqlalchemy.exc.DBAPIError as fault:
+        mistaken = getattr(fault.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        if mistaken or isinstance(fault, sqlalchemy.exc.ProgrammingError):
+            raise SchemaUnfit(f"the tables cannot be made beside what is in the database: {fault.orig}") from fault
         raise StoreUnavailable(str(fault.orig)) from fault
     finally:
         engine.dispose()
@@ -117,7 +121,9 @@ def _postgresql(url: str) -> Engine:
 def _sqlite(path: Path, *, create: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         mode = "rwc" if create else "rw"
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None
+        )
         if create:
             # Both last for the life of the file. Pages of 8 KiB: fewer half-empty ones with rows of half a KiB.
             connection.execute("PRAGMA page_size=8192")

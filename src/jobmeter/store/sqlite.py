@@ -31,9 +31,6 @@ from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped,
 from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
 from jobmeter.store.statement import compiled, select_bodies
 
-BUSY_SECONDS = 5.0
-"""How long a writer waits for a writer of another process."""
-
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
 _PROBE = SqliteProbe()
 _KEYS_AT_ONCE = 500
@@ -64,11 +61,18 @@ def answering() -> Iterator[None]:
 class SqliteStore:
     """The RecordStore of the contract in the SQLite file `path`, whose schema must be the present one.
 
-    `readers` is how many answers may be under way at once; `bounds` those of the dead letters. Raises SchemaUnfit.
+    `readers` is how many answers may be under way at once, `busy_seconds` how long a writer waits for one of another
+    process, `bounds` those of the dead letters. Raises SchemaUnfit.
     """
 
     def __init__(
-        self, path: Path, *, readers: int = 32, wait_seconds: float = 2.0, bounds: Bounds | None = None
+        self,
+        path: Path,
+        *,
+        readers: int = 32,
+        wait_seconds: float = 2.0,
+        busy_seconds: float = 5.0,
+        bounds: Bounds | None = None,
     ) -> None:
         self._path = path
         self._bounds = bounds or Bounds()
@@ -78,14 +82,14 @@ class SqliteStore:
         if not path.exists():
             raise SchemaUnfit(f"there is no database {path}: {ADVICE}")
         with answering():
-            self._writer = _connect(path, "rw", _WRITER_SETTINGS)
+            self._writer = _connect(path, "rw", _WRITER_SETTINGS, busy_seconds)
             try:
                 _check_schema(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
         self._readers = Pool(
-            lambda: _connect(path, "ro", _READER_SETTINGS),
+            lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
             sqlite3.Connection.close,
             lambda _: True,
             limit=readers,
@@ -240,12 +244,12 @@ class SqliteStore:
         return fresh, known | fresh
 
 
-def _connect(path: Path, mode: str, settings: Sequence[str]) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float) -> sqlite3.Connection:
     # Readers get bytes for text: bodies go out as they are stored.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,
     )
