@@ -1,8 +1,9 @@
 """Stands in for sacct: prints what a real one was recorded to print, in the columns and with the delimiter asked for.
 
-`python fake_sacct.py FOLDER ARGUMENTS…`; the folder holds `sacct.txt` (a table with all columns, delimited by the first
-character of its header that is no letter; a line break within a field stands as U+2424), `version.txt`, and `sacct.json`
-where the release has JSON. A file `fault.txt` makes it fail with that text. Every call is noted in `calls.txt`.
+`python fake_sacct.py FOLDER ARGUMENTS…`; the folder holds `sacct.txt` (a table with all columns, delimited by the
+first character of its header that is no letter; a line break within a field stands as U+2424), `version.txt`, and
+`sacct.json` where the release has JSON. A file `fault.txt` makes it fail with that text. Every call is noted in
+`calls.txt`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ _EVERYTHING = Period(parse_time("2000-01-01T00:00:00Z"), NOW)
 def _forms() -> list[tuple[str, str]]:
     cases = sorted(path for path in CASES.iterdir() if path.is_dir())
     return [
-        (case.name, form) for case in cases for form in ("text", "json") if form == "text" or (case / "sacct.json").exists()
+        (case.name, form)
+        for case in cases
+        for form in ("text", "json")
+        if form == "text" or (case / "sacct.json").exists()
     ]
 
 
