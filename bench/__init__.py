@@ -1,0 +1,1 @@
+"""Measurements of the figures that jobmeter promises, on the machine at hand."""

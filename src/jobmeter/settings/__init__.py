@@ -1,1 +1,4 @@
-"""Declared options become frozen settings; every fault is told at once, with file and line."""
+"""Declared options become frozen settings: TOML of ours, YAML of the superseded tools, environment variables.
+
+`load.load` is the way in, `options.options` lists what a Struct declares, `sample.sample` prints it as a file.
+"""

@@ -1,0 +1,68 @@
+"""Which plugins there are: a module in the kind's folder, or an entry point of another package.
+
+A plugin's presence is its registration. Nothing is imported before `module` is asked for it by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Protocol
+
+KINDS = ("observe.batch", "sinks")
+"""The kinds of plugins: each is a package under `jobmeter` and an entry-point group `jobmeter.<kind>`."""
+
+
+class UnknownPlugin(LookupError):  # noqa: N818 - the name says the fact
+    """No plugin of this kind has this name; the message lists those that there are."""
+
+
+class _Point(Protocol):
+    name: str
+
+    def load(self) -> object: ...
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of the plugins of a kind, sorted, as written in commands and settings (`slurm-epilog`)."""
+    return tuple(sorted({*_own(kind), *(point.name for point in _points(kind))}))
+
+
+def module(kind: str, name: str) -> ModuleType:
+    """The plugin's module, imported now. A plugin of our own wins over an entry point of the same name.
+
+    Raises UnknownPlugin; what the import itself raises comes through.
+    """
+    if name.replace("_", "-") in _own(kind):
+        return importlib.import_module(f"jobmeter.{kind}.{name.replace('-', '_')}")
+    for point in _points(kind):
+        if point.name == name:
+            loaded = point.load()
+            if isinstance(loaded, ModuleType):
+                return loaded
+            raise UnknownPlugin(f"the entry point {name} of jobmeter.{kind} does not name a module")
+    raise UnknownPlugin(f"there is no {kind} plugin {name!r}; there is: {', '.join(names(kind)) or 'none'}")
+
+
+def modules_in(package: str) -> dict[str, str]:
+    """The modules that lie directly in a package of ours, name to source text; also inside a zip archive."""
+    from importlib.resources import files  # noqa: PLC0415 - costs 10 ms, and not every command needs it
+
+    folder = files(package)
+    return {
+        item.name.removesuffix(".py"): item.read_text(encoding="utf-8")
+        for item in folder.iterdir()
+        if item.name.endswith(".py") and not item.name.startswith("_")
+    }
+
+
+def _own(kind: str) -> set[str]:
+    if kind not in KINDS:
+        raise UnknownPlugin(f"there is no kind of plugin {kind!r}; there is: {', '.join(KINDS)}")
+    return {name.replace("_", "-") for name in modules_in(f"jobmeter.{kind}")}
+
+
+def _points(kind: str) -> list[_Point]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - costs 20 ms
+
+    return list(entry_points(group=f"jobmeter.{kind}"))

@@ -1,0 +1,49 @@
+"""How the program logs: one line an event on standard error, as key=value text."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "off")
+"""Names of levels, as the superseded tools write them; `trace` is as much as `debug`."""
+
+_LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL + 1,
+}
+
+
+class _Lines(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
+def start_logging(level: str | None) -> None:
+    """Send the program's events from `level` on to standard error; None leaves the level at info.
+
+    Called once by `main` with the level of the command line. A command whose settings name a level calls `set_level`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    set_level(level or "info")
+
+
+def set_level(level: str) -> None:
+    """Show our own events from `level` on (a name of LEVELS in any case). Raises KeyError for another name."""
+    logging.getLogger("jobmeter").setLevel(_LEVELS[level.lower()])
+
+
+def debugging() -> bool:
+    """Whether details for a developer, such as the trace of an unexpected fault, are wanted."""
+    return logging.getLogger("jobmeter").isEnabledFor(logging.DEBUG)

@@ -1,0 +1,153 @@
+"""The program `jobmeter` and the names of the superseded programs that it answers to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from jobmeter import __version__
+from jobmeter.run.commands import command, summaries
+
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+READER_GONE = 141
+
+_DESCRIPTION = "Measures every job, user and node of a compute facility, keeps the account, and reports it."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. The exit code: 0 fine, 1 the work failed, 2 wrong use or configuration, 130 interrupted.
+
+    141 (as of a shell) when the reader of standard output went away, which is no fault of anybody.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except SystemExit as leave:
+        return _code(leave)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as fault:  # noqa: BLE001 - the outermost border: whatever it is becomes a line and an exit code
+        return _explained(fault)
+    return code
+
+
+def auditor(argv: Sequence[str] | None = None) -> int:
+    """`auditor [CONFIG]` is `jobmeter serve [CONFIG]`; with the word `migrate` it is `jobmeter migrate [CONFIG]`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "migrate" in words:
+        words.remove("migrate")
+        return main(["migrate", *words])
+    return main(["serve", *words])
+
+
+def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-slurm-collector CONFIG` is `jobmeter collect slurm CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "slurm", *words])
+
+
+def _run(words: list[str]) -> int:
+    known = summaries()
+    top = _top_parser(known)
+    count = _leading_options(words)
+    arguments = top.parse_args(words[:count])
+    if count == len(words):
+        top.print_help()
+        return WRONG_USE
+    name, rest = words[count], words[count + 1 :]
+    if name not in known:
+        top.error(f"there is no command {name!r}; there is: {', '.join(known)}")
+    chosen = command(name)
+    parser = argparse.ArgumentParser(prog=f"jobmeter {name}", description=chosen.SUMMARY)
+    chosen.declare(parser)
+    _add_log_level(parser)
+    given = parser.parse_args(rest)
+    from jobmeter.run.log import start_logging  # noqa: PLC0415 - --help does not log
+
+    start_logging(getattr(given, "log_level", None) or arguments.log_level)
+    given.log_level = getattr(given, "log_level", None) or arguments.log_level
+    return chosen.execute(given)
+
+
+def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:
+    width = max((len(name) for name in known), default=0)
+    listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in known.items())
+    parser = argparse.ArgumentParser(
+        prog="jobmeter",
+        usage="jobmeter [-h] [--version] [--log-level LEVEL] COMMAND ...",
+        description=_DESCRIPTION,
+        epilog=f"commands:\n{listing}\n\njobmeter COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jobmeter {__version__}")
+    _add_log_level(parser)
+    return parser
+
+
+def _add_log_level(parser: argparse.ArgumentParser) -> None:
+    try:
+        parser.add_argument(
+            "--log-level",
+            type=str.lower,
+            choices=("trace", "debug", "info", "warn", "error", "off"),
+            metavar="LEVEL",
+            help="events to log: trace, debug, info (default), warn, error or off",
+        )
+    except argparse.ArgumentError:
+        return  # the command has an option of this name and a default of its own
+
+
+def _leading_options(words: list[str]) -> int:
+    """How many of the words stand before the command."""
+    count = 0
+    while count < len(words) and words[count].startswith("-"):
+        count += 2 if words[count] == "--log-level" else 1
+    return min(count, len(words))
+
+
+def _code(leave: SystemExit) -> int:
+    if leave.code is None:
+        return 0
+    if isinstance(leave.code, int):
+        return leave.code
+    print(leave.code, file=sys.stderr)  # noqa: T201
+    return FAILED
+
+
+def _explained(fault: Exception) -> int:
+    """Says the fault in one line, its trace only when debugging, and gives the exit code."""
+    if isinstance(fault, BrokenPipeError) and _reader_gone():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return READER_GONE
+    from jobmeter.run.log import debugging  # noqa: PLC0415 - only when something is wrong
+    from jobmeter.settings.fault import SettingsFaulty  # noqa: PLC0415
+
+    if isinstance(fault, SettingsFaulty):
+        print(fault, file=sys.stderr)  # noqa: T201
+        return WRONG_USE
+    if debugging():
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(fault)
+    else:
+        text = " ".join(str(fault).split())
+        hint = "(--log-level debug shows where)"
+        print(f"jobmeter: {type(fault).__name__}: {text} {hint}", file=sys.stderr)  # noqa: T201
+    return FAILED
+
+
+def _reader_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more; a broken connection elsewhere is another matter."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
