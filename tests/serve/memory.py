@@ -36,6 +36,13 @@ class MemoryStore:
         self._chunk_records = chunk_records
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Forget everything, and answer again."""
+        self.records.clear()
+        self.buried.clear()
+        self.groups.clear()
+        self.away = False
+
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("the database is away")

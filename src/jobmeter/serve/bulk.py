@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,12 @@ from jobmeter.wire.auditor import BadRecord, decode_record, decode_records, spli
 THREAD_FROM_BYTES = 65_536
 """Bodies from this size are decoded in a thread, so that the others need not wait."""
 CONFLICT_REASON = "a record with this record_id and other content is stored already"
+
+UNSTORABLE_REASON = "the database cannot hold this record"
+
+_FATES = MappingProxyType({Stored.NEW: Fate.NEW, Stored.SAME: Fate.SAME, Stored.CONFLICT: Fate.CONFLICT})
+
+_GOOD = frozenset({Stored.NEW, Stored.SAME})
 
 Item = Record | BadRecord
 
@@ -35,6 +42,11 @@ class Judged(Struct, frozen=True):
     def sentence(self) -> str:
         """Field and reason in one."""
         return f"{self.field}: {self.reason}" if self.field else str(self.reason)
+
+
+def fate_of(stored: Stored) -> Fate:
+    """What the store's answer means for the record. Any answer but the three good ones refuses it for good."""
+    return _FATES.get(stored, Fate.INVALID)
 
 
 class _Id(Struct):
@@ -72,22 +84,24 @@ async def judge(writer: Writer, items: Sequence[Item], raws: Callable[[], Sequen
     """
     records = [item for item in items if isinstance(item, Record)]
     stored = await writer.put(records) if records else []
-    if len(records) == len(items) and Stored.CONFLICT not in stored:
-        return [Judged(index, Fate[answer.name]) for index, answer in enumerate(stored)]
+    if len(records) == len(items) and _GOOD.issuperset(stored):
+        return [Judged(index, fate_of(answer)) for index, answer in enumerate(stored)]
     answers = iter(stored)
     texts = raws()
     return [
         _refused(index, item, texts[index])
         if isinstance(item, BadRecord)
-        else _kept(index, item, next(answers), texts[index])
+        else _kept(index, item, fate_of(next(answers)), texts[index])
         for index, item in enumerate(items)
     ]
 
 
-def _kept(index: int, record: Record, stored: Stored, raw: bytes) -> Judged:
-    if stored is not Stored.CONFLICT:
-        return Judged(index, Fate[stored.name])
-    return Judged(index, Fate.CONFLICT, record.record_id, "record_id", CONFLICT_REASON, raw)
+def _kept(index: int, record: Record, fate: Fate, raw: bytes) -> Judged:
+    if fate is Fate.CONFLICT:
+        return Judged(index, fate, record.record_id, "record_id", CONFLICT_REASON, raw)
+    if fate is Fate.INVALID:
+        return Judged(index, fate, record.record_id, None, UNSTORABLE_REASON, raw)
+    return Judged(index, fate)
 
 
 def _refused(index: int, fault: BadRecord, raw: bytes) -> Judged:

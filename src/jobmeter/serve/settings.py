@@ -54,7 +54,8 @@ class DatabaseMetrics(Struct, frozen=True):
     """Which counts of stored records `/metrics` shows."""
 
     frequency: Annotated[
-        Annotated[float, Meta(gt=0)], Meta(description="Seconds from one count of the database to the next.")
+        float,
+        Meta(description="Time from one count of the database to the next.", gt=0, extra={"unit": "seconds"}),
     ] = 30
     metrics: Annotated[
         tuple[DatabaseMetric, ...], Meta(description="The counts to show; none by default.", extra={"any_case": True})
@@ -151,6 +152,8 @@ class Limits(Struct, frozen=True):
 
 class ServeSettings(Struct, frozen=True):
     """Everything that `jobmeter serve` can be told."""
+
+    environment_prefix: ClassVar[str] = "JOBMETER"
 
     environment: Annotated[
         str | None, Meta(description="AUDITOR's name for the kind of installation. Accepted, not used.")

@@ -65,18 +65,25 @@ class RecordList:
             return await send_away(send, str(fault))
         framing = framing_for(scope["headers"])
         gone = asyncio.ensure_future(_disconnected(receive))
+        broken: str | None = "fault"
         try:
             await self._send_all(rows, first, framing, send, gone)
-        except (StoreUnavailable, TimeoutError, _ReaderGone) as fault:
-            self._break(scope, fault)
-            await gone
-            return UNANSWERED
-        except BaseException as fault:
-            self._break(scope, fault)
-            raise
+            broken = None
+        except StoreUnavailable as fault:
+            broken = f"store: {fault}"
+        except TimeoutError:
+            broken = "reader too slow"
+        except _ReaderGone:
+            broken = "reader gone"
         finally:
-            gone.cancel()
-        return 200
+            if broken is not None:
+                self._break(scope, broken)
+            else:
+                gone.cancel()
+        if broken is None:
+            return 200
+        await gone
+        return UNANSWERED
 
     async def _send_all(
         self, rows: _Rows, piece: bytes, framing: Framing, send: Send, gone: asyncio.Future[None]
@@ -95,20 +102,12 @@ class RecordList:
                 raise _ReaderGone
             piece = coming.result()
             framed = framing.further(piece)
-        await send({"type": "http.response.body", "body": framing.last})
+        await send({"type": "http.response.body", "body": framed + framing.last})
 
-    def _break(self, scope: Scope, fault: BaseException) -> None:
-        cause = _CAUSES.get(type(fault), "store")
-        self._meter.streams_broken.labels(cause).inc()
-        log.warning("stream.broken cause=%s query=%r fault=%r", cause, scope["query_string"], str(fault))
+    def _break(self, scope: Scope, why: str) -> None:
+        self._meter.streams_broken.labels(why.partition(":")[0]).inc()
+        log.warning("stream.broken why=%r query=%r", why, scope["query_string"])
         break_off(scope)
-
-
-_CAUSES: dict[type[BaseException], str] = {
-    _ReaderGone: "reader_gone",
-    TimeoutError: "reader_slow",
-    asyncio.CancelledError: "shutdown",
-}
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.outcome import Stopped
 from jobmeter.serve.answer import (
     RECORD_EXISTS,
     TEXT,
@@ -28,7 +28,7 @@ from jobmeter.serve.answer import (
     send_json,
 )
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
-from jobmeter.serve.bulk import CONFLICT_REASON, Judged, decoded, judge, raw_elements
+from jobmeter.serve.bulk import CONFLICT_REASON, UNSTORABLE_REASON, Judged, decoded, fate_of, judge, raw_elements
 from jobmeter.serve.letterbox import Letterbox, origin_of
 from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.protocol import break_off
@@ -42,6 +42,9 @@ LISTED_MAX = 100
 """So many refused records of a bulk are listed in its answer; all are counted and kept."""
 
 _BEFORE_START = "is before the start_time of the stored record"
+
+
+_Serve = Callable[[Scope, bytes, Send], Awaitable[int]]
 
 
 class Warned(Struct, frozen=True):
@@ -96,10 +99,19 @@ class Writes:
         """Set the stop time of a stored record."""
         return await self._answered(self._put_record, scope, receive, send)
 
-    async def _answered(
-        self, serve: Callable[[Scope, bytes, Send], Awaitable[int]], scope: Scope, receive: Receive, send: Send
-    ) -> int:
+    async def _answered(self, serve: _Serve, scope: Scope, receive: Receive, send: Send) -> int:
         """What all writes share. Whatever prevents an honest answer closes the connection."""
+        settled = False
+        try:
+            status = await self._settled(serve, scope, receive, send)
+            settled = True
+        finally:
+            # uvicorn answers 500 for an application that fails or is cancelled, and the client would forget the record.
+            if not settled:
+                break_off(scope)
+        return status
+
+    async def _settled(self, serve: _Serve, scope: Scope, receive: Receive, send: Send) -> int:
         try:
             try:
                 return await serve(scope, await read_body(scope, receive, self._limit_bytes), send)
@@ -113,24 +125,21 @@ class Writes:
             return await close_unanswered(scope, receive)
         except Disconnected:
             return UNANSWERED
-        except BaseException:
-            # uvicorn answers 500 for an application that fails or is cancelled, and the client would forget the record.
-            break_off(scope)
-            raise
 
     async def _post_record(self, scope: Scope, body: bytes, send: Send) -> int:
         try:
             record = decode_record(body)
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
-        stored = (await self._writer.put((record,)))[0]
-        if stored is Stored.NEW:
-            self._meter.records[Fate.NEW].inc()
+        fate = fate_of((await self._writer.put((record,)))[0])
+        if fate is Fate.INVALID:
+            return await self._refuse(scope, body, BadRecord("", UNSTORABLE_REASON), send)
+        self._meter.records[fate].inc()
+        if fate is Fate.NEW:
             return await send_done(send)
-        self._meter.records[Fate[stored.name]].inc()
-        if stored is Stored.CONFLICT:
+        if fate is Fate.CONFLICT:
             await self._letterbox.keep(scope, [(body, CONFLICT_REASON)])
-        return await self._exists(send, stored is Stored.CONFLICT, _ONE_IGNORED)
+        return await self._exists(send, fate is Fate.CONFLICT, _ONE_IGNORED)
 
     async def _post_records(self, scope: Scope, body: bytes, send: Send) -> int:
         try:
