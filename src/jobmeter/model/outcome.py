@@ -36,6 +36,8 @@ class Stored(Enum):
     """It was there with equal content: a harmless repeat."""
     CONFLICT = "conflict"
     """Its id was there with other content; the stored record was left as it was."""
+    REFUSED = "refused"
+    """No database can hold it (a NUL or half a character in a name); a checked record never gets this answer."""
 
 
 class Stopped(Enum):
