@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from tests.guard.source import Module
 
@@ -43,16 +44,29 @@ def names(module: Module) -> list[str]:
     return [f"{module.name}: is named after nothing" for part in module.name.split(".") if part in EMPTY_NAMES]
 
 
-def broad_excepts(module: Module, allowed: Mapping[str, str]) -> list[str]:
-    """Handlers of everything, in a module that is not allowed one. What re-raises plainly hides nothing."""
+class Supervisor(NamedTuple):
+    """How many handlers of everything a module may have, and why."""
+
+    handlers: int
+    reason: str
+
+
+def broad_excepts(module: Module, allowed: Mapping[str, Supervisor]) -> list[str]:
+    """Handlers of everything beyond those allowed. One that ends with a plain `raise` hides nothing."""
     lines = [
         handler.lineno
         for handler in ast.walk(module.tree)
-        if isinstance(handler, ast.ExceptHandler) and _is_broad(handler)
+        if isinstance(handler, ast.ExceptHandler) and _is_broad(handler) and not _raises_again(handler)
     ]
-    if module.name in allowed:
-        return [f"{module.name}: has {len(lines)} broad handlers, one is allowed"] if len(lines) != 1 else []
+    if (supervisor := allowed.get(module.name)) is not None:
+        told = f"{module.name}: has {len(lines)} handlers of everything, the table says {supervisor.handlers}"
+        return [told] if len(lines) != supervisor.handlers else []
     return [f"{module.name}:{line}: a handler of everything" for line in lines]
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.guard.conduct import broad_excepts, impurities, mutable_state, names, shells, sizes
+from tests.guard.conduct import Supervisor, broad_excepts, impurities, mutable_state, names, shells, sizes
 from tests.guard.source import ROOT, Module, modules
 
 SUPERVISORS = {
-    "jobmeter.run.main": "the outermost border: whatever it is becomes one line and an exit code",
-    "jobmeter.deliver.pump": "a fault of a sink must neither lose an item nor stop the delivery",
-    "jobmeter.serve.writer": "requests that share a group commit must not share the fault of one of them",
-    "jobmeter.serve.counting": "counting goes on whatever one count met",
+    "jobmeter.run.main": Supervisor(1, "the outermost border: whatever it is becomes one line and an exit code"),
+    "jobmeter.run.collector": Supervisor(
+        2, "whatever one reading stumbles over, the next may do; a daemon that cannot deliver must end, visibly"
+    ),
+    "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
+    "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
-"""Modules that may catch everything, once, with the reason."""
+"""Modules that may catch everything, how often, and why."""
 
 EVERY_MODULE = modules()
 ids = [module.name for module in EVERY_MODULE]
@@ -70,9 +73,14 @@ def test_an_empty_name_is_told() -> None:
 def test_a_handler_of_everything_is_told(caught: str) -> None:
     module = _probe(f"try:\n    pass\nexcept{caught}:\n    pass\n")
     assert broad_excepts(module, {}) == ["jobmeter.store.probe:3: a handler of everything"]
-    assert broad_excepts(module, {module.name: "why"}) == []
-    assert broad_excepts(_probe(module.text * 2), {module.name: "why"}) != []
-    assert broad_excepts(_probe(""), {module.name: "why"}) != []
+    assert broad_excepts(module, {module.name: Supervisor(1, "why")}) == []
+    assert broad_excepts(_probe(module.text * 2), {module.name: Supervisor(1, "why")}) != []
+    assert broad_excepts(_probe(""), {module.name: Supervisor(1, "why")}) != []
+
+
+def test_a_handler_that_raises_again_hides_nothing() -> None:
+    assert broad_excepts(_probe("try:\n    pass\nexcept BaseException:\n    x()\n    raise\n"), {}) == []
+    assert broad_excepts(_probe("try:\n    pass\nexcept BaseException:\n    raise X\n"), {}) != []
 
 
 @pytest.mark.parametrize(
