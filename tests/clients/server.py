@@ -56,7 +56,7 @@ class LiveServer:
 
     def start(self) -> None:
         """Returns when the server has said that it is ready."""
-        command = [sys.executable, "-m", "jobmeter.run.main", "serve", "--host", self.address, "--port", str(self.port)]
+        command = [sys.executable, "-m", "jobmeter", "serve", "--host", self.address, "--port", str(self.port)]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [*command, "--data", str(self.data), *self._options],

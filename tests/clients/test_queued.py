@@ -83,13 +83,16 @@ def test_nothing_is_lost_or_doubled_when_the_server_is_killed_while_it_writes(
     own_server: LiveServer, version: str, queue: Path
 ) -> None:
     names = [f"job-{number:04}" for number in range(1500)]
+    interrupted: list[int] = []
     with RealClient(version, "queued", own_server.port, database=queue) as client:
         client.bulk_insert([record(name) for name in names])
         for _ in range(3):
             before = waiting(queue)
             eventually(lambda bound=before: waiting(queue) < bound or bound == 0, "some records are sent")  # type: ignore[misc]
             own_server.stop(signal.SIGKILL)
+            interrupted.append(waiting(queue))
             own_server.start()
+        assert interrupted[0] > 0
         eventually(lambda: waiting(queue) == 0, "the rest is sent")
     assert_stored(own_server, names)
 

@@ -146,6 +146,36 @@ def test_ids_that_older_clients_forbid_are_found(live_server: LiveServer, kind: 
         assert client.query(record_id=record_id) == [understood(record(record_id))]
 
 
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'quo"te',
+        "back\\slash",
+        "back\\",
+        "a[b",
+        "a]b",
+        "[0]",
+        "$.x",
+        "a.b",
+        "%",
+        "_",
+        "'; --",
+        "ü",
+        "é",
+        "e\u0301",
+        "42",
+    ],
+)
+def test_meta_and_components_of_any_name_are_found(live_server: LiveServer, kind: str, name: str) -> None:
+    written = record(fresh(), meta={name: [name]}, components=[component(name, 1)])
+    with RealClient(NEW, kind, live_server.port) as client:
+        client.add(written)
+        for query in ({"meta": {name: {"contains": [name]}}}, {"component": {name: {"gte": 1}}}):
+            assert understood(written) in client.query(**query)
+            assert all(name in (found["meta"] or {}) for found in client.query(**query))
+
+
 def test_a_record_that_can_never_be_stored_is_kept_as_a_dead_letter(live_server: LiveServer) -> None:
     """The client ignores the refusal and forgets the record, so the server keeps it."""
     with RealClient(NEW, "async", live_server.port) as client:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -25,6 +27,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+MODES = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +37,31 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 
 
 @pytest.fixture(scope="module")
-def described(live_server: LiveServer) -> schemathesis.BaseSchema:
+def described(live_server: LiveServer) -> BaseSchema:
     return schemathesis.openapi.from_url(f"{live_server.url}/openapi.json")
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def takes_input(operation: APIOperation[Any, Any, Any, Any]) -> bool:
+    """Whether there is anything that a caller could get wrong."""
+    return any(operation.definition.raw.get(part) for part in ("parameters", "requestBody"))
 
 
-@schema.parametrize()
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-def test_every_answer_is_described(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(checks=CHECKS)
+def exercise(operation: APIOperation[Any, Any, Any, Any], mode: schemathesis.GenerationMode) -> None:
+    """Sends what the operation's description allows, or what it forbids, and checks each answer."""
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def all_answers_are_described(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(checks=CHECKS, headers={"Accept": "application/json"})
+
+    all_answers_are_described()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode.value))
+def test_every_answer_is_described(described: BaseSchema, mode: schemathesis.GenerationMode) -> None:
+    found = [one.ok() for one in described.get_all_operations() if isinstance(one, Ok)]
+    operations = [operation for operation in found if operation is not None]
+    assert len(operations) == described.statistic.operations.total
+    for operation in operations:
+        if mode is schemathesis.GenerationMode.POSITIVE or takes_input(operation):
+            exercise(operation, mode)

@@ -125,6 +125,15 @@ def test_lists_keep_their_order_and_their_repeats() -> None:
     assert [item["name"] for item in answer["components"]] == names
 
 
+@pytest.mark.parametrize("name", ["\\", "a\\", '"\\', "\\\\", '\\"', "\\n\n\\", "\\u005c", "{\\"])
+def test_no_string_of_an_answer_ends_in_an_escaped_backslash(name: str) -> None:
+    """The asynchronous client would take the closing quote for an escaped one and lose the rest of the list."""
+    record = Record(name, (), datetime(2024, 1, 1, tzinfo=UTC), meta={name: (name,)})
+    raw = encode_record(record)
+    assert b"\\\\" not in raw
+    assert decode_record(raw) == record
+
+
 def test_unknown_keys_are_passed_over() -> None:
     raw = encoded(extra={"deep": [1, None]}, components=[component(unit="h")], runtime="not a number")
     assert decode_record(raw) == decode_record(encoded(components=[component()]))
@@ -296,6 +305,7 @@ def test_one_bad_element_spoils_no_other() -> None:
 def test_elements_beyond_the_fast_path_are_records_too() -> None:
     fine = encoded(start_time="2024-01-01T00:00:00.9999999Z")
     relaxed = encoded(start_time="2024-1-1 1:2:3 UTC")
+    assert decode_records(b"[" + fine + b"]") == [decode_record(fine)]
     found = decode_records(b"[" + b" , ".join([CLIENT_BODY, fine, relaxed]) + b"]")
     assert [item.start_time for item in found if isinstance(item, Record)] == [
         CLIENT_RECORD.start_time,

@@ -80,11 +80,11 @@ def _nested(key: str, shown_key: str) -> list[str]:
     depth, begin = 0, len(head)
     for at in range(len(head), len(key)) if opening else ():
         depth += {"[": 1, "]": -1}.get(key[at], 0)
-        if depth < 0 or (depth == 0 and key[at] != "]"):
+        if depth == 0 and key[at] != "]":
             break
         if depth == 0:
             names.append(key[begin + 1 : at])
             begin = at + 1
-    if depth != 0 or (opening and begin != len(key)):
+    if opening and begin != len(key):
         raise BadQuery(shown_key, "its brackets do not match")
     return names
