@@ -100,6 +100,7 @@ def test_a_server_that_is_away_at_the_start_is_found_later(postgresql: PrivatePo
 
 def test_a_ping_does_not_wait_for_a_server_that_hangs(store: RecordStore, postgresql: PrivatePostgresql) -> None:
     store.ping()
+    store.put([record()])
     postgresql.suspend()
     start = time.monotonic()
     try:
