@@ -31,6 +31,7 @@ SUMMARY: str = "Collect the finished jobs of a batch system and send them to a s
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MIB = 2**20
+_SERVER_TIMEOUT_SECONDS = 30.0
 
 log = logging.getLogger("jobmeter.run")
 
@@ -155,6 +156,7 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
+        timeout_seconds=deployment.timeout_seconds or _SERVER_TIMEOUT_SECONDS,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,
         key_file=None if tls is None else tls.client_key_path,

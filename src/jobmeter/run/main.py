@@ -52,6 +52,12 @@ def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "slurm", *words])
 
 
+def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; CONFIG is config.yml if absent."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return main(["collect", "kubernetes", *(words or ["config.yml"])])
+
+
 def _run(words: list[str]) -> int:
     known = summaries()
     top = _top_parser(known)

@@ -60,7 +60,10 @@ class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """The road from a job source to the server. `source` names source and cluster in the spool."""
+    """The road from a job source to the server. `source` names source and cluster in the spool.
+
+    `timeout_seconds` is how long an answer of the server may take, None: the sink's own bound.
+    """
 
     source: str
     addr: str
@@ -72,6 +75,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     spool: SpoolBounds
     log_level: str = "info"
     logging: Logging | None = None
+    timeout_seconds: float | None = None
 
     @property
     def url(self) -> str:

@@ -16,9 +16,9 @@ from jobmeter.contract import JobBatch, JobSource, Refused, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.model.record import Record
 from jobmeter.observe.host import Host, OutputTooLarge
+from jobmeter.observe.lastcheck import StateUnreadable, resume_from
 from jobmeter.observe.slurm.cursor import STEPS_SECONDS, Cursor, CursorUnreadable, cursor_of, first_cursor, plan
 from jobmeter.observe.slurm.job import Job, doubtful, gather, with_earlier_runs_marked
-from jobmeter.observe.slurm.lastcheck import StateUnreadable, resume_from
 from jobmeter.observe.slurm.record import Shaper
 from jobmeter.observe.slurm.sacct import Sacct
 from jobmeter.observe.slurm.settings import Settings
