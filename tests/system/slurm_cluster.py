@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PACKAGES = ("slurm-wlm", "slurmdbd", "slurm-wlm-mysql-plugin", "munge", "mariadb-server", "mariadb-client")
@@ -109,6 +109,12 @@ class SlurmCluster:
         self._start_slurm()
 
     def stop(self) -> None:
+        """End the jobs, then the daemons, then what a job left behind; remove the folder."""
+        with suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired, FileNotFoundError):
+            for job in self.run("squeue", "-h", "-o", "%A", timeout=20).stdout.split():
+                self.run("scancel", "-s", "KILL", job, check=False, timeout=20)
+                self.run("scancel", job, check=False, timeout=20)
+            self.wait_idle(20)
         for name, process in reversed(self._daemons):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -117,7 +123,20 @@ class SlurmCluster:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+        for pid in self._left_behind():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _left_behind(self) -> list[int]:
+        """Processes of this cluster: job steps that were still being cleaned up. They carry its configuration."""
+        mark = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError):
+                if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return found
 
     def run(self, *argv: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a Slurm command against this cluster; its standard output and error as text."""
