@@ -294,4 +294,4 @@ def test_the_length_of_a_query_string_is_bounded() -> None:
 def test_the_number_of_conditions_is_bounded() -> None:
     most = "&".join(f"meta[k][dnc][{number}]=v{number}" for number in range(PAIRS_MAX))
     assert len(asked(most).meta[0].lacks) == PAIRS_MAX
-    assert "500 are allowed" in fault(f"{most}&limit=1")
+    assert "200 are allowed" in fault(f"{most}&limit=1")

@@ -50,7 +50,7 @@ def exercise(operation: APIOperation[Any, Any, Any, Any], mode: schemathesis.Gen
     """Sends what the operation's description allows, or what it forbids, and checks each answer."""
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def all_answers_are_described(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(checks=CHECKS, headers={"Accept": "application/json"})
 

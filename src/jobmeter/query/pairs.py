@@ -15,8 +15,8 @@ from msgspec import Struct
 from jobmeter.query.fault import BadQuery, shown
 
 QUERY_MAX_BYTES = 64 * 1024
-PAIRS_MAX = 500
-"""More conditions than this are refused: databases bound the size of a statement, SQLite at 1000 terms."""
+PAIRS_MAX = 200
+"""More conditions than this are refused: SQLite takes 1000 nested terms, and a condition may need several."""
 
 
 class Pair(Struct, frozen=True):
