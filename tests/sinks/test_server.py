@@ -14,7 +14,7 @@ import pytest
 
 from jobmeter.contract import Sink
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
-from jobmeter.sinks._http import Peer, PeerAway, TlsFilesUnusable
+from jobmeter.sinks._http import Endpoint, Peer, PeerAway, TlsFilesUnusable
 from jobmeter.sinks.server import ServerSink, Settings, open_sink, retry_after_seconds
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
 
@@ -53,7 +53,7 @@ def test_each_record_gets_its_own_outcome() -> None:
     )
     assert outcomes == [
         Accepted(),
-        Rejected("another record with this id is stored already (stop_time: differs)"),
+        Rejected("conflict: stop_time: differs"),
         Accepted(),
     ]
     [request] = requests
@@ -398,4 +398,4 @@ def test_files_that_do_not_serve_are_named(certificates: Path) -> None:
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
     endless = Step(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2**24 + 10), close=True)
     with ScriptedServer([endless]) as server, pytest.raises(PeerAway, match="more than"):
-        Peer(Settings(address=server.address, timeout_seconds=20)).exchange("GET", "/")
+        Peer(Endpoint(server.address, 20)).exchange("GET", "/")

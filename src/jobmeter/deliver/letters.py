@@ -47,6 +47,11 @@ class Letters(Struct, frozen=True):
             for number, origin, reason, body, size_bytes, received in rows
         ]
 
+    def sendable(self, db: sqlite3.Connection, numbers: Sequence[int]) -> list[int]:
+        """Those of `numbers` that are rejected entries, which may be sent again."""
+        statement = "SELECT 1 FROM letters WHERE number = ? AND format IS NOT NULL"
+        return [number for number in numbers if db.execute(statement, (number,)).fetchone() is not None]
+
     def requeue(
         self, db: sqlite3.Connection, tally: Tally, numbers: Sequence[int], age: Age, now: datetime
     ) -> list[int]:

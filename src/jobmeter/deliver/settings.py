@@ -21,8 +21,8 @@ class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "wait"
     max_age_days: Annotated[
-        float | None,
-        Meta(gt=0, description="Drop and count what waited longer than this; without it, nothing is dropped."),
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Drop and count what waited longer than this; without it, nothing is dropped."),
     ] = None
     reserve_bytes: Annotated[
         int, Meta(ge=0, description="Free space of the disk that collecting leaves alone, so that delivery can go on.")

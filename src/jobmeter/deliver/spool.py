@@ -190,6 +190,11 @@ class Spool:
         with self._reading() as db:
             return self._letters.newest(db, limit, before)
 
+    def sendable(self, numbers: Sequence[int]) -> list[int]:
+        """Those of `numbers` whose letters `retry` would put back."""
+        with self._reading() as db:
+            return self._letters.sendable(db, numbers)
+
     def retry(self, numbers: Sequence[int]) -> list[int]:
         """Put rejected entries back into the queue, as if new. Gives the numbers of the letters that went back.
 

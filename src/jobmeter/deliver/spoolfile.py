@@ -10,7 +10,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFault, SpoolFull, SpoolTooNew, SpoolUnavailable
@@ -74,16 +74,13 @@ def open_file(path: Path, busy_seconds: float) -> sqlite3.Connection:
             _create(path)
     except OSError as error:
         raise SpoolUnavailable(path, f"cannot be made: {error.strerror}") from error
-    with translated(path):
+    with translated(path), ExitStack() as undo:
         connection = _connect(path, busy_seconds)
-        try:
-            _require_spool(path, connection)
-            _migrate(path, connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
+        undo.callback(connection.close)
+        _require_spool(path, connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(path, connection)
+        undo.pop_all()
         return connection
 
 
@@ -130,6 +127,8 @@ def _create(path: Path) -> None:
         with translated(path), closing(_connect(fresh, 0.0)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            _migrate(path, connection)
         with suppress(FileExistsError):  # another process made it first
             os.link(fresh, path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

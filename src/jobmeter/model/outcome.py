@@ -33,9 +33,11 @@ class Stored(Enum):
     NEW = "new"
     """It was not there and now is."""
     SAME = "same"
-    """It was there with equal content: a harmless repeat."""
+    """It was there and says all of this, perhaps with the stop time that came later: a harmless repeat."""
     CONFLICT = "conflict"
     """Its id was there with other content; the stored record was left as it was."""
+    REFUSED = "refused"
+    """No database can hold it (a NUL or half a character in a name); a checked record never gets this answer."""
 
 
 class Stopped(Enum):

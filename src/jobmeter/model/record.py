@@ -2,7 +2,8 @@
 
 Names (record ids, meta keys and values, component and score names) hold at least one visible character, no NUL,
 and at most 256 extended grapheme clusters, the rule of AUDITOR since 0.7. They are kept as given: nothing is trimmed,
-normalised or folded.
+normalised or folded. Two bounds are ours: a name is Unicode text (no lone surrogates, which no encoding can carry), and
+it has at most 4096 code points, because one cluster may otherwise hold megabytes of combining marks.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 NAME_MAX_GRAPHEMES = 256
+NAME_MAX_CODE_POINTS = 4096
 AMOUNT_MAX = 2**63 - 1
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_SHOWN_CODE_POINTS = 64
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_GRAPHEMES)]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -50,10 +53,12 @@ class Record(Struct, frozen=True):
 
     @property
     def runtime_seconds(self) -> int | None:
-        """Whole seconds between start and stop, or None while the job runs."""
+        """Whole seconds from start to stop, the fraction cut off, or None while the job runs."""
         if self.stop_time is None:
             return None
-        return (self.stop_time - self.start_time) // _SECOND
+        if self.stop_time >= self.start_time:
+            return (self.stop_time - self.start_time) // _SECOND
+        return -((self.start_time - self.stop_time) // _SECOND)
 
 
 class RecordStop(Struct, frozen=True):
@@ -75,16 +80,38 @@ def from_microseconds(count: int) -> datetime:
 
 def name_fault(name: str) -> str | None:
     """Why `name` may not be stored, or None when it may."""
-    if len(name) <= NAME_MAX_GRAPHEMES and name and not name.isspace() and "\0" not in name:
+    if (
+        len(name) <= NAME_MAX_GRAPHEMES
+        and not name.isspace()
+        and name
+        and "\0" not in name
+        and (name.isascii() or _is_text(name))
+    ):
         return None
     if not name or name.isspace():
         return "is blank"
     if "\0" in name:
         return "contains the character NUL"
-    count = _graphemes(name)
-    if count > NAME_MAX_GRAPHEMES:
+    if not _is_text(name):
+        return "contains a lone surrogate, which is no character"
+    if len(name) > NAME_MAX_CODE_POINTS:
+        return f"has {len(name)} code points, {NAME_MAX_CODE_POINTS} are allowed"
+    if (count := _graphemes(name)) > NAME_MAX_GRAPHEMES:
         return f"has {count} characters, {NAME_MAX_GRAPHEMES} are allowed"
     return None
+
+
+def shown(name: str) -> str:
+    """`name` quoted for a message: control characters escaped, and cut when it is long."""
+    return repr(name) if len(name) <= _SHOWN_CODE_POINTS else f"{name[:_SHOWN_CODE_POINTS]!r}..."
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _graphemes(text: str) -> int:
@@ -102,10 +129,10 @@ def record_fault(record: Record) -> tuple[str, str] | None:
         return "record_id", reason
     for key, values in (record.meta or {}).items():
         if (reason := name_fault(key)) is not None:
-            return f"meta[{key!r}]", f"the key {reason}"
+            return f"meta[{shown(key)}]", f"the key {reason}"
         for index, value in enumerate(values):
             if (reason := name_fault(value)) is not None:
-                return f"meta[{key!r}][{index}]", reason
+                return f"meta[{shown(key)}][{index}]", reason
     for number, component in enumerate(record.components):
         if (reason := name_fault(component.name)) is not None:
             return f"components[{number}].name", reason

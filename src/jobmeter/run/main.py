@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def auditor(argv: Sequence[str] | None = None) -> int:
-    """`auditor [CONFIG]` is `jobmeter serve [CONFIG]`; with the word `migrate` it is `jobmeter migrate [CONFIG]`."""
+    """`auditor [CONFIG]` is `jobmeter serve --as-auditor [CONFIG]`, `auditor migrate` is `jobmeter migrate`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "migrate" in words:
         words.remove("migrate")
         return main(["migrate", *words])
-    return main(["serve", *words])
+    return main(["serve", "--as-auditor", *words])
 
 
 def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _run(words: list[str]) -> int:
     chosen = command(name)
     parser = argparse.ArgumentParser(prog=f"jobmeter {name}", description=chosen.SUMMARY)
     chosen.declare(parser)
-    _add_log_level(parser)
+    add_log_level(parser)
     given = parser.parse_args(rest)
     from jobmeter.run.log import start_logging  # noqa: PLC0415 - --help does not log
 
@@ -87,11 +87,12 @@ def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"jobmeter {__version__}")
-    _add_log_level(parser)
+    add_log_level(parser)
     return parser
 
 
-def _add_log_level(parser: argparse.ArgumentParser) -> None:
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option that all have, unless it has one of this name itself."""
     try:
         parser.add_argument(
             "--log-level",
@@ -101,7 +102,7 @@ def _add_log_level(parser: argparse.ArgumentParser) -> None:
             help="events to log: trace, debug, info (default), warn, error or off",
         )
     except argparse.ArgumentError:
-        return  # the command has an option of this name and a default of its own
+        return
 
 
 def _leading_options(words: list[str]) -> int:

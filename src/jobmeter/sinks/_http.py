@@ -1,4 +1,7 @@
-"""HTTP as the sinks need it: one kept-open connection, whole answers within a time, nothing followed or guessed."""
+"""HTTP as the sinks need it: one kept-open connection, whole answers within a time, nothing followed or guessed.
+
+Standard library only: short-lived commands use it, too.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +11,43 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
-
 from jobmeter import __version__
+
+TIMEOUT_MAX_SECONDS = 3600
 
 _ANSWER_MAX_BYTES = 2**24
 _PIECE_BYTES = 2**16
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
-class Endpoint(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a peer is and how to talk to it."""
+class Endpoint(NamedTuple):
+    """Where a peer is and how to talk to it; `timeout_seconds` is how long a whole answer may take."""
 
-    address: Annotated[
-        str, Meta(description="http:// or https://, host, port, and the path before /record when there is one.")
-    ] = "http://127.0.0.1:8000"
-    timeout_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="How long an answer may take, from request to last byte.")
-    ] = 30
-    ca_file: Annotated[
-        str | None, Meta(description="PEM file of an authority to trust besides those of the system.")
-    ] = None
-    certificate_file: Annotated[str | None, Meta(description="PEM file of the client certificate to show.")] = None
-    key_file: Annotated[str | None, Meta(description="PEM file of its private key.")] = None
+    address: str
+    timeout_seconds: float
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
 
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"address {self.address!r} is not http://HOST:PORT or https://HOST:PORT")
+    def fault(self) -> str | None:
+        """Why this cannot be used, or None."""
+        try:
+            parts = urlsplit(self.address)
+            port = parts.port
+        except ValueError as error:
+            return f"address {self.address!r}: {error}"
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            return f"address {self.address!r} is not http://HOST:PORT or https://HOST:PORT"
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("address holds a user name, a query or a fragment")
-        if parts.port == 0:  # reading `port` also raises ValueError when it is no number up to 65535
-            raise ValueError("address has port 0")
+            return "address holds a user name, a query or a fragment"
         if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file go together")
+            return "certificate_file and key_file go together"
+        if not 0 < self.timeout_seconds <= TIMEOUT_MAX_SECONDS:
+            return f"timeout_seconds is not above 0 and up to {TIMEOUT_MAX_SECONDS}"
+        return None
 
 
 class TlsFilesUnusable(Exception):  # noqa: N818 - the name says the fact
@@ -55,7 +58,7 @@ class PeerAway(Exception):  # noqa: N818
     """The peer could not be reached or gave no whole answer in time; the message says what happened."""
 
 
-class Answer(Struct, frozen=True):
+class Answer(NamedTuple):
     """A whole answer of a peer; header names in lower case."""
 
     status: int
@@ -105,6 +108,7 @@ class Peer:
 
     def __init__(self, endpoint: Endpoint) -> None:
         parts = urlsplit(endpoint.address)
+        self.endpoint = endpoint
         self.address = endpoint.address
         self._host = parts.hostname or ""
         self._port = parts.port

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
-from jobmeter.sinks._http import Answer, Endpoint, Peer, PeerAway
+from jobmeter.sinks._http import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
 from jobmeter.wire.verdict import BadVerdicts, Verdict, decode_verdicts
 
 BODY_MAX_BYTES = 3 * 2**19
@@ -31,10 +31,31 @@ _SUPERSEDED_SECONDS = 900.0
 log = logging.getLogger("jobmeter.sinks")
 
 
-class Settings(Endpoint, frozen=True, forbid_unknown_fields=True):
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the server is, how to talk to it, and how much to send at once."""
 
+    address: Annotated[
+        str, Meta(description="http:// or https://, host, port, and the path before /record when there is one.")
+    ] = "http://127.0.0.1:8000"
+    timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, le=TIMEOUT_MAX_SECONDS, description="How long an answer may take, from request to last byte."),
+    ] = 30
     batch_limit: Annotated[int, Meta(ge=1, le=10_000, description="How many records go in one request.")] = 1000
+    ca_file: Annotated[
+        str | None, Meta(description="PEM file of an authority to trust besides those of the system.")
+    ] = None
+    certificate_file: Annotated[str | None, Meta(description="PEM file of the client certificate to show.")] = None
+    key_file: Annotated[str | None, Meta(description="PEM file of its private key.")] = None
+
+    def __post_init__(self) -> None:
+        if (fault := self.endpoint.fault()) is not None:
+            raise ValueError(fault)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to connect to."""
+        return Endpoint(self.address, self.timeout_seconds, self.ca_file, self.certificate_file, self.key_file)
 
 
 class _KeepAll(Exception):  # noqa: N818 - a decision, carried to where the rest of the items are
@@ -63,7 +84,7 @@ class ServerSink:
     def __init__(self, settings: Settings) -> None:
         self.batch_limit = settings.batch_limit
         self.counts = ServerCounts()
-        self._peer = Peer(settings)
+        self._peer = Peer(settings.endpoint)
         self._body_max_bytes = BODY_MAX_BYTES
         self._superseded_until: float | None = None
 
@@ -173,7 +194,7 @@ def _outcome(verdict: Verdict) -> Outcome:
     told = ": ".join(part for part in (verdict.field, verdict.reason) if part)
     match verdict.outcome:
         case "conflict":
-            return Rejected(f"another record with this id is stored already ({told or 'no details'})")
+            return Rejected(f"conflict: {told or 'another record with this id is stored already'}")
         case "invalid":
             return Rejected(told or "the record is invalid")
         case _:

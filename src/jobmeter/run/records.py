@@ -1,0 +1,290 @@
+"""`jobmeter records`: query, show, export and add records of a server from the terminal.
+
+Every answer is read to its marked end. One that breaks off ends the command with exit code 1 and a message: what was
+printed until then is not all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from jobmeter.run.record_question import add_question, moment, one_record, query_of
+from jobmeter.run.record_text import (
+    CSV_COLUMNS,
+    CSV_LINE_END,
+    TABLE_HEADS,
+    details,
+    known_column,
+    table,
+    table_row,
+    visible,
+    write_csv,
+)
+from jobmeter.sinks._http import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.wire.json_stream import BadStream, objects
+
+SUMMARY: str = "queries, shows, exports and adds records of a server"
+
+OK, FAILED, WRONG_USE = 0, 1, 2
+
+_LIST_DEFAULT = "sort_by[desc]=stop_time&limit=50"
+_PROGRESS_EVERY_SECONDS = 0.5
+
+
+class Refusal(Exception):  # noqa: N818
+    """The server's answer to the request is no; `code` is the exit code."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    found = _action(actions, "list", "print a table of records, the 50 that stopped last unless told otherwise")
+    add_question(found)
+    shown = _action(actions, "show", "print one record")
+    shown.add_argument("record_id", metavar="ID")
+    exported = _action(actions, "export", "write records as JSON lines or CSV")
+    add_question(exported)
+    exported.add_argument("--csv", action="store_true", help="write CSV in place of JSON lines")
+    exported.add_argument(
+        "--columns",
+        type=_columns,
+        default=CSV_COLUMNS,
+        metavar="A,B,C",
+        help=f"of the CSV: {','.join(CSV_COLUMNS)}, also meta.KEY and component.NAME",
+    )
+    exported.add_argument(
+        "--exact", action="store_true", help="in the CSV, do not put ' before cells that spreadsheets take for formulas"
+    )
+    exported.add_argument("--output", type=Path, metavar="FILE", help="write FILE, which appears only when complete")
+    added = _action(actions, "add", "send the records of a file and say what became of each")
+    added.add_argument("file", metavar="FILE", help="JSON lines or a JSON array; - reads standard input")
+    stopped = _action(actions, "stop", "set the stop time of a record")
+    stopped.add_argument("record_id", metavar="ID")
+    stopped.add_argument("time", type=moment, metavar="TIME", help="UTC unless it says its zone")
+    letters = _action(actions, "dead-letters", "print what the server refused for good, newest first")
+    letters.add_argument("--limit", type=int, default=20, metavar="N", help="at most N (20)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Do what the action says. 1 when the server is away or says no, or an answer broke off; 2 for a wrong option."""
+    endpoint = Endpoint(arguments.server, arguments.timeout, arguments.ca, arguments.certificate, arguments.key)
+    if (fault := endpoint.fault()) is not None:
+        return _say(fault, WRONG_USE)
+    try:
+        peer = Peer(endpoint)
+    except TlsFilesUnusable as unusable:
+        return _say(str(unusable), WRONG_USE)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows escapes
+    try:
+        return _ACTIONS[arguments.action](arguments, peer)
+    except argparse.ArgumentTypeError as fault:
+        return _say(str(fault), WRONG_USE)
+    except Refusal as fault:
+        return _say(str(fault), fault.code)
+    except (PeerAway, BadStream) as fault:
+        return _say(f"{fault}; what was printed until here, if anything, is not all", FAILED)
+    finally:
+        peer.close()
+
+
+def _list(arguments: argparse.Namespace, peer: Peer) -> int:
+    with _answered(peer, query_of(arguments, _LIST_DEFAULT)) as records:
+        if arguments.json:
+            _write_lines((_json_line(text) for text, _ in records), sys.stdout)
+        else:
+            _write_lines(table(TABLE_HEADS, (table_row(record) for _, record in records)), sys.stdout)
+    return OK
+
+
+def _show(arguments: argparse.Namespace, peer: Peer) -> int:
+    with _answered(peer, one_record(arguments.record_id)) as records:
+        found = list(records)
+    if not found:
+        return _say(f"there is no record {visible(arguments.record_id)}", FAILED)
+    _write_lines((_json_line(text) for text, _ in found) if arguments.json else details(found[0][1]), sys.stdout)
+    return OK
+
+
+def _export(arguments: argparse.Namespace, peer: Peer) -> int:
+    with _answered(peer, query_of(arguments, "")) as records, _output(arguments.output) as output:
+        counted = _progress(records)
+        if arguments.csv:
+            shown = _Shown(output) if output.isatty() else output
+            write_csv((record for _, record in counted), arguments.columns, shown, exact=arguments.exact)
+        else:
+            _write_lines((_json_line(text) for text, _ in counted), output)
+    return OK
+
+
+def _add(arguments: argparse.Namespace, peer: Peer) -> int:
+    from jobmeter.run.record_adding import add  # noqa: PLC0415 - only here are the sink and the decoder needed
+
+    try:
+        body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
+    except OSError as fault:
+        return _say(f"{arguments.file}: {fault.strerror}", WRONG_USE)
+    return add(body, peer.endpoint, as_json=arguments.json)
+
+
+def _stop(arguments: argparse.Namespace, peer: Peer) -> int:
+    change = {"record_id": arguments.record_id, "components": [], "stop_time": arguments.time.isoformat()}
+    answer = peer.exchange("PUT", "/record", json.dumps(change).encode())
+    if answer.status != 200:
+        raise Refusal(f"status {answer.status}: {_reason(answer.body)}")
+    return OK
+
+
+def _dead_letters(arguments: argparse.Namespace, peer: Peer) -> int:
+    letters = _decoded(peer.exchange("GET", f"/v2/dead-letters?limit={arguments.limit}"))
+    if arguments.json:
+        _write_lines((json.dumps(letter) for letter in letters), sys.stdout)
+        return OK
+    heads = ("NUMBER", "RECEIVED", "FROM", "BYTES", "REASON", "BODY")
+    keys = ("number", "received", "origin", "size_bytes", "reason", "body")
+    rows = (["-" if letter.get(key) is None else str(letter[key])[:200] for key in keys] for letter in letters)
+    _write_lines(table(heads, rows), sys.stdout)
+    return OK
+
+
+_ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "export": _export,
+    "add": _add,
+    "stop": _stop,
+    "dead-letters": _dead_letters,
+}
+
+
+@contextmanager
+def _answered(peer: Peer, query: str) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """The records that the server answers, as text and value. Raises Refusal; reading, PeerAway and BadStream."""
+    with peer.open("GET", f"/records?{query}" if query else "/records") as reply:
+        if reply.status != 200:
+            raise Refusal(
+                f"status {reply.status}: {_reason(reply.whole())}", WRONG_USE if reply.status == 400 else FAILED
+            )
+        yield _complete(reply)
+
+
+def _complete(reply: Reply) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from objects(reply.pieces())
+    if not reply.has_end:
+        raise BadStream("the server does not mark the end of its answer, so nobody can tell whether it is whole")
+
+
+def _decoded(answer: Answer) -> list[dict[str, Any]]:
+    if answer.status != 200:
+        raise Refusal(f"status {answer.status}: {_reason(answer.body)}", WRONG_USE if answer.status == 400 else FAILED)
+    try:
+        letters = json.loads(answer.body)
+    except ValueError as fault:
+        raise BadStream(f"the answer is not understood: {fault}") from None
+    if not isinstance(letters, list) or not all(isinstance(letter, dict) for letter in letters):
+        raise BadStream("the answer is not a list of dead letters")
+    return letters
+
+
+def _progress(records: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pass the records on and count them on standard error where a person looks on."""
+    shown = sys.stderr.isatty()
+    told = time.monotonic()
+    number = 0
+    for number, record in enumerate(records, 1):
+        if shown and time.monotonic() - told >= _PROGRESS_EVERY_SECONDS:
+            told = time.monotonic()
+            sys.stderr.write(f"\r{number:,} records")
+        yield record
+    if shown:
+        sys.stderr.write(f"\r{number:,} records\n")
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that gets its name only when all was written."""
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # there is one only when something went wrong
+
+
+def _write_lines(lines: Iterable[str], output: TextIO) -> None:
+    for line in lines:
+        output.write(f"{line}\n")
+
+
+def _json_line(text: str) -> str:
+    """A JSON object on one line, with nothing in it that drives a terminal."""
+    return text if text.isprintable() else json.dumps(json.loads(text))
+
+
+class _Shown:
+    """A terminal to which rows of CSV are written."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> object:
+        return self._terminal.write(f"{visible(text.removesuffix(CSV_LINE_END))}\n")
+
+
+def _reason(body: bytes) -> str:
+    try:
+        told = json.loads(body)
+        text = told.get("error") or told.get("reason") if isinstance(told, dict) else None
+    except ValueError:
+        text = None
+    return visible(str(text or body[:500].decode("utf-8", "replace").strip() or "no details"))
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"jobmeter records: {text}\n")
+    return code
+
+
+def _action(actions: Any, name: str, does: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=does, description=does)
+    server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
+    parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait for the server (60)"
+    )
+    parser.add_argument("--ca", metavar="FILE", help="authority to trust besides those of the system")
+    parser.add_argument("--certificate", metavar="FILE", help="client certificate to show")
+    parser.add_argument("--key", metavar="FILE", help="its private key")
+    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    return parser
+
+
+def _columns(text: str) -> Sequence[str]:
+    names = text.split(",")
+    for name in names:
+        if not known_column(name):
+            raise argparse.ArgumentTypeError(f"{name!r} is no column")
+    return names

@@ -1,0 +1,147 @@
+"""What the server counts about itself, for `/metrics`: one registry per application, no state of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from jobmeter.serve.answer import UNANSWERED, Endpoint, Receive, Scope, Send
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+class Fate(Enum):
+    """What became of a record that somebody wanted stored."""
+
+    NEW = "new"
+    SAME = "same"
+    CONFLICT = "conflict"
+    INVALID = "invalid"
+    UNAVAILABLE = "unavailable"
+
+
+class Facet(Enum):
+    """What stored records are counted by: the store's facet, the metric's name, the metric's label."""
+
+    ALL = (None, "num_records_database", None)
+    SITE = ("site", "num_records_database_per_site", "site")
+    GROUP = ("group", "num_records_database_per_group", "group_id")
+    USER = ("user", "num_records_database_per_user", "user_id")
+
+    @property
+    def key(self) -> str | None:
+        """The facet as the record store calls it."""
+        key: str | None = self.value[0]
+        return key
+
+
+class StoredCounts(Collector):
+    """The last counts of the database. A facet that was never counted, or has no values, is left out."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Facet, Mapping[str, int]] = {}
+
+    def keep(self, facet: Facet, counts: Mapping[str, int]) -> None:
+        """Show these counts from now on."""
+        self._counts[facet] = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts as Prometheus families."""
+        for facet, counts in list(self._counts.items()):
+            _, name, label = facet.value
+            family = GaugeMetricFamily(
+                name, "Number of records in the database", labels=[] if label is None else [label]
+            )
+            for value, count in counts.items():
+                family.add_metric([] if label is None else [value], count)
+            if counts:
+                yield family
+
+
+class Meter:
+    """The counters of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.stored_counts = StoredCounts()
+        self.registry.register(self.stored_counts)
+        self._seconds = Histogram(
+            "http_server_duration_seconds",
+            "Time from the head of a request to the end of its answer.",
+            ["http_route", "http_request_method", "http_response_status_code"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._active = Gauge(
+            "http_server_active_requests",
+            "Requests being answered.",
+            ["http_route", "http_request_method"],
+            registry=self.registry,
+        )
+        records = Counter(
+            "jobmeter_records",
+            "Records that were sent, by what became of them.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.records = {fate: records.labels(fate.value) for fate in Fate}
+        self.letters = Counter(
+            "jobmeter_dead_letters", "Writes refused for good and kept with the reason.", registry=self.registry
+        )
+        self.unanswered = Counter(
+            "jobmeter_writes_unanswered",
+            "Writes that could not be stored at the time; the connection was closed so that the client keeps them.",
+            registry=self.registry,
+        )
+        self.streams_broken = Counter(
+            "jobmeter_streams_broken",
+            "Lists of records that were broken off before their end.",
+            ["cause"],
+            registry=self.registry,
+        )
+        self.group_records = Histogram(
+            "jobmeter_write_group_records",
+            "Records written in one transaction.",
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.write_seconds = Histogram(
+            "jobmeter_write_seconds", "Time of one transaction.", buckets=_SECONDS, registry=self.registry
+        )
+        self.counting_failures = Counter(
+            "jobmeter_counting_failures", "Counts of the database that failed.", registry=self.registry
+        )
+
+    def count(self, fates: Iterable[Fate]) -> None:
+        """Count what became of records."""
+        for fate in fates:
+            self.records[fate].inc()
+
+    def measured(self, route: str, method: str, endpoint: Endpoint) -> Endpoint:
+        """The endpoint, counted and timed under the name of its route."""
+        active = self._active.labels(route, method)
+        seconds = self._seconds
+        by_status: dict[int, Histogram] = {}
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> int:
+            began = perf_counter()
+            active.inc()
+            status = 500
+            try:
+                status = await endpoint(scope, receive, send)
+            finally:
+                active.dec()
+                child = by_status.get(status)
+                if child is None:
+                    text = "" if status == UNANSWERED else str(status)
+                    child = by_status[status] = seconds.labels(route, method, text)
+                child.observe(perf_counter() - began)
+            return status
+
+        return serve

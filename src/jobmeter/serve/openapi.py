@@ -1,0 +1,111 @@
+"""The description of the interface in OpenAPI 3.1, from the table of operations and the msgspec types they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jobmeter import __version__
+from jobmeter.serve.operations import OPERATIONS, Operation, RecordUpdate, Reply
+
+_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
+_NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
+_NAMES: dict[str, Any] = {"type": "array", "items": _NAME}
+_COLUMN: dict[str, Any] = {"enum": ["start_time", "stop_time", "runtime", "record_id"]}
+
+
+def _object(keys: tuple[str, ...], value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": dict.fromkeys(keys, value), "additionalProperties": False}
+
+
+def _query(name: str, schema: dict[str, Any], says: str) -> dict[str, Any]:
+    parameter: dict[str, Any] = {"name": name, "in": "query", "schema": schema, "description": says}
+    if schema.get("type") == "object":
+        parameter |= {"style": "deepObject", "explode": True}
+    return parameter
+
+
+_OPS = ("gt", "gte", "lt", "lte", "equals")
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
+    "letters": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many; 20 by default."),
+    "record_id": _query("record_id", _NAME, "The record with this id."),
+    "start_time": _query("start_time", _object(_OPS, _TIME), "start_time[gte]=2024-01-31T12:00:00Z"),
+    "stop_time": _query("stop_time", _object(_OPS, _TIME), "stop_time[lt]=2024-02-01T00:00:00Z"),
+    "runtime": _query("runtime", _object(_OPS, _WHOLE), "Whole seconds: runtime[gt]=0"),
+    "meta": _query(
+        "meta",
+        {"type": "object", "additionalProperties": _object(("c", "dnc"), _NAMES)},
+        "meta[site_id][c][0]=A: the list under the key holds the value; [dnc]: it does not.",
+    ),
+    "component": _query(
+        "component",
+        {"type": "object", "additionalProperties": _object(_OPS, _WHOLE)},
+        "component[Cores][gte]=8: some component of this name has such an amount.",
+    ),
+    "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
+    "limit": _query("limit", _WHOLE, "At most so many records."),
+}
+
+
+def description() -> bytes:
+    """The whole document."""
+    types = [kind for one in OPERATIONS for kind in _types(one)]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    by_type = dict(zip(map(repr, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, by_type)
+    components = {name: _loosened(name, schema) for name, schema in components.items()}
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "jobmeter",
+                "version": __version__,
+                "description": "Job records of a compute facility. The paths without a version are AUDITOR's.",
+                "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "paths": paths,
+            "components": {"schemas": components},
+        }
+    )
+
+
+def _types(operation: Operation) -> list[Any]:
+    types = [kind for reply in operation.replies for kind in reply.types]
+    return types if operation.body is None else [operation.body, *types]
+
+
+def _loosened(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """What the types alone do not tell: an update needs a stop time instead of a start time."""
+    if name == RecordUpdate.__name__:
+        schema = {**schema, "required": ["record_id", "components", "stop_time"]}
+        schema["properties"] = {**schema["properties"], "stop_time": _TIME}
+    return schema
+
+
+def _operation(operation: Operation, by_type: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    if operation.parameters:
+        described["parameters"] = [_PARAMETERS[name] for name in operation.parameters]
+    if operation.body is not None:
+        schema = by_type[repr(operation.body)]
+        content = {
+            kind.value: {"schema": schema if kind.value.endswith("/json") else {}} for kind in operation.body_kinds
+        }
+        described["requestBody"] = {"required": True, "content": content}
+    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in operation.replies}
+    return described
+
+
+def _response(reply: Reply, by_type: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": reply.says}
+    schemas = [by_type[repr(kind)] for kind in reply.types]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else {}
+    if schemas or len(reply.kinds) > 1:
+        described["content"] = {kind.value: {"schema": schema} for kind in reply.kinds}
+    return described

@@ -1,0 +1,150 @@
+"""The operations of the server as data: the description in OpenAPI and the page at `/` are made from this table."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+from jobmeter.model.record import Record
+from jobmeter.serve.answer import Problem
+from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.writes import Refusals
+
+
+class StoredRecord(Record, frozen=True):
+    """A record in an answer: absent values are null, and the whole seconds from start to stop are added."""
+
+    runtime: int | None = None
+
+
+class RecordUpdate(Record, frozen=True):
+    """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
+
+
+class Kind(Enum):
+    """How a body is written."""
+
+    JSON = "application/json"
+    LINES = "application/x-ndjson"
+    TEXT = "text/plain"
+    HTML = "text/html"
+
+
+class Reply(Struct, frozen=True):
+    """One answer of an operation: the types that its body may have (none: the body is empty)."""
+
+    status: int
+    says: str
+    types: tuple[Any, ...] = ()
+    kinds: tuple[Kind, ...] = (Kind.JSON,)
+
+
+class Operation(Struct, frozen=True):
+    """One method of one path. `body` is the type of the request's body."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    replies: tuple[Reply, ...]
+    body: Any = None
+    body_kinds: tuple[Kind, ...] = (Kind.JSON,)
+    parameters: tuple[str, ...] = ()
+
+
+_DONE = Reply(200, "Stored. Empty, but for a warning in JSON where a duplicate is ignored by configuration.")
+_EXISTS = Reply(409, "A record with this id and other content exists: RECORD_EXISTS.", (str,), (Kind.TEXT,))
+_REFUSED = (
+    Reply(400, "The body can never be stored; it is kept among the dead letters.", (Problem,)),
+    Reply(413, "The body is too large.", (Problem,)),
+    Reply(415, "The body is compressed in a way that is not known.", (Problem,)),
+)
+_AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
+_BROKEN = Reply(500, "The database does not answer.", (Problem,))
+_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
+    Operation(
+        "PUT",
+        "/record",
+        "stopRecord",
+        "Set the stop time of a record.",
+        (_DONE, *_REFUSED, Reply(404, "There is no record with this id.", (str,), (Kind.TEXT,))),
+        RecordUpdate,
+    ),
+    Operation(
+        "POST",
+        "/records",
+        "addRecords",
+        "Add many records; one that is refused discards none of the others.",
+        (_DONE, Reply(400, _REFUSED[0].says, (Refusals, Problem)), *_REFUSED[1:], _EXISTS),
+        list[Record],
+    ),
+    Operation(
+        "GET",
+        "/record/{record_id}",
+        "getRecord",
+        "One record by its id.",
+        (
+            Reply(200, "The record.", (StoredRecord,)),
+            Reply(400, "No record can have this id.", (Problem,)),
+            Reply(404, "There is no such record.", (Problem,)),
+            _BROKEN,
+        ),
+        parameters=("id",),
+    ),
+    Operation(
+        "GET",
+        "/records",
+        "getRecords",
+        "Records that match a filter, as JSON lines or as an array.",
+        (
+            Reply(
+                200,
+                "JSON objects, one a line; an array when Accept names application/json and no wildcard.",
+                (),
+                (Kind.JSON, Kind.LINES),
+            ),
+            Reply(400, "The filter is not understood.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=_FILTERS,
+    ),
+    Operation(
+        "POST",
+        "/v2/records",
+        "putRecords",
+        "Add many records and learn what became of each.",
+        (Reply(200, "One outcome per record, in order.", (Outcomes,)), *_REFUSED, _AWAY),
+        list[Record],
+        (Kind.JSON, Kind.LINES),
+    ),
+    Operation(
+        "GET",
+        "/v2/dead-letters",
+        "getDeadLetters",
+        "The newest writes that were refused for good, with the reason.",
+        (Reply(200, "Dead letters, newest first.", (list[Letter],)), Reply(400, "No such limit.", (Problem,)), _AWAY),
+        parameters=("letters",),
+    ),
+    Operation(
+        "GET",
+        "/health_check",
+        "checkHealth",
+        "Whether the database answers.",
+        (Reply(200, "It does."), Reply(500, "It does not.")),
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "getMetrics",
+        "The state of this server for Prometheus.",
+        (Reply(200, "Prometheus text.", (str,), (Kind.TEXT,)),),
+    ),
+    Operation(
+        "GET", "/openapi.json", "getOpenapi", "This description.", (Reply(200, "OpenAPI 3.1.", (dict[str, Any],)),)
+    ),
+)

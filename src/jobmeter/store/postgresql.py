@@ -1,0 +1,301 @@
+"""The record store in a PostgreSQL database (13 or newer).
+
+Two pools of connections: a short one for writes and small questions, one for answers that are streamed, so that slow
+readers never keep a write waiting. Writes are one statement wherever possible: it is a transaction of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import capabilities
+from psycopg.types.string import ByteaBinaryLoader
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
+
+from jobmeter.contract import StoreUnavailable
+from jobmeter.model.letter import DeadLetter
+from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.question import Question, Scope
+from jobmeter.model.record import Record, RecordStop
+from jobmeter.store.chunks import Chunks
+from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.pool import Pool
+from jobmeter.store.probe import PostgresqlProbe
+from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
+from jobmeter.store.statement import compiled, select_bodies
+
+_DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
+_PROBE = PostgresqlProbe()
+
+# How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
+_ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
+
+_ATTEMPTS = 5
+"""Two writers that add the same new ids in different orders lock each other; one is told to try again."""
+
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
+    SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING record_id"""
+
+T = TypeVar("T")
+
+
+class PostgresqlStore:
+    """The RecordStore of the contract in the PostgreSQL database at `url`, a libpq address.
+
+    Nothing is connected until it is needed; a lost server is found again by itself. `writers` and `readers` bound the
+    connections, `bounds` the dead letters. A schema that is not the present one is told by SchemaUnfit, whatever is
+    asked.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        writers: int = 4,
+        readers: int = 16,
+        wait_seconds: float = 2.0,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._bounds = bounds or Bounds()
+        self._numbers = FacetNumbers()
+
+        def writer() -> Connection:
+            # The database may have been replaced while no connection held it.
+            self._numbers.forget()
+            return connect(url, reading=False)
+
+        self._writers: Pool[Connection] = Pool(writer, end, alive, limit=writers, wait_seconds=wait_seconds)
+        self._readers: Pool[Connection] = Pool(
+            lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
+        )
+
+    def put(self, records: Sequence[Record]) -> list[Stored]:
+        """See RecordStore."""
+        batch = batch_of(records)
+        if not batch.keys:
+            return outcomes(batch, (), {})
+
+        def work(writer: Connection) -> list[Stored]:
+            new = _insert(writer, batch, self._numbers_of(writer, batch))
+            rest = set(batch.keys) - new
+            stored = {key: held.body for key, held in _held(writer, rest).items()}
+            if len(stored) < len(rest):
+                raise StoreUnavailable("a record went away while it was compared")
+            return outcomes(batch, new, stored)
+
+        return self._write(work)
+
+    def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
+        """See RecordStore."""
+        keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
+
+        def work(writer: Connection) -> list[Stopped]:
+            with writer.transaction():
+                answers, changes = stopped(stops, _held(writer, keys, lock=True))
+                if changes:
+                    writer.execute(
+                        "UPDATE records r SET stop_us = c.stop_us, body = c.body "
+                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
+                        (
+                            int8s([change.seq for change in changes]),
+                            int8s([change.stop_us for change in changes]),
+                            texts([change.body for change in changes]),
+                        ),
+                    )
+            return answers
+
+        return self._write(work)
+
+    def one(self, record_id: str, scope: Scope) -> bytes | None:
+        """See RecordStore."""
+        with answering(), self._writers.lend() as writer:
+            found = list(_bodies(writer, Question(scope, record_id=record_id)))
+        return found[0] if found else None
+
+    def stream(self, question: Question) -> Iterator[bytes]:
+        """See RecordStore. The iterator has `close()`, for a reader who leaves early."""
+        reader = self._readers.take()
+
+        def release(complete: bool) -> None:
+            try:
+                if complete:
+                    reader.rollback()
+            except psycopg.Error:
+                complete = False
+            (self._readers.give if complete else self._readers.drop)(reader)
+
+        def rows() -> Iterator[bytes]:
+            with answering():
+                yield from _bodies(reader, question)
+
+        return Chunks(rows(), release)
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """See RecordStore."""
+        rows = [letter_row(letter, self._bounds) for letter in letters]
+
+        def work(writer: Connection) -> None:
+            with writer.transaction(), writer.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO dead_letters (origin, reason, body, received_us, size_bytes) "
+                    "VALUES (%s, %s, %s, %s, %s)",
+                    rows,
+                )
+                evicted = cursor.execute(
+                    "DELETE FROM dead_letters "
+                    "WHERE no <= (SELECT no FROM dead_letters ORDER BY no DESC LIMIT 1 OFFSET %s)",
+                    (self._bounds.letters,),
+                ).rowcount
+                cursor.execute(
+                    "INSERT INTO counters (name, value) VALUES (%s, %s) "
+                    "ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value",
+                    (EVICTED, evicted),
+                )
+
+        self._write(work)
+
+    def letters(self, limit: int) -> list[DeadLetter]:
+        """See RecordStore."""
+        rows = self._ask(
+            "SELECT no, origin, reason, body, received_us, size_bytes FROM dead_letters ORDER BY no DESC LIMIT %s",
+            (limit,),
+        )
+        return [letter_of(number, rest) for number, *rest in rows]
+
+    def letters_evicted(self) -> int:
+        """How many dead letters had to go for newer ones, ever."""
+        rows = self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))
+        return rows[0][0] if rows else 0
+
+    def counts(self, facet: str | None = None) -> dict[str, int]:
+        """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
+        if facet is None:
+            return {"": self._ask("SELECT count(*) FROM records")[0][0]}
+        column = FACET_OF_NAME[facet].column
+        return totals(
+            self._ask(
+                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
+                "JOIN facets f ON f.no = t.no"
+            )
+        )
+
+    def ping(self) -> None:
+        """See RecordStore."""
+        with answering(), self._writers.lend() as writer:
+            answer_within(writer, 2.0)
+
+    def close(self) -> None:
+        """See RecordStore."""
+        self._readers.close()
+        self._writers.close()
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` answers; done again from its start where the server undid it for another writer's sake."""
+        with answering():
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    with self._writers.lend() as writer:
+                        return work(writer)
+                except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                    continue
+            with self._writers.lend() as writer:
+                return work(writer)
+
+    def _ask(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        with answering(), self._writers.lend() as writer:
+            return writer.execute(statement.encode(), values).fetchall()
+
+    def _numbers_of(self, writer: Connection, batch: Batch) -> dict[Signature, Numbers]:
+        """The numbers of the batch's facets; new ones become durable before any record refers to them."""
+        wanted = set(batch.facets)
+        known = self._numbers.known(wanted)
+        if len(known) == len(wanted):
+            return known
+        fresh = _intern(writer, [signature for signature in wanted if signature not in known])
+        self._numbers.learn(fresh)
+        return known | fresh
+
+
+def _insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> set[str]:
+    """Add the records whose ids are not there yet, in order, and return their keys."""
+    sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
+    rows = writer.execute(
+        _INSERT,
+        (
+            int8s(batch.starts),
+            int8s(batch.stops),
+            int4s(sites),
+            int4s(groups),
+            int4s(users),
+            texts([key.encode() for key in batch.keys]),
+            texts(batch.bodies),
+        ),
+        prepare=True,
+    )
+    return {key for (key,) in rows}
+
+
+def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str, Held]:
+    """The stored records among `keys`; with `lock` nobody else changes them until the transaction ends."""
+    if not keys:
+        return {}
+    # Locked in one order by everybody, so that two callers cannot wait for each other.
+    statement = "SELECT record_id, seq, start_us, body FROM records WHERE record_id = ANY(%b)"
+    rows = writer.execute(
+        statement + " ORDER BY record_id FOR UPDATE" if lock else statement,
+        (texts([key.encode() for key in keys]),),
+    )
+    return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
+
+
+def _intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, Numbers]:
+    entries = {signature: entries_of(signature) for signature in signatures}
+    # In one order for everybody, so that two callers with the same new entries cannot wait for each other.
+    distinct = {entry.digest: entry for three in entries.values() for entry in three if entry is not None}
+    ordered = [distinct[digest] for digest in sorted(distinct)]
+    numbers = _intern_entries(writer, ordered) if ordered else {}
+
+    def number(entry: Entry | None) -> int | None:
+        return None if entry is None else numbers[entry.digest]
+
+    return {
+        signature: (number(site), number(group), number(user)) for signature, (site, group, user) in entries.items()
+    }
+
+
+def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes, int]:
+    """The numbers of `entries` by digest, new ones where there were none."""
+    digests = byteas([entry.digest for entry in entries])
+    with writer.transaction():
+        writer.execute(
+            "INSERT INTO facets (facet, digest, value) SELECT * FROM unnest(%b, %b, %b) "
+            "ON CONFLICT (digest) DO NOTHING",
+            (int4s([entry.facet for entry in entries]), digests, texts([entry.value.encode() for entry in entries])),
+        )
+        rows = writer.execute("SELECT digest, no FROM facets WHERE digest = ANY(%b)", (digests,))
+        numbers: dict[bytes, int] = dict(rows.fetchall())
+        terms = [(term, numbers[entry.digest]) for entry in entries for term in entry.terms]
+        writer.execute(
+            "INSERT INTO facet_terms (term, no) SELECT * FROM unnest(%b, %b) ON CONFLICT DO NOTHING",
+            (byteas([term for term, _ in terms]), int4s([number for _, number in terms])),
+        )
+    return numbers
+
+
+def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
+    def resolve(numbers: Select[tuple[int]]) -> list[int]:
+        text, values = compiled(numbers, _DIALECT)
+        return [number for (number,) in reader.execute(text.encode(), values)]
+
+    text, values = compiled(select_bodies(question, _PROBE, resolve), _DIALECT)
+    with reader.cursor(binary=True) as cursor:
+        # Bodies go out as they come in: never decoded.
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)
+        for (body,) in cursor.stream(text.encode(), values, size=_ROWS_AT_ONCE):
+            yield body

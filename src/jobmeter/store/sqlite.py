@@ -1,0 +1,314 @@
+"""The record store in one SQLite file.
+
+One connection writes, under a lock; readers have connections of their own and see the state at their first statement
+(write-ahead log), so a long answer never waits for a writer nor a writer for it. Every commit is forced to the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+
+from jobmeter.contract import StoreUnavailable
+from jobmeter.model.letter import DeadLetter
+from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.question import Question, Scope
+from jobmeter.model.record import Record, RecordStop
+from jobmeter.store.chunks import Chunks
+from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.fault import SchemaUnfit
+from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.pool import Pool
+from jobmeter.store.probe import SqliteProbe
+from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
+from jobmeter.store.statement import compiled, select_bodies
+
+_DIALECT = sqlite_dialect.dialect(paramstyle="named")
+_PROBE = SqliteProbe()
+_KEYS_AT_ONCE = 500
+"""Parameters of one statement; an old SQLite takes 999."""
+
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (record_id) DO NOTHING"""
+
+# The log is folded back into the file each time it has grown by 32 MiB (4,096 pages of 8 KiB), and cut to 64 MiB after
+# a long reader has let it grow: measured, a limit of 8 MiB takes a third off the rate of bulk inserts.
+_WRITER_SETTINGS = ("synchronous=FULL", "wal_autocheckpoint=4096", "journal_size_limit=67108864", "cache_size=-65536")
+_READER_SETTINGS = ("query_only=1", "mmap_size=17179869184", "cache_size=-8192")
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turns what SQLite says of a missing, full, broken or busy database into StoreUnavailable."""
+    try:
+        yield
+    except sqlite3.DatabaseError as fault:
+        # SQLITE_ERROR is a mistake in our own statement; constraint and interface errors have classes of their own.
+        code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
+        if code == sqlite3.SQLITE_ERROR or isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise StoreUnavailable(f"SQLite: {fault}") from fault
+
+
+class SqliteStore:
+    """The RecordStore of the contract in the SQLite file `path`, whose schema must be the present one.
+
+    `readers` is how many long answers may be under way at once, `busy_seconds` how long a writer waits for one of
+    another process, `bounds` those of the dead letters. Raises SchemaUnfit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        readers: int = 32,
+        wait_seconds: float = 2.0,
+        busy_seconds: float = 5.0,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._path = path
+        self._bounds = bounds or Bounds()
+        self._numbers = FacetNumbers()
+        self._lock = Lock()
+        self._closed = False
+        if not path.exists():
+            raise SchemaUnfit(f"there is no database {path}: {ADVICE}")
+        with answering():
+            self._writer = _connect(path, "rw", _WRITER_SETTINGS, busy_seconds)
+            try:
+                _check_schema(self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
+
+        def pool(limit: int) -> Pool[sqlite3.Connection]:
+            return Pool(
+                lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
+                sqlite3.Connection.close,
+                lambda _: True,
+                limit=limit,
+                wait_seconds=wait_seconds,
+            )
+
+        # Short questions have connections of their own: slow readers of long answers never keep them waiting.
+        self._readers, self._askers = pool(readers), pool(8)
+
+    def put(self, records: Sequence[Record]) -> list[Stored]:
+        """See RecordStore."""
+        batch = batch_of(records)
+        if not batch.keys:
+            return outcomes(batch, (), {})
+        with self._writing() as writer:
+            fresh, numbers = self._numbers_of(writer, batch)
+            (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+            added = writer.executemany(
+                _INSERT,
+                [
+                    (start, stop, *numbers[facets], key, body.decode())
+                    for start, stop, facets, key, body in zip(
+                        batch.starts, batch.stops, batch.facets, batch.keys, batch.bodies, strict=True
+                    )
+                ],
+            ).rowcount
+            new, stored = set(batch.keys), {}
+            if added != len(batch.keys):
+                new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
+                stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+        self._numbers.learn(fresh)
+        return outcomes(batch, new, stored)
+
+    def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
+        """See RecordStore."""
+        keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
+        with self._writing() as writer:
+            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            answers, changes = stopped(stops, held)
+            writer.executemany(
+                "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
+                [(change.stop_us, change.body.decode(), change.seq) for change in changes],
+            )
+        return answers
+
+    def one(self, record_id: str, scope: Scope) -> bytes | None:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            found = list(_bodies(reader, Question(scope, record_id=record_id)))
+        return found[0] if found else None
+
+    def stream(self, question: Question) -> Iterator[bytes]:
+        """See RecordStore. The iterator has `close()`, for a reader who leaves early."""
+        with answering():
+            reader = self._readers.take()
+
+        def release(complete: bool) -> None:
+            try:
+                if complete:
+                    reader.execute("COMMIT")
+            except sqlite3.Error:
+                complete = False
+            (self._readers.give if complete else self._readers.drop)(reader)
+
+        def rows() -> Iterator[bytes]:
+            with answering():
+                reader.execute("BEGIN")
+                yield from _bodies(reader, question)
+
+        return Chunks(rows(), release)
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """See RecordStore."""
+        with self._writing() as writer:
+            writer.executemany(
+                "INSERT INTO dead_letters (origin, reason, body, received_us, size_bytes) VALUES (?, ?, ?, ?, ?)",
+                [letter_row(letter, self._bounds) for letter in letters],
+            )
+            evicted = writer.execute(
+                "DELETE FROM dead_letters WHERE no <= (SELECT no FROM dead_letters ORDER BY no DESC LIMIT 1 OFFSET ?)",
+                (self._bounds.letters,),
+            ).rowcount
+            writer.execute(
+                "INSERT INTO counters (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                (EVICTED, evicted),
+            )
+
+    def letters(self, limit: int) -> list[DeadLetter]:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            rows = reader.execute(
+                "SELECT no, CAST(origin AS BLOB), CAST(reason AS BLOB), body, received_us, size_bytes "
+                "FROM dead_letters ORDER BY no DESC LIMIT ?",
+                (limit,),
+            )
+            return [
+                letter_of(no, (origin.decode(), reason.decode(), body, received, size))
+                for no, origin, reason, body, received, size in rows
+            ]
+
+    def letters_evicted(self) -> int:
+        """How many dead letters had to go for newer ones, ever."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
+            return 0 if row is None else int(row[0])
+
+    def counts(self, facet: str | None = None) -> dict[str, int]:
+        """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
+        with answering(), self._askers.lend() as reader:
+            if facet is None:
+                (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
+                return {"": total}
+            column = FACET_OF_NAME[facet].column
+            rows = reader.execute(
+                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
+                "JOIN facets f ON f.no = t.no"
+            )
+            return totals((value.decode(), count) for value, count in rows)
+
+    def ping(self) -> None:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            reader.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+
+    def close(self) -> None:
+        """See RecordStore."""
+        self._readers.close()
+        self._askers.close()
+        with self._lock:
+            self._closed = True
+            self._writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with answering(), self._lock:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                # A full disk ends the transaction by itself.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def _numbers_of(
+        self, writer: sqlite3.Connection, batch: Batch
+    ) -> tuple[dict[Signature, Numbers], dict[Signature, Numbers]]:
+        """The numbers of the batch's facets: those looked up or given now, and all."""
+        wanted = set(batch.facets)
+        known = self._numbers.known(wanted)
+        fresh = {signature: _interned(writer, signature) for signature in wanted if signature not in known}
+        return fresh, known | fresh
+
+
+def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float) -> sqlite3.Connection:
+    # Readers get bytes for text: bodies go out as they are stored.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for setting in settings:
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    if mode == "ro":
+        connection.text_factory = bytes
+    return connection
+
+
+def _check_schema(connection: sqlite3.Connection) -> None:
+    (there,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() if there else None  # noqa: S608
+    require_head(None if row is None else row[0])
+
+
+def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+    def resolve(numbers: Select[tuple[int]]) -> list[int]:
+        return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
+
+    for (body,) in reader.execute(*compiled(select_bodies(question, _PROBE, resolve), _DIALECT)):
+        yield body
+
+
+def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """Key, seq, start_us and body of those `keys` that are stored."""
+    rest = list(keys)
+    while rest:
+        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
+        marks = ", ".join("?" * len(some))
+        yield from writer.execute(
+            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
+            some,
+        )
+
+
+def _interned(writer: sqlite3.Connection, signature: Signature) -> Numbers:
+    site, group, user = entries_of(signature)
+    return _intern(writer, site), _intern(writer, group), _intern(writer, user)
+
+
+def _intern(writer: sqlite3.Connection, entry: Entry | None) -> int | None:
+    if entry is None:
+        return None
+    row = writer.execute("SELECT no FROM facets WHERE digest = ?", (entry.digest,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    number = writer.execute(
+        "INSERT INTO facets (facet, digest, value) VALUES (?, ?, ?)", (entry.facet, entry.digest, entry.value)
+    ).lastrowid
+    writer.executemany("INSERT INTO facet_terms (term, no) VALUES (?, ?)", [(term, number) for term in entry.terms])
+    return number

@@ -1,0 +1,88 @@
+"""What a command imports: its own work's needs, and nothing of the server's unless it is the server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from jobmeter import registry
+from jobmeter.run.commands import summaries
+from tests.guard.source import SOURCE, modules
+
+SERVER_LIBRARIES = frozenset(
+    {"starlette", "uvicorn", "uvloop", "httptools", "anyio", "sqlalchemy", "alembic", "mako", "psycopg"}
+    | {"prometheus_client", "jinja2", "rich"}
+)
+SERVER_COMMANDS = frozenset({"serve", "up", "migrate"})
+"""Commands that are or prepare the server. Every other one runs on a node, in an epilog, in cron or in a terminal."""
+
+BEFORE_A_COMMAND = frozenset(
+    {"jobmeter", "jobmeter.__main__", "jobmeter.run", "jobmeter.run.main", "jobmeter.run.commands"}
+)
+"""Our modules that `jobmeter --help` may import."""
+
+_LIST = "; import sys; print('\\n'.join(sys.modules))"
+
+
+def _imports(code: str) -> set[str]:
+    """The modules in memory after `code` has run in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {code}{_LIST}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("\n"))
+
+
+def _roots(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def _help(*words: str) -> set[str]:
+    """The modules in memory after the program has run with these words; what it prints is left out."""
+    quiet = "import io; sys.stdout = io.StringIO()"
+    return _imports(f"{quiet}; from jobmeter.run.main import main; main({list(words)!r}); sys.stdout = sys.__stdout__")
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    names = _help("--help")
+    heavy = SERVER_LIBRARIES | {"msgspec", "yaml", "logging", "tomllib", "zipfile", "email", "asyncio"}
+    assert {name for name in names if _roots({name}) == {"jobmeter"}} <= BEFORE_A_COMMAND
+    assert not _roots(names) & heavy
+    assert "importlib.metadata" not in names
+
+
+@pytest.mark.parametrize("name", sorted(set(summaries()) - SERVER_COMMANDS))
+def test_a_command_beside_the_server_imports_no_server_library(name: str) -> None:
+    assert not _roots(_help(name, "--help")) & SERVER_LIBRARIES
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in registry.KINDS for name in registry.names(kind)])
+def test_a_plugin_imports_no_server_library(kind: str, name: str) -> None:
+    code = f"from jobmeter.registry import module; module({kind!r}, {name!r})"
+    assert not _roots(_imports(code)) & SERVER_LIBRARIES
+
+
+@pytest.mark.parametrize("room", ["model", "wire", "settings", "query", "observe", "deliver", "sinks"])
+def test_a_room_beside_server_and_store_imports_no_server_library(room: str) -> None:
+    names = [module.name for module in modules() if module.room == room]
+    assert not _roots(_imports(f"import {', '.join(names)}")) & SERVER_LIBRARIES
+
+
+def test_the_settings_of_every_command_come_without_server_libraries() -> None:
+    code = "from jobmeter.run import kinds; [kinds.settings(name) for name in kinds.names()]"
+    assert not _roots(_imports(code)) & SERVER_LIBRARIES
+
+
+def test_every_command_has_a_summary_that_can_be_read_from_its_text() -> None:
+    declaring = {module for module in modules() if module.room == "run" and "\ndef declare(" in module.text}
+    assert {module.name.rpartition(".")[2].replace("_", "-") for module in declaring} == set(summaries())
+
+
+def test_this_guard_sees_what_is_imported() -> None:
+    assert "sqlalchemy" in _roots(_imports("import sqlalchemy"))
+    assert "jobmeter.run.check" in _help("check", "--help")

@@ -1,0 +1,78 @@
+"""What is written about the program is what the program is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobmeter.run.commands import summaries
+from jobmeter.run.reference import pages
+from tests.guard.source import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
+_TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
+
+
+def outdated(folder: Path) -> list[str]:
+    """Reference pages that are not what the code declares now."""
+    found = []
+    for name, text in pages().items():
+        file = folder / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            found.append(name)
+    return found
+
+
+def broken_links(document: Path) -> list[str]:
+    """Links of a page to files that are not there."""
+    text = document.read_text(encoding="utf-8")
+    return [target for target in _LINK.findall(text) if not (document.parent / target).exists()]
+
+
+def test_the_reference_says_what_the_code_declares() -> None:
+    assert outdated(ROOT / "docs" / "reference") == [], "run `make docs`"
+
+
+def test_an_outdated_or_missing_page_is_told(tmp_path: Path) -> None:
+    for name, text in pages().items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert outdated(tmp_path) == []
+    (tmp_path / "commands.md").write_text("old", encoding="utf-8")
+    (tmp_path / "settings.md").unlink()
+    assert outdated(tmp_path) == ["commands.md", "settings.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    assert broken_links(document) == []
+
+
+def test_a_broken_link_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("[x](b.md) [y](https://example.org) [z](a.md#top) [w](#here)")
+    assert broken_links(tmp_path / "a.md") == ["b.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_make_targets_that_are_written_about_exist(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in _TARGET.findall("\n".join(re.findall(r"`[^`]+`", document.read_text(encoding="utf-8")))):
+        assert f"\n{target}:" in makefile, f"make {target}"
+
+
+def test_the_first_screen_of_the_readme_shows_the_two_commands() -> None:
+    top = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:30]
+    assert "make run" in "\n".join(top)
+    assert "make test" in "\n".join(top)
+
+
+def test_every_decision_is_numbered_once() -> None:
+    numbers = [path.name[:4] for path in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+@pytest.mark.parametrize("name", sorted(summaries()))
+def test_every_command_stands_in_the_reference(name: str) -> None:
+    assert f"\n## jobmeter {name}\n" in pages()["commands.md"]

@@ -1,0 +1,131 @@
+"""A record store in memory that keeps the contract, with switches for the moments that a database cannot answer."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from jobmeter.contract import StoreUnavailable
+from jobmeter.model.letter import DeadLetter
+from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.question import Question, Scope
+from jobmeter.model.record import Record, RecordStop
+from jobmeter.wire.auditor import encode_record
+
+LETTERS_BOUND = 1000
+
+
+class MemoryStore:
+    """All records in a dict. `away` makes every call fail; `gate` holds writes back until it is set."""
+
+    def __init__(self, *, chunk_records: int = 100) -> None:
+        self.records: dict[str, Record] = {}
+        self.buried: deque[DeadLetter] = deque(maxlen=LETTERS_BOUND)
+        self.away = False
+        self.gate = threading.Event()
+        self.gate.set()
+        self.groups: list[int] = []
+        self.breaks_after: int | None = None
+        self.poison: str | None = None
+        self.opened = 0
+        self.released = threading.Event()
+        self.numbers = 0
+        self._chunk_records = chunk_records
+        self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Forget everything, and answer again."""
+        self.records.clear()
+        self.buried.clear()
+        self.groups.clear()
+        self.away = False
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the database is away")
+
+    def put(self, records: Sequence[Record]) -> list[Stored]:
+        self.gate.wait(30)
+        self._answer()
+        if any(record.record_id == self.poison for record in records):
+            raise RuntimeError("a fault of the store")
+        with self._lock:
+            self.groups.append(len(records))
+            return [self._put(record) for record in records]
+
+    def _put(self, record: Record) -> Stored:
+        known = self.records.setdefault(record.record_id, record)
+        if known is record:
+            return Stored.NEW
+        return Stored.SAME if encode_record(known) == encode_record(record) else Stored.CONFLICT
+
+    def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
+        self.gate.wait(30)
+        self._answer()
+        with self._lock:
+            return [self._stop(stop) for stop in stops]
+
+    def _stop(self, stop: RecordStop) -> Stopped:
+        known = self.records.get(stop.record_id)
+        if known is None:
+            return Stopped.UNKNOWN
+        if stop.stop_time < known.start_time:
+            return Stopped.BEFORE_START
+        self.records[stop.record_id] = msgspec.structs.replace(known, stop_time=stop.stop_time)
+        return Stopped.DONE
+
+    def one(self, record_id: str, scope: Scope) -> bytes | None:
+        self._answer()
+        del scope
+        record = self.records.get(record_id)
+        return None if record is None else encode_record(record)
+
+    def stream(self, question: Question) -> Iterator[bytes]:
+        self._answer()
+        self.opened += 1
+        self.released.clear()
+        with self._lock:
+            lines = [
+                encode_record(record) + b"\n"
+                for record in self.records.values()
+                if question.record_id in (None, record.record_id)
+            ]
+        return self._chunks(lines[: question.limit])
+
+    def _chunks(self, lines: list[bytes]) -> Iterator[bytes]:
+        try:
+            for number, at in enumerate(range(0, len(lines), self._chunk_records)):
+                if number == self.breaks_after:
+                    raise StoreUnavailable("the database went away in the middle")
+                yield b"".join(lines[at : at + self._chunk_records])
+        finally:
+            self.released.set()
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        self._answer()
+        for letter in letters:
+            self.numbers += 1
+            self.buried.appendleft(msgspec.structs.replace(letter, number=self.numbers))
+
+    def letters(self, limit: int) -> list[DeadLetter]:
+        self._answer()
+        return list(self.buried)[:limit]
+
+    def counts(self, facet: str | None = None) -> dict[str, int]:
+        self._answer()
+        if facet is None:
+            return {"": len(self.records)}
+        counts: dict[str, int] = {}
+        for record in self.records.values():
+            for value in (record.meta or {}).get(facet, ()):
+                counts[value] = counts.get(value, 0) + 1
+        return counts
+
+    def ping(self) -> None:
+        self._answer()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,109 @@
+"""The record store as a dictionary: what `put`, `stop` and a question mean, without any database."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, Scope
+from jobmeter.model.record import Record, RecordStop, microseconds
+
+_COMPARE: dict[Op, Callable[[int, int], bool]] = {
+    Op.GT: operator.gt,
+    Op.GTE: operator.ge,
+    Op.LT: operator.lt,
+    Op.LTE: operator.le,
+    Op.EQUALS: operator.eq,
+}
+
+
+class PlainStore:
+    """Records in order of insertion."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+
+    def put(self, records: Sequence[Record]) -> list[Stored]:
+        return [self._put(record) for record in records]
+
+    def _put(self, record: Record) -> Stored:
+        if record.record_id not in self.records:
+            self.records[record.record_id] = record
+            return Stored.NEW
+        stored = self.records[record.record_id]
+        if stored == record or (record.stop_time is None and replace(stored, stop_time=None) == record):
+            return Stored.SAME
+        return Stored.CONFLICT
+
+    def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
+        return [self._stop(stop) for stop in stops]
+
+    def _stop(self, stop: RecordStop) -> Stopped:
+        record = self.records.get(stop.record_id)
+        if record is None:
+            return Stopped.UNKNOWN
+        if stop.stop_time < record.start_time:
+            return Stopped.BEFORE_START
+        self.records[stop.record_id] = msgspec.structs.replace(record, stop_time=stop.stop_time)
+        return Stopped.DONE
+
+    def answer(self, question: Question) -> list[Record]:
+        found = [record for record in self.records.values() if _matches(record, question)]
+        column, descending = question.order.column, question.order.descending
+        with_value = [record for record in found if _value(record, column) is not None]
+        without = [record for record in found if _value(record, column) is None]
+        with_value.sort(key=lambda record: _value(record, column), reverse=descending)
+        if descending:  # sorting in reverse keeps equals in their order too
+            return (without + with_value)[: question.limit]
+        return (with_value + without)[: question.limit]
+
+
+def _value(record: Record, column: Column) -> Any:
+    if column is Column.RECORD_ID:
+        return record.record_id.encode()
+    if column is Column.RUNTIME:
+        return record.runtime_seconds
+    moment = record.start_time if column is Column.START_TIME else record.stop_time
+    return None if moment is None else microseconds(moment)
+
+
+def _matches(record: Record, question: Question) -> bool:
+    return (
+        _visible(record, question.scope)
+        and question.record_id in {None, record.record_id}
+        and _within(_value(record, Column.START_TIME), question.start_time)
+        and _within(_value(record, Column.STOP_TIME), question.stop_time)
+        and _within(_value(record, Column.RUNTIME), question.runtime)
+        and all(_meta(record, condition) for condition in question.meta)
+        and all(_component(record, condition) for condition in question.components)
+    )
+
+
+def _visible(record: Record, scope: Scope) -> bool:
+    if scope.rules is None:
+        return True
+    meta = record.meta or {}
+    return any(set(rule.values) & set(meta.get(rule.key, ())) for rule in scope.rules)
+
+
+def _within(value: int | None, bounds: Sequence[Bound]) -> bool:
+    return not bounds or (value is not None and all(_COMPARE[bound.op](value, bound.value) for bound in bounds))
+
+
+def _meta(record: Record, condition: MetaCondition) -> bool:
+    values = (record.meta or {}).get(condition.key)
+    if values is None:
+        return False
+    return set(condition.contains) <= set(values) and not set(condition.lacks) & set(values)
+
+
+def _component(record: Record, condition: ComponentCondition) -> bool:
+    return any(
+        component.name == condition.name and _within(component.amount, condition.bounds)
+        for component in record.components
+    )

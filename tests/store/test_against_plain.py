@@ -1,0 +1,148 @@
+"""Any sequence of writes and questions gives what a dictionary would give."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from jobmeter.contract import RecordStore
+from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Order, Question, Rule, Scope
+from jobmeter.model.record import EPOCH, Component, Record, RecordStop, Score
+from jobmeter.store.open import open_store
+from jobmeter.wire.auditor import encode_record
+from tests.given import decoded, lines
+from tests.postgresql import PrivatePostgresql
+from tests.store.plain import PlainStore
+
+# Few different names, so that they meet; some that a careless statement would trip over.
+names = st.sampled_from(["a", "A", "b", "ä\u0301", "'", '"', "\\", "a.b", "$[0]", "%s", "\x01", "null"]) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6
+)
+keys = st.sampled_from(["site_id", "site", "group_id", "user", "k"]) | names
+moments = st.integers(-2, 6).map(lambda half: EPOCH + timedelta(milliseconds=500 * half))
+amounts = st.sampled_from([0, 1, 2, 2**31, 2**63 - 1])
+scores = st.builds(Score, names, st.floats(0, 1e300))
+components = st.builds(Component, names, amounts, st.lists(scores, max_size=1).map(tuple))
+records = st.builds(
+    lambda name, parts, start, meta, runtime: Record(
+        name, parts, start, meta, None if runtime is None else start + timedelta(milliseconds=700 * runtime)
+    ),
+    names,
+    st.lists(components, max_size=3).map(tuple),
+    moments,
+    st.none() | st.dictionaries(keys, st.lists(names, max_size=3).map(tuple), max_size=4),
+    st.none() | st.integers(0, 5),
+)
+operators = st.sampled_from(list(Op))
+time_bounds = st.lists(
+    st.builds(Bound, operators, st.integers(-2, 12).map(lambda half: half * 500_000) | st.just(2**70)), max_size=2
+)
+amount_bounds = st.lists(st.builds(Bound, operators, amounts | st.just(2**64)), max_size=2).map(tuple)
+values = st.lists(names, max_size=2).map(tuple)
+rules = st.lists(st.builds(Rule, keys, values), max_size=2).map(tuple)
+questions = st.builds(
+    Question,
+    scope=st.builds(Scope, st.none() | rules),
+    record_id=st.none() | names,
+    start_time=time_bounds.map(tuple),
+    stop_time=time_bounds.map(tuple),
+    runtime=st.lists(st.builds(Bound, operators, st.integers(-1, 4)), max_size=1).map(tuple),
+    meta=st.lists(st.builds(MetaCondition, keys, values, values), max_size=2).map(tuple),
+    components=st.lists(st.builds(ComponentCondition, names, amount_bounds), max_size=1).map(tuple),
+    order=st.builds(Order, st.sampled_from(list(Column)), st.booleans()),
+    limit=st.none() | st.integers(0, 5),
+)
+orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
+
+
+class Machine(RuleBasedStateMachine):
+    """One store and one dictionary, told and asked the same."""
+
+    def open(self) -> RecordStore:
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self) -> None:
+        self.store = self.open()
+        self.plain = PlainStore()
+
+    @rule(batch=st.lists(records, max_size=6))
+    def put(self, batch: list[Record]) -> None:
+        assert self.store.put(batch) == self.plain.put(batch)
+
+    @rule(stops=st.lists(st.builds(RecordStop, names, moments), max_size=3))
+    def stop(self, stops: list[RecordStop]) -> None:
+        assert self.store.stop(stops) == self.plain.stop(stops)
+
+    @rule(question=questions)
+    def ask(self, question: Question) -> None:
+        self._compare(question)
+
+    @rule(key=keys, contains=values, lacks=values, order=orders)
+    def ask_meta(self, key: str, contains: tuple[str, ...], lacks: tuple[str, ...], order: Order) -> None:
+        self._compare(Question(Scope.everything(), meta=(MetaCondition(key, contains, lacks),), order=order))
+
+    @rule(name=names, bounds=amount_bounds, order=orders)
+    def ask_component(self, name: str, bounds: tuple[Bound, ...], order: Order) -> None:
+        self._compare(Question(Scope.everything(), components=(ComponentCondition(name, bounds),), order=order))
+
+    @rule(allowed=rules, order=orders)
+    def ask_scope(self, allowed: tuple[Rule, ...], order: Order) -> None:
+        self._compare(Question(Scope(allowed), order=order))
+        for record in self.plain.records.values():
+            seen = self.store.one(record.record_id, Scope(allowed)) is not None
+            assert seen == bool(self.plain.answer(Question(Scope(allowed), record_id=record.record_id)))
+
+    @rule(bounds=time_bounds, order=orders)
+    def ask_times(self, bounds: list[Bound], order: Order) -> None:
+        self._compare(Question(Scope.everything(), stop_time=tuple(bounds), order=order))
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self._compare(Question(Scope.everything()))
+            self.store.close()
+
+    def _compare(self, question: Question) -> None:
+        expected = [decoded(encode_record(record)) for record in self.plain.answer(question)]
+        assert [decoded(line) for line in lines(self.store, question)] == expected
+
+
+def run(kind: type[Machine], *, examples: int, steps: int) -> None:
+    """Try `examples` sequences of `steps`."""
+    run_state_machine_as_test(
+        kind,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_sqlite_answers_as_a_dictionary_would(sqlite_template: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+
+        class OnSqlite(Machine):
+            def open(self) -> RecordStore:
+                path = Path(folder) / "store.sqlite"
+                for old in Path(folder).iterdir():
+                    old.unlink()
+                shutil.copy(sqlite_template, path)
+                return open_store(f"sqlite:///{path}")
+
+        run(OnSqlite, examples=40, steps=30)
+
+
+def test_postgresql_answers_as_a_dictionary_would(postgresql: PrivatePostgresql) -> None:
+    class OnPostgresql(Machine):
+        def open(self) -> RecordStore:
+            return open_store(postgresql.new_database())
+
+    run(OnPostgresql, examples=12, steps=25)
