@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.run.test_collect import Server
+from tests.run.test_serve import serving
 from tests.system.slurm_cluster import SlurmCluster, wait_until
 
 pytestmark = pytest.mark.system
@@ -218,13 +218,14 @@ def test_the_server_holds_what_sacct_says_of_every_job(
     slurm: SlurmCluster, endings: dict[str, str], tmp_path: Path, form: str
 ) -> None:
     expected = Reading(slurm).expected()
-    with Server() as server:
-        with server.running():
-            done = _collect(slurm, _configuration(tmp_path, server.server_port, form), "--once")
-        assert done.returncode == 0, done.stderr
-        assert f"form={form}" in done.stderr
-        assert "refused=0" in done.stderr, done.stderr
-        assert {name: _plain(record) for name, record in server.records.items()} == expected
+    with serving("serve", "--port", "0", folder=tmp_path) as server:
+        done = _collect(slurm, _configuration(tmp_path, server.port, form), "--once")
+        stored = [json.loads(line) for line in server.get("/records").splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert f"form={form}" in done.stderr
+    assert "refused=0" in done.stderr, done.stderr
+    assert {record["record_id"]: _plain(record) for record in stored} == expected
+    assert len(stored) == len(expected)
     names = set(expected)
     job = {ending: f"slurm-{number}" for ending, number in endings.items()}
     assert {
@@ -249,15 +250,21 @@ def test_both_forms_give_equal_records(slurm: SlurmCluster, endings: dict[str, s
 
 
 def test_a_second_reading_sends_nothing_again(slurm: SlurmCluster, endings: dict[str, str], tmp_path: Path) -> None:
-    with Server() as server, server.running():
-        config = _configuration(tmp_path, server.server_port, "auto")
-        assert _collect(slurm, config, "--once").returncode == 0
-        received = server.received
-        assert received > 15
+    with serving("serve", "--port", "0", folder=tmp_path) as server:
+        config = _configuration(tmp_path, server.port, "auto")
+        first = _collect(slurm, config, "--once")
+        assert first.returncode == 0, first.stderr
+        stored = server.records()
+        assert len(stored) > 15
         again = _collect(slurm, config, "--once")
         assert again.returncode == 0
-        assert server.received == received
-        assert (tmp_path / "state.db.spool").exists()
+        assert f"queued=0 repeated={len(stored)} refused=0 waiting=0" in again.stderr
+        # Reading a period again sends all of it, and the server tells that it is the same.
+        forced = _collect(slurm, config, "--since", "2000-01-01")
+        assert forced.returncode == 0, forced.stderr
+        assert f"queued={len(stored)}" in forced.stderr
+        assert server.records() == stored
+        assert json.loads(server.get("/v2/dead-letters?limit=10")) in ([], {"letters": []}, {"dead_letters": []})
 
 
 def test_filters_choose_among_the_endings(slurm: SlurmCluster, endings: dict[str, str], tmp_path: Path) -> None:
