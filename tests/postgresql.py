@@ -26,14 +26,14 @@ class PostgresqlMissing(Exception):  # noqa: N818 - the name says the fact
     """The tests need PostgreSQL 13 or newer on this machine; Debian: apt-get install postgresql."""
 
 
-def folder_of_binaries() -> Path:
+def folder_of_binaries(debian: Path = Path("/usr/lib/postgresql")) -> Path:
     """Where initdb and postgres are: the newest of Debian's folders, else the search path."""
 
     def version(folder: Path) -> float:
         name = folder.parent.name
         return float(name) if name.replace(".", "", 1).isdigit() else 0.0
 
-    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version, reverse=True):
+    for folder in sorted(debian.glob("*/bin"), key=version, reverse=True):
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     found = shutil.which("initdb")

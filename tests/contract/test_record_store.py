@@ -385,13 +385,16 @@ def test_an_answer_that_is_forgotten_gives_its_connection_back(store: RecordStor
     assert ids(store) == ["a"]
 
 
-def test_many_open_answers_never_keep_a_write_waiting(store: RecordStore) -> None:
+def test_many_open_answers_keep_neither_a_write_nor_a_short_question_waiting(store: RecordStore) -> None:
     store.put([record(f"{number:05}", stop=number, meta={"k": ("v" * 300,)}) for number in range(1000)])
     answers = []
     with pytest.raises(StoreUnavailable, match="in use"):
         for _ in range(100):
             answers.append(store.stream(Question(ALL)))
     assert store.put([record("late")]) == [Stored.NEW]
+    assert store.one("late", ALL) is not None
+    assert store.counts() == {"": 1001}
+    store.ping()
     assert len(answers) >= 10
     for answer in answers:
         assert b"".join(answer).count(b"\n") == 1000

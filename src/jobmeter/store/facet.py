@@ -33,8 +33,11 @@ FACET_OF_KEY = {key: facet for facet in FACETS for key in facet.keys}
 FACET_OF_NAME = {facet.name: facet for facet in FACETS}
 
 Values = tuple[str, ...] | None
-Signature = tuple[int, Values, Values]
-"""A facet's number and the values under its two keys: equal exactly when the facet's value is equal."""
+Signature = tuple[Values, Values, Values, Values, Values, Values]
+"""The values under the keys of all facets, in the order of FACETS: equal exactly when all facets are."""
+
+Numbers = tuple[int | None, int | None, int | None]
+"""The facet columns of a record, in the order of FACETS; None for a facet without any of its keys."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,29 +51,23 @@ class Entry(Struct, frozen=True):
     terms: tuple[bytes, ...]
 
 
-def signatures(meta: MetaMap | None) -> tuple[Signature | None, Signature | None, Signature | None]:
-    """The signatures of a record's facets in the order of FACETS, None for a facet without any of its keys."""
-    if not meta:
-        return None, None, None
-    get = meta.get
-    site = (1, get("site_id"), get("site"))
-    group = (2, get("group_id"), get("group"))
-    user = (3, get("user_id"), get("user"))
-    return (
-        None if site[1] is None and site[2] is None else site,
-        None if group[1] is None and group[2] is None else group,
-        None if user[1] is None and user[2] is None else user,
-    )
+def signature_of(meta: MetaMap | None) -> Signature:
+    """What decides a record's facets."""
+    get = (meta or {}).get
+    return get("site_id"), get("site"), get("group_id"), get("group"), get("user_id"), get("user")
 
 
-def entry_of(signature: Signature) -> Entry:
-    """The dictionary entry that `signature` stands for."""
-    number, *parts = signature
-    keys = FACETS[number - 1].keys
-    value = {key: values for key, values in zip(keys, parts, strict=True) if values is not None}
-    text = _encode(value)
+def entries_of(signature: Signature) -> tuple[Entry | None, Entry | None, Entry | None]:
+    """The dictionary entries of the facets, in the order of FACETS; None for a facet without any of its keys."""
+    return _entry(SITE, signature[0:2]), _entry(GROUP, signature[2:4]), _entry(USER, signature[4:6])
+
+
+def _entry(facet: Facet, parts: Sequence[Values]) -> Entry | None:
+    value = {key: values for key, values in zip(facet.keys, parts, strict=True) if values is not None}
+    if not value:
+        return None
     terms = {term(key) for key in value} | {term(key, name) for key, names in value.items() for name in names}
-    return Entry(number, _digest([number, value]), text.decode(), tuple(sorted(terms)))
+    return Entry(facet.number, _digest([facet.number, value]), _encode(value).decode(), tuple(sorted(terms)))
 
 
 def term(key: str, value: str | None = None) -> bytes:
@@ -95,39 +92,24 @@ def _digest(value: object) -> bytes:
 
 
 class FacetNumbers:
-    """The numbers of facet values known to this process: a bounded memory of a dictionary that only ever grows."""
+    """The numbers known to this process: a bounded memory of a dictionary that only ever grows."""
 
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
-        self._known: dict[Signature, int] = {}
+        self._known: dict[Signature, Numbers] = {}
 
-    def known(self, wanted: Iterable[Signature]) -> dict[Signature, int]:
+    def known(self, wanted: Iterable[Signature]) -> dict[Signature, Numbers]:
         """Those of `wanted` whose numbers are known."""
         memory = self._known
         return {signature: memory[signature] for signature in wanted if signature in memory}
 
-    def learn(self, numbers: Mapping[Signature, int]) -> None:
+    def learn(self, numbers: Mapping[Signature, Numbers]) -> None:
         """Remember what has become durable."""
         if len(self._known) + len(numbers) > self._limit:
-            self._known.clear()
+            self._known = {}
         if len(numbers) <= self._limit:
             self._known.update(numbers)
 
     def forget(self) -> None:
         """Forget all: the database may have been replaced by another while it was away."""
         self._known = {}
-
-
-def numbered(
-    signed: Sequence[tuple[Signature | None, Signature | None, Signature | None]], numbers: Mapping[Signature, int]
-) -> list[tuple[int | None, int | None, int | None]]:
-    """The facet columns of many records, from their signatures."""
-    look = numbers.get
-    return [
-        (
-            None if site is None else look(site),
-            None if group is None else look(group),
-            None if user is None else look(user),
-        )
-        for site, group, user in signed
-    ]

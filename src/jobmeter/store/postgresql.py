@@ -6,11 +6,12 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import capabilities
+from psycopg.types.string import ByteaBinaryLoader
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
@@ -20,7 +21,7 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.store.chunks import Chunks
-from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Signature, entry_of, numbered, totals
+from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.pool import Pool
@@ -81,8 +82,7 @@ class PostgresqlStore:
             return outcomes(batch, (), {})
 
         def work(writer: Connection) -> list[Stored]:
-            columns = numbered(batch.facets, self._numbers_of(writer, batch))
-            new = _insert(writer, batch, columns)
+            new = _insert(writer, batch, self._numbers_of(writer, batch))
             rest = set(batch.keys) - new
             stored = {key: held.body for key, held in _held(writer, rest).items()}
             if len(stored) < len(rest):
@@ -114,9 +114,8 @@ class PostgresqlStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._readers.lend() as reader:
-            found = list(_bodies(reader, Question(scope, record_id=record_id)))
-            reader.rollback()
+        with answering(), self._writers.lend() as writer:
+            found = list(_bodies(writer, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -124,11 +123,12 @@ class PostgresqlStore:
         reader = self._readers.take()
 
         def release(complete: bool) -> None:
-            if complete:
-                reader.rollback()
-                self._readers.give(reader)
-            else:
-                self._readers.drop(reader)
+            try:
+                if complete:
+                    reader.rollback()
+            except psycopg.Error:
+                complete = False
+            (self._readers.give if complete else self._readers.drop)(reader)
 
         def rows() -> Iterator[bytes]:
             with answering():
@@ -211,9 +211,9 @@ class PostgresqlStore:
         with answering(), self._writers.lend() as writer:
             return writer.execute(statement.encode(), values).fetchall()
 
-    def _numbers_of(self, writer: Connection, batch: Batch) -> dict[Signature, int]:
-        """The numbers of the batch's facet values; new ones become durable before any record refers to them."""
-        wanted = batch.wanted()
+    def _numbers_of(self, writer: Connection, batch: Batch) -> dict[Signature, Numbers]:
+        """The numbers of the batch's facets; new ones become durable before any record refers to them."""
+        wanted = set(batch.facets)
         known = self._numbers.known(wanted)
         if len(known) == len(wanted):
             return known
@@ -222,9 +222,9 @@ class PostgresqlStore:
         return known | fresh
 
 
-def _insert(writer: Connection, batch: Batch, columns: Sequence[tuple[int | None, int | None, int | None]]) -> set[str]:
+def _insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> set[str]:
     """Add the records whose ids are not there yet, in order, and return their keys."""
-    sites, groups, users = zip(*columns, strict=True)
+    sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
     rows = writer.execute(
         _INSERT,
         (
@@ -254,24 +254,38 @@ def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str
     return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
 
 
-def _intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, int]:
-    entries = {signature: entry_of(signature) for signature in signatures}
-    ordered = sorted(entries.values(), key=lambda entry: entry.digest)
-    digests = byteas([entry.digest for entry in ordered])
+def _intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, Numbers]:
+    entries = {signature: entries_of(signature) for signature in signatures}
+    # In one order for everybody, so that two callers with the same new entries cannot wait for each other.
+    distinct = {entry.digest: entry for three in entries.values() for entry in three if entry is not None}
+    ordered = [distinct[digest] for digest in sorted(distinct)]
+    numbers = _intern_entries(writer, ordered) if ordered else {}
+
+    def number(entry: Entry | None) -> int | None:
+        return None if entry is None else numbers[entry.digest]
+
+    return {
+        signature: (number(site), number(group), number(user)) for signature, (site, group, user) in entries.items()
+    }
+
+
+def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes, int]:
+    """The numbers of `entries` by digest, new ones where there were none."""
+    digests = byteas([entry.digest for entry in entries])
     with writer.transaction():
         writer.execute(
             "INSERT INTO facets (facet, digest, value) SELECT * FROM unnest(%b, %b, %b) "
             "ON CONFLICT (digest) DO NOTHING",
-            (int4s([entry.facet for entry in ordered]), digests, texts([entry.value.encode() for entry in ordered])),
+            (int4s([entry.facet for entry in entries]), digests, texts([entry.value.encode() for entry in entries])),
         )
         rows = writer.execute("SELECT digest, no FROM facets WHERE digest = ANY(%b)", (digests,))
         numbers: dict[bytes, int] = dict(rows.fetchall())
-        terms = [(term, numbers[entry.digest]) for entry in ordered for term in entry.terms]
+        terms = [(term, numbers[entry.digest]) for entry in entries for term in entry.terms]
         writer.execute(
             "INSERT INTO facet_terms (term, no) SELECT * FROM unnest(%b, %b) ON CONFLICT DO NOTHING",
             (byteas([term for term, _ in terms]), int4s([number for _, number in terms])),
         )
-    return {signature: numbers[entry.digest] for signature, entry in entries.items()}
+    return numbers
 
 
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
@@ -281,5 +295,7 @@ def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
 
     text, values = compiled(select_bodies(question, _PROBE, resolve), _DIALECT)
     with reader.cursor(binary=True) as cursor:
+        # Bodies go out as they come in: never decoded.
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)
         for (body,) in cursor.stream(text.encode(), values, size=_ROWS_AT_ONCE):
             yield body

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
-from jobmeter.store.facet import Signature, signatures
+from jobmeter.store.facet import Signature, signature_of
 from jobmeter.wire.auditor import encode_record
 
 KEY_LIMIT_BYTES = 1024
@@ -52,13 +52,9 @@ class Batch(Struct, frozen=True):
     keys: list[str]
     starts: list[int]
     stops: list[int | None]
-    facets: list[tuple[Signature | None, Signature | None, Signature | None]]
+    facets: list[Signature]
     bodies: list[bytes]
     refused: frozenset[int]
-
-    def wanted(self) -> set[Signature]:
-        """The signatures of all facet values that occur."""
-        return {signature for three in set(self.facets) for signature in three if signature is not None}
 
 
 def batch_of(records: Sequence[Record]) -> Batch:
@@ -71,7 +67,7 @@ def batch_of(records: Sequence[Record]) -> Batch:
         keys=[key_of(record.record_id) for record in records],
         starts=[microseconds(record.start_time) for record in records],
         stops=[None if record.stop_time is None else microseconds(record.stop_time) for record in records],
-        facets=[signatures(record.meta) for record in records],
+        facets=[signature_of(record.meta) for record in records],
         bodies=[body for body in bodies if body is not None],
         refused=refused,
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.types.string import ByteaBinaryLoader
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.store.fault import SchemaUnfit
@@ -53,8 +52,8 @@ def answering() -> Iterator[None]:
 def connect(url: str, *, reading: bool) -> Connection:
     """A new connection to a database whose schema is the present one.
 
-    For `reading`, each transaction is read-only and sees one state, and texts come as bytes. Else each statement is a
-    transaction of its own, ends within 30 seconds, and is durable when it returns whatever the server's default.
+    For `reading`, each transaction is read-only and sees one state. Else each statement is a transaction of its own,
+    ends within 30 seconds, and is durable when it returns, whatever the server's default.
     Raises StoreUnavailable, SchemaUnfit.
     """
     with answering():
@@ -81,12 +80,10 @@ def _configure(connection: Connection, *, reading: bool) -> None:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         connection.prepare_threshold = None
-        connection.adapters.register_loader("text", ByteaBinaryLoader)
     else:
         connection.execute(
-            "SELECT set_config('statement_timeout', '30s', false), set_config(name, 'on', false) "
-            "FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off' "
-            "UNION ALL SELECT set_config('statement_timeout', '30s', false), ''"
+            "SELECT set_config('statement_timeout', '30s', false), CASE current_setting('synchronous_commit') "
+            "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
         )
         teach(connection)
 
@@ -111,7 +108,7 @@ def end(connection: Connection) -> None:
 
 
 def answer_within(connection: Connection, seconds: float) -> None:
-    """Have the server answer an empty question. Raises StoreUnavailable when it takes longer than `seconds`.
+    """Have the server answer an empty question. Longer than `seconds`: StoreUnavailable, and the connection is closed.
 
     psycopg itself waits without limit for a server that is stopped but still connected.
     """
@@ -122,6 +119,7 @@ def answer_within(connection: Connection, seconds: float) -> None:
     poll.register(connection.fileno(), select.POLLIN)
     while link.is_busy():
         if not poll.poll(max(0.0, deadline - monotonic()) * 1000):
+            connection.close()
             raise StoreUnavailable(f"PostgreSQL did not answer within {seconds:g} s")
         link.consume_input()
     while (result := link.get_result()) is not None:

@@ -22,7 +22,7 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.store.chunks import Chunks
-from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Signature, entry_of, numbered, totals
+from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.pool import Pool
@@ -61,8 +61,8 @@ def answering() -> Iterator[None]:
 class SqliteStore:
     """The RecordStore of the contract in the SQLite file `path`, whose schema must be the present one.
 
-    `readers` is how many answers may be under way at once, `busy_seconds` how long a writer waits for one of another
-    process, `bounds` those of the dead letters. Raises SchemaUnfit.
+    `readers` is how many long answers may be under way at once, `busy_seconds` how long a writer waits for one of
+    another process, `bounds` those of the dead letters. Raises SchemaUnfit.
     """
 
     def __init__(
@@ -88,13 +88,18 @@ class SqliteStore:
             except BaseException:
                 self._writer.close()
                 raise
-        self._readers = Pool(
-            lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
-            sqlite3.Connection.close,
-            lambda _: True,
-            limit=readers,
-            wait_seconds=wait_seconds,
-        )
+
+        def pool(limit: int) -> Pool[sqlite3.Connection]:
+            return Pool(
+                lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
+                sqlite3.Connection.close,
+                lambda _: True,
+                limit=limit,
+                wait_seconds=wait_seconds,
+            )
+
+        # Short questions have connections of their own: slow readers of long answers never keep them waiting.
+        self._readers, self._askers = pool(readers), pool(8)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -103,14 +108,13 @@ class SqliteStore:
             return outcomes(batch, (), {})
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
-            columns = numbered(batch.facets, numbers)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
             added = writer.executemany(
                 _INSERT,
                 [
-                    (start, stop, site, group, user, key, body.decode())
-                    for start, stop, (site, group, user), key, body in zip(
-                        batch.starts, batch.stops, columns, batch.keys, batch.bodies, strict=True
+                    (start, stop, *numbers[facets], key, body.decode())
+                    for start, stop, facets, key, body in zip(
+                        batch.starts, batch.stops, batch.facets, batch.keys, batch.bodies, strict=True
                     )
                 ],
             ).rowcount
@@ -135,7 +139,7 @@ class SqliteStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._readers.lend() as reader:
+        with answering(), self._askers.lend() as reader:
             found = list(_bodies(reader, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
@@ -145,11 +149,12 @@ class SqliteStore:
             reader = self._readers.take()
 
         def release(complete: bool) -> None:
-            if complete:
-                reader.execute("COMMIT")
-                self._readers.give(reader)
-            else:
-                self._readers.drop(reader)
+            try:
+                if complete:
+                    reader.execute("COMMIT")
+            except sqlite3.Error:
+                complete = False
+            (self._readers.give if complete else self._readers.drop)(reader)
 
         def rows() -> Iterator[bytes]:
             with answering():
@@ -177,7 +182,7 @@ class SqliteStore:
 
     def letters(self, limit: int) -> list[DeadLetter]:
         """See RecordStore."""
-        with answering(), self._readers.lend() as reader:
+        with answering(), self._askers.lend() as reader:
             rows = reader.execute(
                 "SELECT no, CAST(origin AS BLOB), CAST(reason AS BLOB), body, received_us, size_bytes "
                 "FROM dead_letters ORDER BY no DESC LIMIT ?",
@@ -190,13 +195,13 @@ class SqliteStore:
 
     def letters_evicted(self) -> int:
         """How many dead letters had to go for newer ones, ever."""
-        with answering(), self._readers.lend() as reader:
+        with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with answering(), self._readers.lend() as reader:
+        with answering(), self._askers.lend() as reader:
             if facet is None:
                 (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
                 return {"": total}
@@ -209,12 +214,13 @@ class SqliteStore:
 
     def ping(self) -> None:
         """See RecordStore."""
-        with answering(), self._readers.lend() as reader:
+        with answering(), self._askers.lend() as reader:
             reader.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
 
     def close(self) -> None:
         """See RecordStore."""
         self._readers.close()
+        self._askers.close()
         with self._lock:
             self._closed = True
             self._writer.close()
@@ -236,11 +242,11 @@ class SqliteStore:
 
     def _numbers_of(
         self, writer: sqlite3.Connection, batch: Batch
-    ) -> tuple[dict[Signature, int], dict[Signature, int]]:
-        """The numbers of the batch's facet values: those given or looked up now, and all."""
-        wanted = batch.wanted()
+    ) -> tuple[dict[Signature, Numbers], dict[Signature, Numbers]]:
+        """The numbers of the batch's facets: those looked up or given now, and all."""
+        wanted = set(batch.facets)
         known = self._numbers.known(wanted)
-        fresh = {signature: _intern(writer, signature) for signature in wanted if signature not in known}
+        fresh = {signature: _interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
 
 
@@ -290,8 +296,14 @@ def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[
         )
 
 
-def _intern(writer: sqlite3.Connection, signature: Signature) -> int:
-    entry = entry_of(signature)
+def _interned(writer: sqlite3.Connection, signature: Signature) -> Numbers:
+    site, group, user = entries_of(signature)
+    return _intern(writer, site), _intern(writer, group), _intern(writer, user)
+
+
+def _intern(writer: sqlite3.Connection, entry: Entry | None) -> int | None:
+    if entry is None:
+        return None
     row = writer.execute("SELECT no FROM facets WHERE digest = ?", (entry.digest,)).fetchone()
     if row is not None:
         return int(row[0])
@@ -299,6 +311,4 @@ def _intern(writer: sqlite3.Connection, signature: Signature) -> int:
         "INSERT INTO facets (facet, digest, value) VALUES (?, ?, ?)", (entry.facet, entry.digest, entry.value)
     ).lastrowid
     writer.executemany("INSERT INTO facet_terms (term, no) VALUES (?, ?)", [(term, number) for term in entry.terms])
-    if number is None:
-        raise StoreUnavailable("SQLite gave no number for a dictionary entry")
     return number
