@@ -53,9 +53,11 @@ def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
 
 
 def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
-    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; CONFIG is config.yml if absent."""
+    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; by default, config.yml."""
     words = list(sys.argv[1:] if argv is None else argv)
-    return main(["collect", "kubernetes", *(words or ["config.yml"])])
+    if not words or words[0].startswith("-"):
+        words.insert(0, "config.yml")
+    return main(["collect", "kubernetes", *words])
 
 
 def _run(words: list[str]) -> int:

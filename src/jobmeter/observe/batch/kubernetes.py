@@ -39,8 +39,6 @@ __all__ = ["KubernetesSource", "Settings", "open_source"]
 READ_SECONDS = 300.0
 """The longest that a `read` goes on while there is ever more to hear."""
 
-_QUIET_SECONDS = 1.0
-_FLUSH_SECONDS = 1.0
 _ENDED_ONLY = "status.phase!=Pending,status.phase!=Running"
 
 log = logging.getLogger("jobmeter.observe")
@@ -58,16 +56,20 @@ def open_source(settings: Settings, host: Host) -> JobSource:
 
 
 class KubernetesSource:
-    """A FollowingSource; see `jobmeter.contract`."""
+    """A FollowingSource; see `jobmeter.contract`.
 
-    def __init__(self, settings: Settings, host: Host) -> None:
+    A `read` ends when nothing was heard for `quiet_seconds`; batches are gathered for as long.
+    """
+
+    def __init__(self, settings: Settings, host: Host, quiet_seconds: float = 1.0) -> None:
         self._settings = settings
+        self._quiet_seconds = quiet_seconds
         self._host = host
         self._shaper = Shaper(settings)
         self._denied: set[str] = set()  # for the log only
 
     def read(self, cursor: str | None, period: Period | None = None) -> Iterator[JobBatch]:
-        """What ended since the cursor, until nothing more is heard for a second; or what stands there of a period."""
+        """What ended since the cursor, until nothing more is heard; or what stands there of a period."""
         if period is None:
             return self._round(cursor, READ_SECONDS, until_quiet=True)
         return self._again(cursor or "", period)
@@ -91,7 +93,7 @@ class KubernetesSource:
                 seconds=seconds,
             )
             with Watch(plan, self._api) as watch:
-                yield from _batches(work, watch, until_quiet=until_quiet)
+                yield from _batches(work, watch, self._quiet_seconds, until_quiet=until_quiet)
         except (ApiAway, ApiDenied) as fault:
             raise SourceUnreadable(str(fault)) from fault
         finally:
@@ -172,12 +174,12 @@ def _used(usage: Usage | None, pod: Pod, ending: Ending) -> dict[str, int]:
         return {}
 
 
-def _batches(work: Round, watch: Watch, *, until_quiet: bool) -> Iterator[JobBatch]:
+def _batches(work: Round, watch: Watch, quiet_seconds: float, *, until_quiet: bool) -> Iterator[JobBatch]:
     """Batches as they become due, the last with the cursor at the end."""
     heard = time.monotonic()
     is_more = False
     while is_more or not work.is_over():
-        flush = time.monotonic() + (0.0 if is_more else _FLUSH_SECONDS)
+        flush = time.monotonic() + (0.0 if is_more else quiet_seconds)
         while not (work.is_full() or work.is_over()):
             try:
                 work.take(watch.inbox.get(timeout=max(0.0, flush - time.monotonic())))
@@ -187,6 +189,6 @@ def _batches(work: Round, watch: Watch, *, until_quiet: bool) -> Iterator[JobBat
         is_more = work.settle()
         if (batch := work.batch(is_last=False)) is not None:
             yield batch
-        if until_quiet and not is_more and work.is_connected() and time.monotonic() - heard > _QUIET_SECONDS:
+        if until_quiet and not is_more and work.is_connected() and time.monotonic() - heard > quiet_seconds:
             break
     yield work.last_batch()

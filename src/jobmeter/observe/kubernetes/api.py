@@ -141,9 +141,13 @@ def _fault(reply: Reply) -> ApiAway | ApiDenied | VersionGone:
 
 def _page(body: bytes) -> wire.PodList:
     try:
-        return _list(body)
+        page = _list(body)
     except _UNREADABLE as fault:
         raise ApiAway(f"the API server answered with something that is no list: {fault}") from None
+    if not page.metadata.resource_version:
+        # Without this check, an empty object would pass for a cluster from which all pods are gone.
+        raise ApiAway("the API server answered with a list that has no version")
+    return page
 
 
 def _whole(reply: Reply) -> bytes:

@@ -94,6 +94,8 @@ class Round:
                 ledger.told(message.kind, pod, now)
             ledger.scope.version = message.version or ledger.scope.version
             ledger.scope.alive = now
+        elif isinstance(message, Connected) and not message.is_open:
+            self._connected.discard(message.namespace)
         elif isinstance(message, Connected):
             self._connected.add(message.namespace)
             if message.namespace in self.denied_before:

@@ -23,7 +23,7 @@ from jobmeter.observe.kubernetes.api import Api, ApiAway, ApiDenied, VersionGone
 INBOX_MESSAGES = 1000
 _TRIES = 3
 _SHORT_SECONDS = 1.0
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.1
 _PAUSE_LONGEST_SECONDS = 5.0
 _END_SECONDS = 5.0
 
@@ -50,9 +50,10 @@ class Told(Struct, frozen=True):
 
 
 class Connected(Struct, frozen=True):
-    """A watch was opened."""
+    """A watch was opened, or it ended and will be opened again."""
 
     namespace: str
+    is_open: bool
 
 
 class Ended(Struct, frozen=True):
@@ -169,8 +170,6 @@ class _Follower(threading.Thread):
             items = tuple(bytes(raw) for raw in page.items or ())
             self._put(Page(self._namespace, items, version, is_first, is_last))
             is_first = False
-        if not version:
-            raise ApiAway("a list has no version")
         self._version = version
 
     def _watch(self) -> None:
@@ -180,7 +179,7 @@ class _Follower(threading.Thread):
             seconds = max(1, round(self._deadline - began))
             with self._api.watch(self._namespace, self._plan.selector, self._version, seconds) as lines:
                 is_open = True
-                self._put(Connected(self._namespace))
+                self._put(Connected(self._namespace, is_open=True))
                 for line in lines:
                     self._tell(line)
                     if self._stopped.is_set():
@@ -189,6 +188,9 @@ class _Follower(threading.Thread):
             if not is_open:
                 raise
             log.debug("kubernetes.watch_cut namespace=%s reason=%r", self._namespace, str(cut))
+        if self._is_over():
+            return
+        self._put(Connected(self._namespace, is_open=False))
         self._barren = 0 if self._version != before else self._barren + 1
         if time.monotonic() - began < _SHORT_SECONDS:
             self._stopped.wait(min(_PAUSE_LONGEST_SECONDS, _PAUSE_SECONDS * 2 ** min(self._barren, 10)))
