@@ -154,7 +154,9 @@ class KubernetesSource:
                 refused.append(Refused(raw.decode("utf-8", "surrogateescape"), str(fault)))
                 continue
             ending = settled(pod, None)
-            if ending is None:
+            if not pod.has_ended:
+                ignored["not ended"] += 1
+            elif ending is None:
                 ignored["when it ended is not known"] += 1
             elif not period.start <= ending.stop < period.stop:
                 ignored["not of the period"] += 1

@@ -50,7 +50,7 @@ def quantity(text: str) -> Fraction:
 def whole(value: Fraction) -> int:
     """The value as a whole number, a part of one rounded up, as Kubernetes does. Raises Unreadable out of 63 bits."""
     rounded = -(-value.numerator // value.denominator)
-    if not 0 <= rounded <= AMOUNT_MAX:
+    if value < 0 or rounded > AMOUNT_MAX:
         raise Unreadable(f"{value} is negative or does not fit into 64 bits")
     return rounded
 
