@@ -68,6 +68,7 @@ class Round:
         self._refused: list[Refused] = []
         self._taken = 0
         self._stored = now
+        self._is_urgent = not any(scope.listed for scope in self._state.scopes.values())
 
     def versions(self, now: datetime) -> dict[str, str]:
         """Per namespace the version to go on from; "" where all must be listed: never done, long ago, other labels."""
@@ -89,6 +90,8 @@ class Round:
             ledger.page(pods, now, is_first=message.is_first)
             if message.is_last:
                 ledger.listed(message.version, now)
+                self._is_urgent = True
+                log.info("kubernetes.listed namespace=%s running=%d", message.namespace, len(ledger.scope.running))
         elif isinstance(message, Told):
             if message.kind in ("ADDED", "MODIFIED", "DELETED") and (pod := self._parsed(message.pod)) is not None:
                 ledger.told(message.kind, pod, now)
@@ -137,12 +140,12 @@ class Round:
     def batch(self, *, is_last: bool) -> JobBatch | None:
         """What there is by now, None when that is nothing. The cursor is large and goes along only now and then."""
         now, self._taken = self._clock.now(), 0
-        is_due = is_last or not timedelta(0) <= now - self._stored < _CHECKPOINT
+        is_due = is_last or self._is_urgent or not timedelta(0) <= now - self._stored < _CHECKPOINT
         refused = [*self._refused, *(entry for ledger in self._ledgers.values() for entry in ledger.refused)]
         if not (is_due or self._records or refused):
             return None
         if is_due:
-            self._stored = now
+            self._stored, self._is_urgent = now, False
             for name in self._connected - self._ended:
                 self._state.scopes[name].alive = now
         ignored = sum((ledger.ignored for ledger in self._ledgers.values()), Counter[str]())

@@ -21,6 +21,7 @@ from jobmeter.observe.kubernetes import wire
 from jobmeter.observe.kubernetes.api import Api, ApiAway, ApiDenied, VersionGone, refusal_in, version_of
 
 INBOX_MESSAGES = 1000
+_PAGES_AHEAD = 3
 _TRIES = 3
 _SHORT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
@@ -170,6 +171,8 @@ class _Follower(threading.Thread):
             items = tuple(bytes(raw) for raw in page.items or ())
             self._put(Page(self._namespace, items, version, is_first, is_last))
             is_first = False
+            while self._inbox.qsize() > _PAGES_AHEAD and not self._stopped.wait(_PAUSE_SECONDS / 10):
+                pass  # pages are large: no more of them in memory than keep the reader busy
         self._version = version
 
     def _watch(self) -> None:
