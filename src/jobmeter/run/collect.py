@@ -13,14 +13,16 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from jobmeter import registry
-from jobmeter.contract import JobSource
 from jobmeter.model.period import Period
-from jobmeter.observe.host import Host, this_host
+from jobmeter.observe.host import this_host
+from jobmeter.run import hook
 from jobmeter.run.log import set_level
+from jobmeter.run.plugin import Deployed, Plugin
 from jobmeter.settings.deployment import Deployment
+from jobmeter.settings.fault import SettingsFaulty
 from jobmeter.settings.load import Loaded, load
 from jobmeter.wire.auditor import parse_time
 
@@ -31,19 +33,6 @@ WRONG_USE = 2
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 log = logging.getLogger("jobmeter.run")
-
-
-class _Deployed(Protocol):
-    """Settings of a job source that say what the daemon around it needs to know."""
-
-    @property
-    def deployment(self) -> Deployment: ...
-
-
-class _Plugin(Protocol):
-    Settings: type
-
-    def open_source(self, settings: _Deployed, host: Host) -> JobSource: ...
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -74,22 +63,42 @@ def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
     try:
-        plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
+        plugin = cast("Plugin", registry.module("observe.batch", arguments.source))
     except registry.UnknownPlugin as fault:
         return _misused(str(fault))
-    prefix = getattr(plugin.Settings, "environment_prefix", None)
-    loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
-    settings: _Deployed = loaded.settings
+    host = this_host()
+    variable = getattr(plugin.Settings, "hook_variable", None)
+    job = None if variable is None or arguments.dry_run or arguments.once or period else os.environ.get(variable)
+    try:
+        settings = _settings(plugin, arguments)
+    except SettingsFaulty as fault:
+        if job is None:
+            raise
+        default: Deployment = plugin.Settings().deployment
+        if default.hook is None:
+            raise
+        return hook.misconfigured(default.spool_file, default.hook, job, host, fault)
     deployment = settings.deployment
-    if arguments.log_level is None:
-        set_level(deployment.log_level)
+    if deployment.hook is not None and job is not None:
+        return hook.take(plugin, settings, deployment.hook, job, host)
     from jobmeter.run import collecting  # noqa: PLC0415 - see the top
 
     collecting.log_to_file(deployment)
+    if deployment.hook is not None and variable not in os.environ:
+        noted = collecting.noted_jobs(plugin, settings, host, forget=not arguments.dry_run)
+        return collecting.collect(noted, deployment, period, arguments)
+    return collecting.collect(plugin.open_source(settings, host), deployment, period, arguments)
+
+
+def _settings(plugin: Plugin, arguments: argparse.Namespace) -> Deployed:
+    prefix = getattr(plugin.Settings, "environment_prefix", None)
+    loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
+    settings: Deployed = loaded.settings
+    if arguments.log_level is None:
+        set_level(settings.deployment.log_level)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
-    source = plugin.open_source(settings, this_host())
-    return collecting.collect(source, deployment, period, arguments)
+    return settings
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period | None:
