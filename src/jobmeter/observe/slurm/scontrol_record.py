@@ -10,7 +10,14 @@ from msgspec import Struct
 from jobmeter.model.record import Component, Record, Score, record_fault
 from jobmeter.observe.pattern import compiled
 from jobmeter.observe.slurm import values
-from jobmeter.observe.slurm.scontrol_settings import ComponentRule, OnlyIf, Settings
+from jobmeter.observe.slurm.scontrol_settings import (
+    CONTEXT_VARIABLE,
+    END_VARIABLE,
+    START_VARIABLE,
+    ComponentRule,
+    OnlyIf,
+    Settings,
+)
 from jobmeter.observe.slurm.states import ENDED_STATES
 from jobmeter.observe.slurm.values import ABSENT, Unreadable
 
@@ -83,7 +90,7 @@ def _run(job: Mapping[str, str], environment: Mapping[str, str]) -> _Run | LeftO
     """
     states = set(job["JobState"].split(","))
     start, stop = _moment(job, "StartTime"), _moment(job, "EndTime")
-    told_start, told_stop = _told(environment, "SLURM_JOB_START_TIME"), _told(environment, "SLURM_JOB_END_TIME")
+    told_start, told_stop = _told(environment, START_VARIABLE), _told(environment, END_VARIABLE)
     again = bool(states & _AGAIN) or (_ENDING in states and _to_come(job, start, stop))
     if told_start is not None and told_stop is not None:
         return _Run(told_start, told_stop, again or (start is not None and start != told_start))
@@ -108,7 +115,7 @@ def _to_come(job: Mapping[str, str], start: datetime | None, stop: datetime | No
 
 
 def _in_epilog(environment: Mapping[str, str]) -> bool:
-    return environment.get("SLURM_SCRIPT_CONTEXT", "").startswith("epilog")
+    return environment.get(CONTEXT_VARIABLE, "").startswith("epilog")
 
 
 def _told(environment: Mapping[str, str], name: str) -> datetime | None:
