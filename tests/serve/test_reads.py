@@ -147,24 +147,6 @@ def test_the_description_names_every_operation_and_is_whole(server: Live) -> Non
         assert part.partition('"')[0] in known
 
 
-def test_the_page_lists_the_interface_and_brings_no_script(server: Live) -> None:
-    server.post("/record", record())
-    answer = server.ask("GET", "/")
-    assert answer.status == 200
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    page = answer.body.decode()
-    assert "1 records stored." in page or "1 record stored." in page
-    assert "/v2/dead-letters" in page
-    assert "<script" not in page
-
-
-def test_the_page_is_there_while_the_database_is_away(server: Live, store: MemoryStore) -> None:
-    store.away = True
-    answer = server.ask("GET", "/")
-    assert answer.status == 200
-    assert b"does not answer" in answer.body
-
-
 def test_head_is_answered_where_probes_send_it(server: Live) -> None:
     for path in ("/health_check", "/"):
         assert server.ask("HEAD", path).body == b""

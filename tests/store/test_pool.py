@@ -75,7 +75,7 @@ def test_a_connection_that_cannot_be_made_takes_no_place() -> None:
             raise faults.pop()
         return Line()
 
-    lines = Pool(make, Line.end, lambda line: True, limit=1, wait_seconds=0.02)
+    lines = Pool(make, Line.end, lambda _: True, limit=1, wait_seconds=0.02)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="away"):
             lines.take()
@@ -87,9 +87,8 @@ def test_closing_ends_idle_connections_now_and_lent_ones_on_return() -> None:
     idle, lent = lines.take(), lines.take()
     lines.give(idle)
     lines.close()
-    assert idle.ended
-    assert not lent.ended
+    assert [idle.ended, lent.ended] == [True, False]
     lines.give(lent)
-    assert lent.ended
+    assert [idle.ended, lent.ended] == [True, True]
     with pytest.raises(StoreUnavailable, match="closed"):
         lines.take()

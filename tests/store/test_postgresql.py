@@ -126,7 +126,6 @@ def test_a_server_that_only_reads_is_unavailable_for_writes(store: RecordStore, 
 def test_a_statement_that_a_lock_keeps_for_too_long_is_given_up(store: RecordStore, postgresql_url: str) -> None:
     store.put([record("a", stop=None)])
     with psycopg.connect(postgresql_url) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         connection.execute("LOCK TABLE records")
         waiting = threading.Event()
         outcome: list[object] = []
@@ -169,7 +168,10 @@ def test_a_replaced_database_is_not_taken_for_the_old_one(postgresql: PrivatePos
     store.put([record("a", meta={"site": ("A",)})])
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE records, facets, facet_terms RESTART IDENTITY")
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(f"SELECT pg_terminate_backend(pid) {others}".encode())
+        while connection.execute(f"SELECT 1 {others}".encode()).fetchone():
+            time.sleep(0.01)
     store.put([record("b", meta={"site": ("B",)})])
     store.put([record("a", meta={"site": ("A",)})])
     assert ids(store, meta=(MetaCondition("site", ("A",)),)) == ["a"]

@@ -10,7 +10,7 @@ from jobmeter.store.address import shown
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.migrate import pending, upgrade
 
-SUMMARY = "create or upgrade the tables of a database"
+SUMMARY = "creates or upgrades the tables of a database"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,7 @@ from jobmeter.run.record_text import (
 from jobmeter.sinks._http import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.wire.json_stream import BadStream, objects
 
-SUMMARY: str = "Query, show, export and add records of a server."
+SUMMARY: str = "queries, shows, exports and adds records of a server"
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 

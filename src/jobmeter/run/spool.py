@@ -17,7 +17,7 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.record_text import table, visible
 
-SUMMARY: str = "Show a collector's spool; send its dead letters again or drop them."
+SUMMARY: str = "shows a collector's spool; sends its dead letters again or drops them"
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 

@@ -19,31 +19,11 @@ class Chunks(Iterator[bytes]):
         self._rows = rows
         self._release: Callable[[bool], None] | None = release
         self._first: list[bytes] = []
-        try:
-            for body in rows:
-                self._first.append(body)
-                break
-            else:
-                self._finish(complete=True)
-        except BaseException:
-            self._finish(complete=False)
-            raise
+        self._first = self._read(1)
 
     def __next__(self) -> bytes:
         bodies, self._first = self._first, []
-        size_bytes = sum(map(len, bodies))
-        if self._release is not None:
-            try:
-                for body in self._rows:
-                    bodies.append(body)
-                    size_bytes += len(body)
-                    if size_bytes >= CHUNK_BYTES:
-                        break
-                else:
-                    self._finish(complete=True)
-            except BaseException:
-                self._finish(complete=False)
-                raise
+        bodies += self._read(CHUNK_BYTES - sum(map(len, bodies)))
         if not bodies:
             raise StopIteration
         bodies.append(b"")
@@ -56,6 +36,22 @@ class Chunks(Iterator[bytes]):
 
     def __del__(self) -> None:
         self.close()
+
+    def _read(self, wanted_bytes: int) -> list[bytes]:
+        """The next bodies, until they are `wanted_bytes` or there are no more."""
+        bodies: list[bytes] = []
+        try:
+            while wanted_bytes > 0 and self._release is not None:
+                body = next(self._rows, None)
+                if body is None:
+                    self._finish(complete=True)
+                else:
+                    bodies.append(body)
+                    wanted_bytes -= len(body)
+        except BaseException:
+            self._finish(complete=False)
+            raise
+        return bodies
 
     def _finish(self, *, complete: bool) -> None:
         release, self._release = self._release, None
