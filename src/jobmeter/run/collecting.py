@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
 
 from jobmeter.contract import JobSource, SourceUnreadable
 from jobmeter.deliver.fault import SpoolFault
@@ -21,7 +20,6 @@ from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
 from jobmeter.wire.auditor import encode_record
-
 
 log = logging.getLogger("jobmeter.run")
 
