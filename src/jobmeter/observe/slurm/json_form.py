@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from jobmeter.contract import Refused
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.row import Row
-from jobmeter.observe.slurm.values import Unreadable, duration_text, moment_text
+from jobmeter.observe.slurm.values import duration_text, moment_text
 
 Entry = Mapping[str, Any]
 
