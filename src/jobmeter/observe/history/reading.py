@@ -35,16 +35,14 @@ class History(Struct, frozen=True):
         """The batches of a job source, see `jobmeter.contract`. Raises SourceUnreadable."""
         now = self.host.clock.now().replace(microsecond=0)
         if period is not None:
-            for window in period.slices(self.width):
-                for _, batch in self._window(window, now):
-                    yield replace(batch, cursor=text or "")
+            for _, batch in self._batches(period, now):
+                yield replace(batch, cursor=text or "")
             return
         scheme = plan(self._cursor(text, now), now, self.rhythm)
         reached = scheme.before
-        for window in scheme.period.slices(self.width):
-            for stop, batch in self._window(window, now):
-                reached = reached.reached(stop)
-                yield replace(batch, cursor=(scheme.after if stop >= now else reached).text())
+        for stop, batch in self._batches(scheme.period, now):
+            reached = reached.reached(stop)
+            yield replace(batch, cursor=(scheme.after if stop >= now else reached).text())
         if scheme.period.start >= scheme.period.stop:
             yield JobBatch((), (), scheme.after.text(), 0, {})
 
@@ -56,15 +54,17 @@ class History(Struct, frozen=True):
         except CursorUnreadable as fault:
             raise SourceUnreadable(str(fault)) from None
 
-    def _window(self, window: Period, now: datetime) -> Iterator[tuple[datetime, JobBatch]]:
-        """The batches of a time, each with the moment up to which it goes: one, or more where there is too much."""
-        try:
-            batch = self.batch(window, now)
-        except OutputTooLarge as fault:
-            if window.stop - window.start <= _SHORTEST:
-                raise SourceUnreadable(f"{fault} for a minute; raise {self.bound}") from None
-            half = timedelta(seconds=(window.stop - window.start) // timedelta(seconds=2))
-            for part in window.slices(max(half, _SHORTEST)):
-                yield from self._window(part, now)
-        else:
-            yield window.stop, batch
+    def _batches(self, period: Period, now: datetime) -> Iterator[tuple[datetime, JobBatch]]:
+        """The batches of a period, each with the moment up to which it goes; shorter ones once there was too much."""
+        start, width = period.start, self.width
+        while start < period.stop:
+            window = Period(start, min(start + width, period.stop))
+            try:
+                batch = self.batch(window, now)
+            except OutputTooLarge as fault:
+                if (length := window.stop - start) <= _SHORTEST:
+                    raise SourceUnreadable(f"{fault} for a minute; raise {self.bound}") from None
+                width = max(_SHORTEST, timedelta(seconds=length // timedelta(seconds=2)))
+            else:
+                yield window.stop, batch
+                start = window.stop
