@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,17 +19,16 @@ from jobmeter.deliver.spool import Spool
 from jobmeter.model.period import Period
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.run.collector import Collector, Interrupted, Stopper
-from jobmeter.run.log import set_level
-from jobmeter.settings.deployment import Deployment, Logging
+from jobmeter.run.log import log_to_file, set_level
+from jobmeter.settings.deployment import Deployment
 from jobmeter.settings.load import Loaded, load
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
 from jobmeter.wire.auditor import encode_record, parse_time
 
-SUMMARY: str = "Collect the finished jobs of a batch system and send them to a server."
+SUMMARY: str = "collects the finished jobs of a batch system and sends them to a server"
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MIB = 2**20
 
 log = logging.getLogger("jobmeter.run")
 
@@ -165,22 +163,7 @@ def _start_log(arguments: argparse.Namespace, deployment: Deployment) -> None:
     if arguments.log_level is None:
         set_level(deployment.log_level)
     if deployment.logging is not None and deployment.logging.log_to_file:
-        _log_to_file(deployment.logging)
-
-
-def _log_to_file(settings: Logging) -> None:
-    folder = Path(settings.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        folder / f"{settings.log_file_prefix}.log",
-        maxBytes=settings.log_file_size * _MIB,
-        backupCount=settings.number_of_rotated_backups,
-        encoding="utf-8",
-    )
-    root = logging.getLogger()
-    if root.handlers:
-        handler.setFormatter(root.handlers[0].formatter)
-    root.addHandler(handler)
+        log_to_file(deployment.logging)
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period | None:

@@ -42,7 +42,7 @@ def auditor(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if "migrate" in words:
         words.remove("migrate")
-        return main(["migrate", *words])
+        return main(["migrate", "--as-auditor", *words])
     return main(["serve", "--as-auditor", *words])
 
 
