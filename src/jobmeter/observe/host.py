@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from msgspec import Struct
 
@@ -51,8 +51,11 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+Encoding = Literal["utf-8", "latin-1"]
+
+
 class Output(Struct, frozen=True):
-    """What a command wrote, as UTF-8 text. `replaced` counts the bytes that were none, each now U+FFFD."""
+    """What a command wrote. `replaced` counts the bytes that were no UTF-8, each now U+FFFD."""
 
     text: str
     stderr: str
@@ -78,8 +81,11 @@ class Host(Struct, frozen=True):
         environment: Mapping[str, str],
         timeout_seconds: float,
         output_max_bytes: int,
+        encoding: Encoding = "utf-8",
     ) -> Output:
         """Run a command by its argument vector, without a shell, with exactly this environment and no input.
+
+        Read as `latin-1`, what it wrote loses nothing: a letter is a byte.
 
         The command is not looked for under `root`: what it prints is the machine's own word. It runs in a process group
         of its own, which is killed as a whole when it does not end in time or writes too much. Raises CommandMissing,
@@ -93,7 +99,7 @@ class Host(Struct, frozen=True):
         stderr = err.decode("utf-8", "replace")
         if process.returncode != 0:
             raise CommandFailed(argv[0], process.returncode, stderr)
-        text, replaced = _decoded(out)
+        text, replaced = _decoded(out) if encoding == "utf-8" else (out.decode(encoding), 0)
         return Output(text, stderr, replaced)
 
 

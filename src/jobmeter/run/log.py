@@ -5,6 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobmeter.settings.deployment import Logging
+
+_MIB = 2**20
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 """Names of levels, as the superseded tools write them; `trace` is as much as `debug`."""
@@ -42,6 +49,24 @@ def start_logging(level: str | None) -> None:
 def set_level(level: str) -> None:
     """Show our own events from `level` on (a name of LEVELS in any case). Raises KeyError for another name."""
     logging.getLogger("jobmeter").setLevel(_LEVELS[level.lower()])
+
+
+def log_to_file(settings: Logging) -> None:
+    """Write what is logged to a file, too, and begin a new one when it has grown. Raises OSError."""
+    from logging.handlers import RotatingFileHandler  # noqa: PLC0415 - slow to import, and rarely wanted
+
+    folder = Path(settings.log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(
+        folder / f"{settings.log_file_prefix}.log",
+        maxBytes=settings.log_file_size * _MIB,
+        backupCount=settings.number_of_rotated_backups,
+        encoding="utf-8",
+    )
+    root = logging.getLogger()
+    if root.handlers:
+        handler.setFormatter(root.handlers[0].formatter)
+    root.addHandler(handler)
 
 
 def debugging() -> bool:
