@@ -1,4 +1,8 @@
-"""`jobmeter collect SOURCE CONFIG`: finished jobs of a batch system become records on a server."""
+"""`jobmeter collect SOURCE CONFIG`: finished jobs of a batch system become records on a server.
+
+What runs for a single job, in Slurm's epilog, must start within a few milliseconds. So this module imports what every
+collector needs, and the daemon around the others is imported when one of them is asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,23 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from jobmeter import registry
-from jobmeter.contract import JobSource, SourceUnreadable
-from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.settings import SpoolSettings
-from jobmeter.deliver.spool import Spool
+from jobmeter.contract import JobSource
 from jobmeter.model.period import Period
-from jobmeter.observe.host import Host, SystemClock, this_host
-from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.observe.host import Host, this_host
 from jobmeter.run.log import set_level
-from jobmeter.settings.deployment import Deployment, Logging
+from jobmeter.settings.deployment import Deployment
 from jobmeter.settings.load import Loaded, load
-from jobmeter.sinks.server import Settings as ServerSettings
-from jobmeter.sinks.server import open_sink
-from jobmeter.wire.auditor import encode_record, parse_time
+from jobmeter.wire.auditor import parse_time
 
 SUMMARY: str = "Collect the finished jobs of a batch system and send them to a server."
 
+WRONG_USE = 2
+
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MIB = 2**20
 
 log = logging.getLogger("jobmeter.run")
 
@@ -50,7 +48,7 @@ class _Plugin(Protocol):
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("source", choices=registry.names("observe.batch"), help="the batch system")
+    parser.add_argument("source", metavar="SOURCE", help="the batch system, such as slurm")
     parser.add_argument("config", type=Path, help="its settings: YAML of AUDITOR's collector, or TOML")
     parser.add_argument("--once", action="store_true", help="read once, deliver, and end")
     parser.add_argument(
@@ -75,112 +73,23 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
-    plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
+    try:
+        plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
+    except registry.UnknownPlugin as fault:
+        return _misused(str(fault))
     prefix = getattr(plugin.Settings, "environment_prefix", None)
     loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
     settings: _Deployed = loaded.settings
     deployment = settings.deployment
-    _start_log(arguments, deployment)
+    if arguments.log_level is None:
+        set_level(deployment.log_level)
+    from jobmeter.run import collecting  # noqa: PLC0415 - see the top
+
+    collecting.log_to_file(deployment)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
     source = plugin.open_source(settings, this_host())
-    stopper = Stopper()
-    try:
-        with stopper.installed():
-            if arguments.dry_run:
-                return _print(source, deployment, period)
-            return _collect(source, deployment, stopper, period, arguments)
-    except Interrupted:
-        return 0
-    except (SourceUnreadable, SpoolFault) as fault:
-        log.error("collect.failed reason=%r", str(fault))  # noqa: TRY400 - a state of affairs, no bug
-        return 1
-
-
-def _collect(
-    source: JobSource, deployment: Deployment, stopper: Stopper, period: Period | None, arguments: argparse.Namespace
-) -> int:
-    deployment.spool_file.parent.mkdir(parents=True, exist_ok=True)
-    sink = open_sink(_server(deployment))
-    try:
-        with _spool(deployment) as spool:
-            log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
-            collector = Collector(source, spool, sink, deployment, stopper)
-            if not (arguments.once or period is not None):
-                return 0 if collector.run() else 1
-            tally = collector.read_once(period)
-            delivered = collector.drain(arguments.deliver_seconds)
-            waiting = spool.status().entries
-            log.info(
-                "collect.done queued=%d repeated=%d refused=%d waiting=%d",
-                tally.queued,
-                tally.repeated,
-                tally.refused,
-                waiting,
-            )
-            return 0 if delivered else 1
-    finally:
-        sink.close()
-
-
-def _print(source: JobSource, deployment: Deployment, period: Period | None) -> int:
-    """The dry run. Entries that the spool would know as repeats are printed, too."""
-    cursor = None
-    if period is None and deployment.spool_file.exists():
-        with _spool(deployment) as spool:
-            cursor = spool.cursor(deployment.source)
-    for batch in source.read(cursor, period):
-        for record in batch.records:
-            sys.stdout.write(encode_record(record).decode() + "\n")
-        for entry in batch.refused:
-            log.warning("collect.would_refuse reason=%r entry=%r", entry.reason, entry.raw[:500])
-        for reason, count in sorted(batch.ignored.items()):
-            log.info("collect.would_ignore jobs=%d reason=%r", count, reason)
-    return 0
-
-
-def _spool(deployment: Deployment) -> Spool:
-    bounds = deployment.spool
-    settings = SpoolSettings(
-        max_bytes=bounds.max_bytes,
-        when_full=bounds.when_full,
-        max_age_days=bounds.max_age_days,
-        letters_max=bounds.letters_max,
-        seen_days=bounds.seen_days,
-    )
-    return Spool(deployment.spool_file, settings, SystemClock())
-
-
-def _server(deployment: Deployment) -> ServerSettings:
-    tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
-    return ServerSettings(
-        address=deployment.url,
-        ca_file=None if tls is None else tls.ca_cert_path,
-        certificate_file=None if tls is None else tls.client_cert_path,
-        key_file=None if tls is None else tls.client_key_path,
-    )
-
-
-def _start_log(arguments: argparse.Namespace, deployment: Deployment) -> None:
-    if arguments.log_level is None:
-        set_level(deployment.log_level)
-    if deployment.logging is not None and deployment.logging.log_to_file:
-        _log_to_file(deployment.logging)
-
-
-def _log_to_file(settings: Logging) -> None:
-    folder = Path(settings.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        folder / f"{settings.log_file_prefix}.log",
-        maxBytes=settings.log_file_size * _MIB,
-        backupCount=settings.number_of_rotated_backups,
-        encoding="utf-8",
-    )
-    root = logging.getLogger()
-    if root.handlers:
-        handler.setFormatter(root.handlers[0].formatter)
-    root.addHandler(handler)
+    return collecting.collect(source, deployment, period, arguments)
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period | None:
@@ -196,7 +105,7 @@ def _period(since: datetime | None, until: datetime | None) -> Period | None:
 
 def _misused(sentence: str) -> int:
     sys.stderr.write(f"jobmeter collect: {sentence}\n")
-    return 2
+    return WRONG_USE
 
 
 def _moment(text: str) -> datetime:

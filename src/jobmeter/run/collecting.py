@@ -1,0 +1,123 @@
+"""Collecting with a batch system whose accounting is read: as a daemon, once, a period again, or only printed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from jobmeter.contract import JobSource, SourceUnreadable
+from jobmeter.deliver.fault import SpoolFault
+from jobmeter.deliver.settings import SpoolSettings
+from jobmeter.deliver.spool import Spool
+from jobmeter.model.period import Period
+from jobmeter.observe.host import SystemClock
+from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.settings.deployment import Deployment
+from jobmeter.sinks.server import Settings as ServerSettings
+from jobmeter.sinks.server import open_sink
+from jobmeter.wire.auditor import encode_record
+
+_MIB = 2**20
+
+log = logging.getLogger("jobmeter.run")
+
+
+def collect(source: JobSource, deployment: Deployment, period: Period | None, arguments: argparse.Namespace) -> int:
+    """Collect as the command's arguments say. 1 when reading failed or records are left waiting."""
+    stopper = Stopper()
+    try:
+        with stopper.installed():
+            if arguments.dry_run:
+                return _print(source, deployment, period)
+            return _collect(source, deployment, stopper, period, arguments)
+    except Interrupted:
+        return 0
+    except (SourceUnreadable, SpoolFault) as fault:
+        log.error("collect.failed reason=%r", str(fault))  # noqa: TRY400 - a state of affairs, no bug
+        return 1
+
+
+def _collect(
+    source: JobSource, deployment: Deployment, stopper: Stopper, period: Period | None, arguments: argparse.Namespace
+) -> int:
+    deployment.spool_file.parent.mkdir(parents=True, exist_ok=True)
+    sink = open_sink(_server(deployment))
+    try:
+        with _spool(deployment) as spool:
+            log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
+            collector = Collector(source, spool, sink, deployment, stopper)
+            if not (arguments.once or period is not None):
+                return 0 if collector.run() else 1
+            tally = collector.read_once(period)
+            delivered = collector.drain(arguments.deliver_seconds)
+            waiting = spool.status().entries
+            log.info(
+                "collect.done queued=%d repeated=%d refused=%d waiting=%d",
+                tally.queued,
+                tally.repeated,
+                tally.refused,
+                waiting,
+            )
+            return 0 if delivered else 1
+    finally:
+        sink.close()
+
+
+def _print(source: JobSource, deployment: Deployment, period: Period | None) -> int:
+    """The dry run. Entries that the spool would know as repeats are printed, too."""
+    cursor = None
+    if period is None and deployment.spool_file.exists():
+        with _spool(deployment) as spool:
+            cursor = spool.cursor(deployment.source)
+    for batch in source.read(cursor, period):
+        for record in batch.records:
+            sys.stdout.write(encode_record(record).decode() + "\n")
+        for entry in batch.refused:
+            log.warning("collect.would_refuse reason=%r entry=%r", entry.reason, entry.raw[:500])
+        for reason, count in sorted(batch.ignored.items()):
+            log.info("collect.would_ignore jobs=%d reason=%r", count, reason)
+    return 0
+
+
+def _spool(deployment: Deployment) -> Spool:
+    bounds = deployment.spool
+    settings = SpoolSettings(
+        max_bytes=bounds.max_bytes,
+        when_full=bounds.when_full,
+        max_age_days=bounds.max_age_days,
+        letters_max=bounds.letters_max,
+        seen_days=bounds.seen_days,
+    )
+    return Spool(deployment.spool_file, settings, SystemClock())
+
+
+def _server(deployment: Deployment) -> ServerSettings:
+    tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
+    return ServerSettings(
+        address=deployment.url,
+        ca_file=None if tls is None else tls.ca_cert_path,
+        certificate_file=None if tls is None else tls.client_cert_path,
+        key_file=None if tls is None else tls.client_key_path,
+    )
+
+
+def log_to_file(deployment: Deployment) -> None:
+    """Write the log into a file as well, where the settings ask for it."""
+    settings = deployment.logging
+    if settings is None or not settings.log_to_file:
+        return
+    folder = Path(settings.log_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(
+        folder / f"{settings.log_file_prefix}.log",
+        maxBytes=settings.log_file_size * _MIB,
+        backupCount=settings.number_of_rotated_backups,
+        encoding="utf-8",
+    )
+    root = logging.getLogger()
+    if root.handlers:
+        handler.setFormatter(root.handlers[0].formatter)
+    root.addHandler(handler)
