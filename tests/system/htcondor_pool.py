@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.system.htcondor_root import USERS, htcondor_root
@@ -54,7 +53,17 @@ class HtcondorPool:
 
     def start(self) -> None:
         self.folder.chmod(0o755)
-        for name in ("local/log", "local/spool", "local/execute", "local/lock", "bin", "jobs", "passwords", "tokens", "local/spool2"):
+        for name in (
+            "local/log",
+            "local/spool",
+            "local/execute",
+            "local/lock",
+            "bin",
+            "jobs",
+            "passwords",
+            "tokens",
+            "local/spool2",
+        ):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "jobs").chmod(0o1777)
         (self.folder / "passwords" / "POOL").write_bytes(os.urandom(64))

@@ -67,7 +67,9 @@ def _install_tools() -> None:
 def _mirror() -> str:
     """The mirror that this machine uses itself, where it is a Debian."""
     for file in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")):
-        if file.is_file() and (found := re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S+)", file.read_text(), re.M)):
+        if file.is_file() and (
+            found := re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S+)", file.read_text(), re.M)
+        ):
             return found[1]
     return _MIRROR
 
@@ -76,7 +78,13 @@ def _run(*argv: str, seconds: float) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            argv, env=environment, capture_output=True, text=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
+            argv,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as fault:
         raise HtcondorUnavailable(f"{argv[0]}: {fault}") from None

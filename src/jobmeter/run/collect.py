@@ -20,6 +20,7 @@ from jobmeter.contract import JobSource
 from jobmeter.model.period import Period
 from jobmeter.observe.host import Host, this_host
 from jobmeter.run.log import set_level
+from jobmeter.run.main import add_log_level
 from jobmeter.settings.deployment import Deployment
 from jobmeter.settings.load import Loaded, load
 from jobmeter.wire.auditor import parse_time
@@ -41,15 +42,65 @@ class _Deployed(Protocol):
 
 
 class _Plugin(Protocol):
+    """A job source. It may offer `declare(parser)`, options of its own, and `adjusted(settings, arguments)`.
+
+    The latter gives the settings with what was given by those options.
+    """
+
     Settings: type
 
     def open_source(self, settings: _Deployed, host: Host) -> JobSource: ...
 
 
+class Chosen(argparse.Action):
+    """The source and all words after it: only the source that was named is imported, for the options of its own."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002 - the signature of actions
+    ) -> None:
+        """Read the words after the source by the source's own parser."""
+        name, *words = values
+        namespace.source = name
+        try:
+            inner = self.parser_of(name)
+        except registry.UnknownPlugin as fault:
+            parser.error(str(fault))
+        inner.parse_args(words, namespace)
+
+    def parser_of(self, name: str) -> argparse.ArgumentParser:
+        """The parser of what follows the source. Raises UnknownPlugin."""
+        plugin = registry.module("observe.batch", name)
+        inner = argparse.ArgumentParser(
+            prog=f"jobmeter collect {name}", description=(plugin.__doc__ or "").split("\n")[0]
+        )
+        about = "its settings: YAML of AUDITOR's collector, or TOML"
+        inner.add_argument("config", nargs="?", type=Path, default=argparse.SUPPRESS, help=about)
+        inner.add_argument("-c", "--config", dest="config", type=Path, default=argparse.SUPPRESS, help="the same")
+        _declare_shared(inner)
+        if hasattr(plugin, "declare"):
+            plugin.declare(inner)
+        add_log_level(inner)
+        return inner
+
+
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="the batch system, such as slurm")
-    parser.add_argument("config", type=Path, help="its settings: YAML of AUDITOR's collector, or TOML")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs=argparse.PARSER,
+        action=Chosen,
+        help="the batch system, such as slurm, the file of its settings, and options; SOURCE --help says more",
+    )
+    _declare_shared(parser)
+
+
+def _declare_shared(parser: argparse.ArgumentParser) -> None:
+    """The options of every source, which may stand before it and after it."""
     parser.add_argument("--once", action="store_true", help="read once, deliver, and end")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the records as JSON lines; store, send and remember nothing"
@@ -73,13 +124,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
-    try:
-        plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
-    except registry.UnknownPlugin as fault:
-        return _misused(str(fault))
+    plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
+    file = getattr(arguments, "config", None)
+    if file is None:
+        return _misused("which settings? Name their file after the source")
     prefix = getattr(plugin.Settings, "environment_prefix", None)
-    loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
+    loaded: Loaded[Any] = load(plugin.Settings, file=file, environment=os.environ, prefix=prefix)
     settings: _Deployed = loaded.settings
+    if hasattr(plugin, "adjusted"):
+        settings = plugin.adjusted(settings, arguments)
     deployment = settings.deployment
     if arguments.log_level is None:
         set_level(deployment.log_level)

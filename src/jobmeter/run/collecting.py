@@ -21,6 +21,8 @@ from jobmeter.sinks.server import open_sink
 from jobmeter.wire.auditor import encode_record
 
 _MIB = 2**20
+_LOG_FILE_MIB = 10
+_LOG_FILE_BACKUPS = 5
 
 log = logging.getLogger("jobmeter.run")
 
@@ -49,7 +51,7 @@ def _collect(
         with _spool(deployment) as spool:
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
-            if not (arguments.once or period is not None):
+            if not (arguments.once or deployment.once or period is not None):
                 return 0 if collector.run() else 1
             tally = collector.read_once(period)
             delivered = collector.drain(arguments.deliver_seconds)
@@ -98,6 +100,7 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
+        timeout_seconds=deployment.timeout_seconds,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,
         key_file=None if tls is None else tls.client_key_path,
@@ -106,17 +109,17 @@ def _server(deployment: Deployment) -> ServerSettings:
 
 def log_to_file(deployment: Deployment) -> None:
     """Write the log into a file as well, where the settings ask for it."""
+    if deployment.log_file is not None:
+        _add_file(deployment.log_file, _LOG_FILE_MIB, _LOG_FILE_BACKUPS)
     settings = deployment.logging
-    if settings is None or not settings.log_to_file:
-        return
-    folder = Path(settings.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        folder / f"{settings.log_file_prefix}.log",
-        maxBytes=settings.log_file_size * _MIB,
-        backupCount=settings.number_of_rotated_backups,
-        encoding="utf-8",
-    )
+    if settings is not None and settings.log_to_file:
+        file = Path(settings.log_dir) / f"{settings.log_file_prefix}.log"
+        _add_file(file, settings.log_file_size, settings.number_of_rotated_backups)
+
+
+def _add_file(file: Path, size_mib: int, backups: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(file, maxBytes=size_mib * _MIB, backupCount=backups, encoding="utf-8")
     root = logging.getLogger()
     if root.handlers:
         handler.setFormatter(root.handlers[0].formatter)

@@ -60,7 +60,10 @@ class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """The road from a job source to the server. `source` names source and cluster in the spool."""
+    """The road from a job source to the server. `source` names source and cluster in the spool.
+
+    `timeout_seconds` is for an answer of the server; with `once` the daemon reads once and ends.
+    """
 
     source: str
     addr: str
@@ -72,12 +75,15 @@ class Deployment(Struct, frozen=True, kw_only=True):
     spool: SpoolBounds
     log_level: str = "info"
     logging: Logging | None = None
+    log_file: Path | None = None
+    timeout_seconds: float = 30
+    once: bool = False
 
     @property
     def url(self) -> str:
         """The server's address with its scheme."""
         if self.addr.startswith(("http://", "https://")):
-            return f"{self.addr}:{self.port}"
+            return f"{self.addr.rstrip('/')}:{self.port}"
         scheme = "https" if self.tls is not None and self.tls.use_tls else "http"
         host = f"[{self.addr}]" if ":" in self.addr else self.addr
         return f"{scheme}://{host}:{self.port}"
