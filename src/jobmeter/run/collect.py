@@ -12,16 +12,17 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from jobmeter import registry
-from jobmeter.contract import JobSource
 from jobmeter.model.period import Period
-from jobmeter.observe.host import Host, this_host
+from jobmeter.observe.host import this_host
+from jobmeter.run import hook
 from jobmeter.run.log import set_level
-from jobmeter.run.main import add_log_level
+from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.sources import Chosen
 from jobmeter.settings.deployment import Deployment
+from jobmeter.settings.fault import SettingsFaulty
 from jobmeter.settings.load import Loaded, load
 from jobmeter.wire.auditor import parse_time
 
@@ -34,67 +35,14 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 log = logging.getLogger("jobmeter.run")
 
 
-class _Deployed(Protocol):
-    """Settings of a job source that say what the daemon around it needs to know."""
-
-    @property
-    def deployment(self) -> Deployment: ...
-
-
-class _Plugin(Protocol):
-    """A job source. It may offer `declare(parser)`, options of its own, and `adjusted(settings, arguments)`.
-
-    The latter gives the settings with what was given by those options.
-    """
-
-    Settings: type
-
-    def open_source(self, settings: _Deployed, host: Host) -> JobSource: ...
-
-
-class Chosen(argparse.Action):
-    """The source and all words after it: only the source that was named is imported, for the options of its own."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,  # noqa: ARG002 - the signature of actions
-    ) -> None:
-        """Read the words after the source by the source's own parser."""
-        name, *words = values
-        namespace.source = name
-        try:
-            inner = self.parser_of(name)
-        except registry.UnknownPlugin as fault:
-            parser.error(str(fault))
-        inner.parse_args(words, namespace)
-
-    def parser_of(self, name: str) -> argparse.ArgumentParser:
-        """The parser of what follows the source. Raises UnknownPlugin."""
-        plugin = registry.module("observe.batch", name)
-        inner = argparse.ArgumentParser(
-            prog=f"jobmeter collect {name}", description=(plugin.__doc__ or "").split("\n")[0]
-        )
-        about = "its settings: YAML of AUDITOR's collector, or TOML"
-        inner.add_argument("config", nargs="?", type=Path, default=argparse.SUPPRESS, help=about)
-        inner.add_argument("-c", "--config", dest="config", type=Path, default=argparse.SUPPRESS, help="the same")
-        _declare_shared(inner)
-        if hasattr(plugin, "declare"):
-            plugin.declare(inner)
-        add_log_level(inner)
-        return inner
-
-
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        nargs=argparse.PARSER,
         action=Chosen,
-        help="the batch system, such as slurm, the file of its settings, and options; SOURCE --help says more",
+        shared=_declare_shared,
+        help="the batch system, such as slurm, with the file of its settings and options; see below",
     )
     _declare_shared(parser)
 
@@ -124,25 +72,41 @@ def _declare_shared(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
-    plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
-    file = getattr(arguments, "config", None)
-    if file is None:
-        return _misused("which settings? Name their file after the source")
-    prefix = getattr(plugin.Settings, "environment_prefix", None)
-    loaded: Loaded[Any] = load(plugin.Settings, file=file, environment=os.environ, prefix=prefix)
-    settings: _Deployed = loaded.settings
-    if hasattr(plugin, "adjusted"):
-        settings = plugin.adjusted(settings, arguments)
+    plugin = cast("Plugin", registry.module("observe.batch", arguments.source))
+    host = this_host()
+    variable = getattr(plugin.Settings, "hook_variable", None)
+    job = None if variable is None or arguments.dry_run or arguments.once or period else os.environ.get(variable)
+    try:
+        settings = _settings(plugin, arguments)
+    except SettingsFaulty as fault:
+        if job is None:
+            raise
+        default: Deployment = plugin.Settings().deployment
+        if default.hook is None:
+            raise
+        return hook.misconfigured(default.spool_file, default.hook, job, host, fault)
     deployment = settings.deployment
-    if arguments.log_level is None:
-        set_level(deployment.log_level)
+    if deployment.hook is not None and job is not None:
+        return hook.take(plugin, settings, deployment.hook, job, host)
     from jobmeter.run import collecting  # noqa: PLC0415 - see the top
 
     collecting.log_to_file(deployment)
+    if deployment.hook is not None and variable not in os.environ:
+        noted = collecting.noted_jobs(plugin, settings, host, forget=not arguments.dry_run)
+        return collecting.collect(noted, deployment, period, arguments)
+    return collecting.collect(plugin.open_source(settings, host), deployment, period, arguments)
+
+
+def _settings(plugin: Plugin, arguments: argparse.Namespace) -> Deployed:
+    prefix = getattr(plugin.Settings, "environment_prefix", None)
+    loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
+    adjust = getattr(plugin, "adjusted", None)
+    settings: Deployed = loaded.settings if adjust is None else adjust(loaded.settings, arguments)
+    if arguments.log_level is None:
+        set_level(settings.deployment.log_level)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
-    source = plugin.open_source(settings, this_host())
-    return collecting.collect(source, deployment, period, arguments)
+    return settings
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period | None:

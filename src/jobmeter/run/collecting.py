@@ -10,11 +10,14 @@ from pathlib import Path
 
 from jobmeter.contract import JobSource, SourceUnreadable
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.settings import SpoolSettings
-from jobmeter.deliver.spool import Spool
+from jobmeter.deliver.notes import Notes
+from jobmeter.deliver.turn import Turn
 from jobmeter.model.period import Period
-from jobmeter.observe.host import SystemClock
+from jobmeter.observe.host import Host
 from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.run.noted import NotedJobs
+from jobmeter.run.opening import open_spool
+from jobmeter.run.plugin import Deployed, Plugin
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
@@ -37,7 +40,7 @@ def collect(source: JobSource, deployment: Deployment, period: Period | None, ar
             return _collect(source, deployment, stopper, period, arguments)
     except Interrupted:
         return 0
-    except (SourceUnreadable, SpoolFault) as fault:
+    except (SourceUnreadable, SpoolFault, OSError) as fault:
         log.error("collect.failed reason=%r", str(fault))  # noqa: TRY400 - a state of affairs, no bug
         return 1
 
@@ -45,15 +48,19 @@ def collect(source: JobSource, deployment: Deployment, period: Period | None, ar
 def _collect(
     source: JobSource, deployment: Deployment, stopper: Stopper, period: Period | None, arguments: argparse.Namespace
 ) -> int:
-    deployment.spool_file.parent.mkdir(parents=True, exist_ok=True)
     sink = open_sink(_server(deployment))
     try:
-        with _spool(deployment) as spool:
+        with open_spool(deployment) as spool:
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
             if not (arguments.once or deployment.once or period is not None):
-                return 0 if collector.run() else 1
-            tally = collector.read_once(period)
+                with Turn(deployment.spool_file).shared():
+                    return 0 if collector.run() else 1
+            try:
+                tally = collector.read_once(period)
+            except SourceUnreadable:
+                collector.drain(arguments.deliver_seconds)  # what could be read must not wait for what could not
+                raise
             delivered = collector.drain(arguments.deliver_seconds)
             waiting = spool.status().entries
             log.info(
@@ -68,11 +75,31 @@ def _collect(
         sink.close()
 
 
+def noted_jobs(plugin: Plugin, settings: Deployed, host: Host, *, forget: bool = True) -> NotedJobs:
+    """The jobs that were announced and not taken, also those of a time when the settings could not be used."""
+    default: Deployed = plugin.Settings()
+    spools = dict.fromkeys((settings.deployment.spool_file, default.deployment.spool_file))
+    return NotedJobs(plugin, settings, host, [Notes(spool) for spool in spools], forget=forget)
+
+
+def deliver_noted(plugin: Plugin, settings: Deployed, host: Host, seconds: float) -> None:
+    """Ask again for the noted jobs and deliver, for so long at most. Raises the faults of the spool."""
+    deployment = settings.deployment
+    sink = open_sink(_server(deployment))
+    try:
+        with open_spool(deployment) as spool:
+            collector = Collector(noted_jobs(plugin, settings, host), spool, sink, deployment, Stopper())
+            collector.read_once()
+            collector.drain(seconds)
+    finally:
+        sink.close()
+
+
 def _print(source: JobSource, deployment: Deployment, period: Period | None) -> int:
     """The dry run. Entries that the spool would know as repeats are printed, too."""
     cursor = None
     if period is None and deployment.spool_file.exists():
-        with _spool(deployment) as spool:
+        with open_spool(deployment) as spool:
             cursor = spool.cursor(deployment.source)
     for batch in source.read(cursor, period):
         for record in batch.records:
@@ -82,18 +109,6 @@ def _print(source: JobSource, deployment: Deployment, period: Period | None) -> 
         for reason, count in sorted(batch.ignored.items()):
             log.info("collect.would_ignore jobs=%d reason=%r", count, reason)
     return 0
-
-
-def _spool(deployment: Deployment) -> Spool:
-    bounds = deployment.spool
-    settings = SpoolSettings(
-        max_bytes=bounds.max_bytes,
-        when_full=bounds.when_full,
-        max_age_days=bounds.max_age_days,
-        letters_max=bounds.letters_max,
-        seen_days=bounds.seen_days,
-    )
-    return Spool(deployment.spool_file, settings, SystemClock())
 
 
 def _server(deployment: Deployment) -> ServerSettings:

@@ -52,6 +52,12 @@ def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "slurm", *words])
 
 
+def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-slurm-epilog-collector CONFIG` is `jobmeter collect slurm-epilog CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "slurm-epilog", *words])
+
+
 def _run(words: list[str]) -> int:
     known = summaries()
     top = _top_parser(known)

@@ -3,7 +3,7 @@
 What a field may ask for in `Meta(extra={...})`:
 
 `secret`       its value stands in no message
-`scalar_ok`    a single value will do where a list is declared
+`scalar_ok`    a single value or table will do where a list is declared
 `any_case`     the case of a choice (Literal or Enum) does not matter
 `unit`         the unit of a number whose name cannot carry it; for samples and the reference
 
@@ -168,7 +168,9 @@ class Binder:
         if isinstance(node, Scalar):
             node = self._listed(node, key, extra)
         if not isinstance(node, Sequence):
-            raise self._fail(node.place, key, "is a table, not a list")
+            if not extra.get("scalar_ok"):
+                raise self._fail(node.place, key, "is a table, not a list")
+            node = Sequence((node,), node.place)
         before = len(self.faults)
         bound = []
         for index, item in enumerate(node.items):

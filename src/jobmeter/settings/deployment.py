@@ -59,6 +59,19 @@ class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
         return state_file.with_name(state_file.name + ".spool") if self.path is None else Path(self.path)
 
 
+class Hook(Struct, frozen=True):
+    """How a source is run that a batch system calls itself, once for every job that ends.
+
+    Its settings name the variable of the environment that holds the job as the class attribute `hook_variable`.
+    `kept_variables` are what must be known of the environment to ask for the job again.
+    """
+
+    kept_variables: tuple[str, ...]
+    failure_exit_status: int
+    deliver_seconds: float
+    give_up_seconds: float
+
+
 class Deployment(Struct, frozen=True, kw_only=True):
     """The road from a job source to the server. `source` names source and cluster in the spool.
 
@@ -78,6 +91,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     log_file: Path | None = None
     timeout_seconds: float = 30
     once: bool = False
+    hook: Hook | None = None
 
     @property
     def url(self) -> str:

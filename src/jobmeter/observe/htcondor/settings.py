@@ -17,6 +17,7 @@ from jobmeter.settings.fault import WrongValue
 SITE = "site"
 """The meta key of which only the first value is kept."""
 
+Text = Annotated[str, Meta(min_length=1)]
 Key = Annotated[str, Meta(min_length=1, description="An attribute of the job, or a ClassAd expression.")]
 Matches = Annotated[
     str, Meta(description="A regular expression of Python's, found anywhere in the value; its first group is taken.")
@@ -116,9 +117,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ]
     record_prefix: Annotated[str, Meta(min_length=1, description="First part of every record id.")]
     interval: Annotated[float, Meta(gt=0, description="Seconds between two readings of the history.")] = 900
-    pool: Annotated[str | None, Meta(min_length=1, description="The pool in which the schedds are looked up.")] = None
+    pool: Annotated[Text | None, Meta(description="The pool in which the schedds are looked up.")] = None
     schedd_names: Annotated[
-        tuple[Annotated[str, Meta(min_length=1)], ...],
+        tuple[Text, ...],
         Meta(min_length=1, description="Schedds whose history is read.", extra={"scalar_ok": True}),
     ]
     job_status: Annotated[
@@ -126,22 +127,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="Statuses of which jobs are taken, 3 removed, 4 completed; unset: any."),
     ] = None
     constraint: Annotated[
-        str | None, Meta(min_length=1, description="A ClassAd expression; only jobs for which it is true are taken.")
+        Text | None, Meta(description="A ClassAd expression; only jobs for which it is true are taken.")
     ] = None
     query_type: Annotated[
         Literal["shell", "exec"],
         Meta(description="With shell, one pair of quotes around `constraint` is taken off. No shell is ever run."),
     ] = "shell"
     history_file: Annotated[
-        str | None, Meta(min_length=1, description="A history file that is read instead of asking the schedds.")
+        Text | None, Meta(description="A history file that is read instead of asking the schedds.")
     ] = None
     earliest_datetime: Annotated[
-        Annotated[datetime, Meta(tz=None)] | None,
+        Annotated[datetime, Meta(tz=False)] | None,
         Meta(description="Jobs that ended from then on are taken (UTC without a zone); default: since 00:00 UTC."),
     ] = None
     meta: Annotated[
         dict[
-            Annotated[str, Meta(min_length=1)],
+            Text,
             Annotated[tuple[Entry, ...], Meta(min_length=1, extra={"scalar_ok": True})],
         ],
         Meta(
@@ -163,9 +164,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
         Meta(description="Which events are logged.", extra={"any_case": True}),
     ] = "INFO"
-    log_file: Annotated[
-        str | None, Meta(min_length=1, description="A file that the log goes to as well; renewed at 10 MiB.")
-    ] = None
+    log_file: Annotated[Text | None, Meta(description="A file that the log goes to as well; renewed at 10 MiB.")] = None
 
     condor_history_path: Annotated[
         str, Meta(min_length=1, description="The command: a path, or a name that is looked for in PATH.")
@@ -179,9 +178,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 600
     batch_records: Annotated[int, Meta(ge=1, le=100_000, description="Jobs that are stored in one transaction.")] = 1000
     since_job: Annotated[
-        str | None,
+        Annotated[str, Meta(pattern=r"^\d+(\.\d+)?$")] | None,
         Meta(
-            pattern=r"^\d+(\.\d+)?$",
             description="CLUSTER or CLUSTER.PROC after which the first reading begins, whatever was read before.",
         ),
     ] = None

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from jobmeter.contract import Refused
 from jobmeter.model.record import Component, MetaMap, Record, Score, name_fault, record_fault
+from jobmeter.observe.pattern import compiled
 from jobmeter.observe.slurm import values
 from jobmeter.observe.slurm.columns import SIZES
 from jobmeter.observe.slurm.job import Job
-from jobmeter.observe.slurm.settings import ComponentRule, KeyType, MetaRule, OnlyIf, Settings, compiled
+from jobmeter.observe.slurm.settings import ComponentRule, KeyType, MetaRule, OnlyIf, Settings
 from jobmeter.observe.slurm.states import ENDED_STATES
 from jobmeter.observe.slurm.values import Unreadable
 

@@ -8,9 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import regex
 from msgspec import Meta, Struct
 
+from jobmeter.observe.pattern import NoPattern, compiled
 from jobmeter.observe.slurm.states import canonical_state
 from jobmeter.settings.deployment import Deployment, Logging, SpoolBounds, Tls, database_file
 from jobmeter.settings.fault import WrongValue
@@ -20,11 +20,6 @@ _COLUMN = re.compile(r"[A-Za-z]+(?:/[A-Za-z]+)?")
 TimeUnit = Literal["seconds", "milliseconds"]
 
 Key = Annotated[str, Meta(description="A column of sacct, as `sacct --helpformat` lists it.")]
-
-
-def compiled(pattern: str) -> regex.Pattern[str]:
-    """A pattern of a settings file, written for Rust's `regex` crate. Raises regex.error."""
-    return regex.compile(re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", pattern))
 
 
 def _check_column(key: str) -> None:
@@ -63,8 +58,8 @@ class OnlyIf(Struct, frozen=True):
         _check_column(self.key)
         try:
             compiled(self.matches)
-        except regex.error as fault:
-            raise WrongValue("matches", f"is not a regular expression: {fault}") from None
+        except NoPattern as fault:
+            raise WrongValue("matches", str(fault)) from None
 
 
 class Score(Struct, frozen=True):
