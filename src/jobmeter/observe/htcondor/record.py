@@ -84,7 +84,9 @@ class Shaper:
             return None
         found = self._found(rule, job)
         if found is None:
-            raise _Unfit(f"the component {rule.name} has no value")
+            found = rule.default_value
+        if found is None:
+            raise _Unfit(f"the component {rule.name} has no value, and no default_value")
         amount = _amount(found)
         if amount is None:
             raise _Unfit(f"the component {rule.name} has no amount: {str(found)[:80]!r}")

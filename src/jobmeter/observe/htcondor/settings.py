@@ -92,6 +92,9 @@ class ComponentRule(Struct, frozen=True):
     factor: Annotated[int | float | None, Meta(description="The amount, where there is no key.")] = None
     matches: Annotated[Matches | None, Meta(description="What the value must match.")] = None
     only_if: Annotated[OnlyIf | None, Meta(description="The job has the component only where this holds.")] = None
+    default_value: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="The amount where the job has no value.")
+    ] = None
     scores: Annotated[tuple[Score, ...], Meta(description="Factors of the component.")] = ()
 
     def __post_init__(self) -> None:
@@ -194,8 +197,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         if sites is None:
             raise WrongValue("meta", "has no site", "expected: the site that a job belongs to, a list of entries")
         for number, entry in enumerate(sites):
-            if not entry.name and (entry.matches is None or not groups_of(entry.matches)):
-                raise WrongValue(f"meta.{SITE}[{number}]", "has no name, and no `matches` with a group")
+            if not entry.name and entry.matches is not None and not groups_of(entry.matches):
+                raise WrongValue(f"meta.{SITE}[{number}]", "has no name, and its `matches` has no group")
 
     @property
     def expression(self) -> str | None:
