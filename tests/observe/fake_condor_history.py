@@ -1,8 +1,8 @@
 """Stands in for condor_history: prints what a real one was recorded to print, for the arguments that are given.
 
 `python fake_condor_history.py FOLDER ARGUMENTS…`; the folder holds `history.json`, as `condor_history -json` prints it,
-or one such file per schedd, `SCHEDD.json`. Where values are asked for evaluated it prints `history.values`, recorded for
-the same keys with the frame `"entry-0"`, `"value-0"`. It stops at the job that -since names. A file `fault.txt` (or
+or one such file per schedd, `SCHEDD.json`. Asked for evaluated values it prints `history.values`, recorded for the same
+keys with the frame `"entry-0"`, `"value-0"`. It stops at the job that -since names. A file `fault.txt` (or
 `SCHEDD.fault.txt`) makes it fail with that text after all is printed. Every call is noted in `calls.txt`.
 """
 

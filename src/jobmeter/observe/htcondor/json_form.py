@@ -18,7 +18,7 @@ from jobmeter.observe.htcondor.job import Job, Value
 ENTRY_MAX_CHARACTERS = 16 * 2**20
 """No entry is longer; what is, is no list of jobs."""
 
-_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*+"?|[{}]')
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*+("?)|[{}]')
 _PUNCTUATION = "[], \t\r\n"
 _EXPRESSION = re.compile(r"/Expr\(.*\)/", re.DOTALL)
 
@@ -52,7 +52,7 @@ def objects(chunks: Iterable[bytes]) -> Iterator[str]:
     for chunk in chunks:
         text, at, start = text[start:] + decode(chunk), at - start, 0
         while (token := _TOKEN.search(text, at)) is not None:
-            if token.end() == len(text) and text[-1] not in "{}":
+            if token[1] == "" and text[token.end() :] in ("", "\\"):
                 break  # a text that may go on in the next piece
             at = token.end()
             if token[0] == "{":
