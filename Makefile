@@ -18,13 +18,13 @@ run:
 
 test:
 	@.ci/environment all,test
-	@.ci/environment --postgresql
+	@.ci/environment --programs
 	.venv/bin/python -m pytest -m 'not system' $(TESTS)
 
 # Installs and starts real batch systems on this machine (Debian, root), stops them afterwards.
 test-system:
 	@.ci/environment all,test
-	@.ci/environment --postgresql
+	@.ci/environment --programs
 	.venv/bin/python -m pytest -m system $(TESTS)
 
 lint:
@@ -35,7 +35,7 @@ lint:
 
 bench:
 	@.ci/environment all
-	@.ci/environment --postgresql
+	@.ci/environment --programs
 	.venv/bin/python -m bench.run --records $(RECORDS) $(ARGS)
 
 # Writes the reference pages anew from what the code declares.

@@ -69,6 +69,15 @@ def test_the_same_record_again_is_same_and_another_is_conflict(store: RecordStor
     assert store.counts() == {"": 1}
 
 
+def test_a_running_job_sent_again_after_it_stopped_is_same(store: RecordStore) -> None:
+    running = record("a", stop=None, components=(("cpu", 1),))
+    store.put([running])
+    store.stop([RecordStop("a", second(10))])
+    assert store.put([running]) == [Stored.SAME]
+    assert store.put([record("a", stop=None, components=(("cpu", 2),))]) == [Stored.CONFLICT]
+    assert decoded(store.one("a", ALL) or b"")["runtime"] == 10
+
+
 def test_the_order_of_meta_keys_does_not_matter_that_of_values_does(store: RecordStore) -> None:
     store.put([record("a", meta={"x": ("1", "2"), "site": ("A",)})])
     assert store.put([record("a", meta={"site": ("A",), "x": ("1", "2")})]) == [Stored.SAME]

@@ -30,6 +30,7 @@ BASE = {
     "Comment": "",
     "Partition": "batch",
     "ReqMem": "100M",
+    "NodeList": "n1",
 }
 
 

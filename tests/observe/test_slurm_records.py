@@ -11,7 +11,7 @@ from jobmeter.observe.slurm.job import gather
 from jobmeter.observe.slurm.record import LeftOut, Shaper
 from jobmeter.observe.slurm.row import Row
 from jobmeter.observe.slurm.settings import Settings
-from tests.observe.slurm_tables import row
+from tests.observe.slurm_tables import BASE, row
 
 
 def shape(table: dict[str, str], **settings: Any) -> Record | LeftOut | Refused:
@@ -233,6 +233,7 @@ def test_what_cannot_become_a_record_is_refused_with_its_reason(
         ({"State": "PENDING", "Start": "Unknown", "End": "Unknown"}, "not ended"),
         ({"State": "CANCELLED by 0", "Start": "None"}, "never started"),
         ({"State": "CANCELLED by 0", "Start": "Unknown"}, "never started"),
+        ({"State": "CANCELLED by 0", "Start": BASE["End"], "NodeList": "None assigned"}, "never started"),
     ],
 )
 def test_jobs_that_used_nothing_are_left_out(changes: dict[str, str], reason: str) -> None:

@@ -25,6 +25,7 @@ class Program:
         (self.folder / "jobmeter" / "run" / f"{name}.py").write_text(
             f"import sys\nSUMMARY: str = 'ignored'\nSUMMARY: str = \"tests {name}\"\n"
             f"def declare(parser):\n    parser.add_argument('words', nargs='*')\n"
+            f"    parser.add_argument('--as-auditor', action='append_const', dest='flags', const='--as-auditor')\n"
             f"def execute(arguments):\n{body}\n    return 0\n"
         )
 

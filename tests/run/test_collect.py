@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,17 @@ class Server(ThreadingHTTPServer):
         self.records: dict[str, Any] = {}
         self.received = 0
         self.lock = threading.Lock()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The server answers within."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -58,12 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with Server() as listening, listening.running():
         yield listening
-        listening.shutdown()
-        thread.join()
 
 
 def row(**changes: str) -> dict[str, str]:

@@ -126,8 +126,8 @@ def test_a_connection_that_breaks_elsewhere_is_a_failure(program: Program) -> No
 @pytest.mark.parametrize(
     ("alias", "words", "expected"),
     [
-        ("auditor", ["c.yaml"], ["serve", "c.yaml"]),
-        ("auditor", [], ["serve"]),
+        ("auditor", ["c.yaml"], ["serve", "--as-auditor", "c.yaml"]),
+        ("auditor", [], ["serve", "--as-auditor"]),
         ("auditor", ["migrate"], ["migrate"]),
         ("auditor", ["c.yaml", "migrate"], ["migrate", "c.yaml"]),
         ("auditor_slurm_collector", ["c.yaml"], ["collect", "slurm", "c.yaml"]),
@@ -137,7 +137,7 @@ def test_a_superseded_name_is_a_command_of_ours(
     program: Program, alias: str, words: list[str], expected: list[str]
 ) -> None:
     for name in ("serve", "migrate", "collect"):
-        program.add(name, f"print({name!r}, *arguments.words)")
+        program.add(name, f"print({name!r}, *arguments.flags or (), *arguments.words)")
     call = f"from jobmeter.run.main import {alias}; {alias}({words!r})"
     assert program.run(shell=f'{sys.executable} -c "{call}"') == (0, " ".join(expected) + "\n", "")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, Scope
@@ -34,7 +35,10 @@ class PlainStore:
         if record.record_id not in self.records:
             self.records[record.record_id] = record
             return Stored.NEW
-        return Stored.SAME if self.records[record.record_id] == record else Stored.CONFLICT
+        stored = self.records[record.record_id]
+        if stored == record or (record.stop_time is None and replace(stored, stop_time=None) == record):
+            return Stored.SAME
+        return Stored.CONFLICT
 
     def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
         return [self._stop(stop) for stop in stops]

@@ -33,7 +33,7 @@ class Stored(Enum):
     NEW = "new"
     """It was not there and now is."""
     SAME = "same"
-    """It was there with equal content: a harmless repeat."""
+    """It was there and says all of this, perhaps with the stop time that came later: a harmless repeat."""
     CONFLICT = "conflict"
     """Its id was there with other content; the stored record was left as it was."""
     REFUSED = "refused"

@@ -26,15 +26,18 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_GRAPHEMES)]
 Moment = Annotated[datetime, Meta(tz=True)]
 MetaMap = dict[Name, tuple[Name, ...]]
 
+# None of the three below can be part of a cycle. Without `gc=False` the garbage collector goes through all of a bulk
+# again and again: measured, reading 40,000 records takes 13 microseconds each instead of 7.
 
-class Score(Struct, frozen=True):
+
+class Score(Struct, frozen=True, gc=False):
     """A factor that weighs a component, for example a benchmark result per core. `value` is finite and not negative."""
 
     name: Name
     value: Annotated[float, Meta(ge=0)]
 
 
-class Component(Struct, frozen=True):
+class Component(Struct, frozen=True, gc=False):
     """One accounted quantity of a job: `amount` is a whole number in the unit that the catalogue gives `name`."""
 
     name: Name
@@ -42,7 +45,7 @@ class Component(Struct, frozen=True):
     scores: tuple[Score, ...]
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """What one job used. Times are aware; `stop_time` is None while the job runs; `meta` None means none was given."""
 
     record_id: Name

@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def auditor(argv: Sequence[str] | None = None) -> int:
-    """`auditor [CONFIG]` is `jobmeter serve [CONFIG]`; with the word `migrate` it is `jobmeter migrate [CONFIG]`."""
+    """`auditor [CONFIG]` is `jobmeter serve --as-auditor [CONFIG]`, `auditor migrate` is `jobmeter migrate`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "migrate" in words:
         words.remove("migrate")
         return main(["migrate", *words])
-    return main(["serve", *words])
+    return main(["serve", "--as-auditor", *words])
 
 
 def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
-from jobmeter.serve.writes import Refusals, Warned
+from jobmeter.serve.writes import Refusals
 
 
 class StoredRecord(Record, frozen=True):
@@ -54,7 +54,7 @@ class Operation(Struct, frozen=True):
     parameters: tuple[str, ...] = ()
 
 
-_DONE = Reply(200, "Stored. Empty, or a warning where a duplicate is ignored by configuration.", (Warned,))
+_DONE = Reply(200, "Stored. Empty, but for a warning in JSON where a duplicate is ignored by configuration.")
 _EXISTS = Reply(409, "A record with this id and other content exists: RECORD_EXISTS.", (str,), (Kind.TEXT,))
 _REFUSED = (
     Reply(400, "The body can never be stored; it is kept among the dead letters.", (Problem,)),
@@ -102,7 +102,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "getRecords",
         "Records that match a filter, as JSON lines or as an array.",
         (
-            Reply(200, "JSON objects one after another, or an array; see Accept.", (), (Kind.JSON, Kind.LINES)),
+            Reply(
+                200,
+                "JSON objects, one a line; an array when Accept names application/json and no wildcard.",
+                (),
+                (Kind.JSON, Kind.LINES),
+            ),
             Reply(400, "The filter is not understood.", (Problem,)),
             _AWAY,
         ),

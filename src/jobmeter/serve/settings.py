@@ -142,7 +142,7 @@ class Limits(Struct, frozen=True):
     reader_seconds: Annotated[
         float, Meta(description="A reader that takes nothing of an answer for this long is cut off.", gt=0)
     ] = 30
-    keep_alive_seconds: Annotated[int, Meta(description="How long an idle connection is kept.", ge=1)] = 15
+    keep_alive_seconds: Annotated[int, Meta(description="How long an idle connection is kept.", ge=1)] = 75
     shutdown_seconds: Annotated[int, Meta(description="How long a stop waits for answers in progress.", ge=1)] = 30
     connections: Annotated[int, Meta(description="Connections at a time; further ones are closed.", ge=1)] = 4096
     streams: Annotated[int, Meta(description="Lists of records being sent at a time; further ones get 503.", ge=1)] = 32

@@ -181,7 +181,7 @@ class Writes:
         if self._as_auditor:
             return await send_bytes(send, 500, RECORD_EXISTS)
         if conflict:
-            return await send_bytes(send, 409, RECORD_EXISTS)
+            return await send_bytes(send, 409, RECORD_EXISTS, TEXT)
         return await send_done(send)
 
 

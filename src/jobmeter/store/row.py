@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
@@ -95,7 +96,7 @@ def outcomes(batch: Batch, new: Collection[str], stored: Mapping[str, bytes]) ->
                 there[key] = body
                 answers.append(Stored.NEW)
             else:
-                answers.append(Stored.SAME if equal(there[key], body) else Stored.CONFLICT)
+                answers.append(Stored.SAME if repeats(there[key], body) else Stored.CONFLICT)
     for place in sorted(batch.refused):
         answers.insert(place, Stored.REFUSED)
     return answers
@@ -125,9 +126,15 @@ class _StoredScore(Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Stored).decode
 
 
-def equal(one: bytes, other: bytes) -> bool:
-    """Whether two bodies say the same: the order of meta keys does not matter."""
-    return one == other or _decode(one) == _decode(other)
+def repeats(held: bytes, sent: bytes) -> bool:
+    """Whether the body `sent` says nothing that the stored body `held` does not say: the order of meta keys is none.
+
+    A job that was sent while it ran, then stopped, and is now sent again as it was at first, is a repeat, too.
+    """
+    if held == sent:
+        return True
+    stored, given = _decode(held), _decode(sent)
+    return stored == given or (given.stop_time is None and replace(stored, stop_time=None) == given)
 
 
 def with_stop(body: bytes, stop_time: datetime) -> bytes:

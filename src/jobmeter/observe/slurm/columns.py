@@ -12,7 +12,7 @@ FIRST = "JobIDRaw"
 LAST = "State"
 """Stands at the end of every line: never free text."""
 
-ALWAYS = ("JobID", "Start", "End", "Submit", "Group", "User")
+ALWAYS = ("JobID", "Start", "End", "Submit", "Group", "User", "NodeList")
 """Asked for whatever the configuration says, between the first and the last."""
 
 SIZES = frozenset(

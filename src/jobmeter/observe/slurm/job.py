@@ -16,6 +16,10 @@ from jobmeter.observe.slurm.values import ABSENT, Unreadable, duration_text, mil
 _TIMES = frozenset({"start", "end", "submit", "eligible"})
 
 
+NO_NODES = "None assigned"
+"""What sacct prints as NodeList of a job that has not started, in its table and in its JSON."""
+
+
 class Job(Struct, frozen=True):
     """One run of a job. `earlier` says that another run of the same job has taken its plain id over."""
 
@@ -56,6 +60,13 @@ class Job(Struct, frozen=True):
         if name in CPU_TIMES and len(of_steps) > 1:
             return _sum(of_steps)
         return of_steps[0] if of_steps else ""
+
+    def has_started(self) -> bool:
+        """Whether the job ever had nodes.
+
+        A job that was cancelled while it was held or waited for its time has its end as its start (Slurm 22.05).
+        """
+        return self.row.values["start"] not in ABSENT and self.row.values["nodelist"] != NO_NODES
 
     def steps_run_on(self) -> bool:
         """Whether a step is not stored as ended yet, though its job is: the rest of its usage comes a little later."""

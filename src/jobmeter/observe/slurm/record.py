@@ -55,7 +55,7 @@ class Shaper:
 
     def _shaped(self, job: Job) -> Record | LeftOut:
         start, stop = job.moment("Start"), job.moment("End")
-        if start is None:
+        if start is None or not job.has_started():
             return LeftOut("never started")
         if stop is None:
             return LeftOut("not ended")

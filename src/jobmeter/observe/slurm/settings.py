@@ -194,7 +194,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     sacct_timeout_seconds: Annotated[float, Meta(gt=0, description="A sacct that runs longer is killed.")] = 300
     sacct_output_bytes: Annotated[
         int, Meta(ge=4096, description="When sacct writes more, a shorter time is asked for.")
-    ] = 256 * 2**20
+    ] = 64 * 2**20
     cluster: Annotated[str | None, Meta(description="The cluster to ask for (sacct -M); default: the local one.")] = (
         None
     )

@@ -1,0 +1,228 @@
+"""What the server does in a second over HTTP, as a process of its own beside this load generator.
+
+    python -m bench.http --records 1000000                                  # SQLite in a temporary folder
+    python -m bench.http --records 1000000 --database postgresql://…        # an EMPTY database, filled by this
+
+Requests are made beforehand; every answer is checked. Writes are counted when their 200 has come, so they are durable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import uvloop
+
+from bench.records import records, site_name
+from jobmeter.wire.auditor import encode_record
+
+CONNECTIONS = 64
+BULK_CONNECTIONS = 4
+BULK_RECORDS = 1000
+BULKS_A_ROUND = 100
+SINGLE_RECORDS_MAX = 200_000
+ASKS = 100
+STREAM_LIMIT_BYTES = 1 << 20
+_READY = re.compile(r"ready at http://127\.0\.0\.1:(\d+)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and print one line a row."""
+    parser = argparse.ArgumentParser(prog="bench.http", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--records", type=int, default=100_000, metavar="N", help="records to post in bulk")
+    parser.add_argument("--database", metavar="URL", help="default: SQLite in a temporary folder")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="jobmeter-bench-") as folder:
+        url = arguments.database or f"sqlite:///{folder}/records.db"
+        with server(url, Path(folder)) as (port, pid):
+            return measure(port, pid, arguments.records)
+
+
+def measure(port: int, pid: int, count: int) -> int:
+    """All rows of one server. 1 when an answer was not as it must be."""
+    singles = min(count, SINGLE_RECORDS_MAX)
+    made = (encode_record(one) for one in records(count + singles))
+    requests = [request("POST", "/record", body) for body in islice(made, singles)]
+    seconds = uvloop.run(send_all(port, requests, CONNECTIONS))
+    row(f"single, one record a request, {CONNECTIONS} connections", singles / seconds, "records/s")
+    del requests
+    seconds = 0.0
+    while bodies := [list(islice(made, BULK_RECORDS)) for _ in range(BULKS_A_ROUND)]:
+        requests = [request("POST", "/records", b"[" + b",".join(body) + b"]") for body in bodies if body]
+        if not requests:
+            break
+        seconds += uvloop.run(send_all(port, requests, BULK_CONNECTIONS))
+    row(f"bulk, {BULK_RECORDS} records a request, {BULK_CONNECTIONS} connections", count / seconds, "records/s")
+    row("memory of the server after ingest", memory_bytes(pid) / 1e6, "MB")
+    received, seconds, most_bytes = stream(port, pid)
+    row("stream all records out", received / seconds, "records/s")
+    row("memory of the server while streaming, most", most_bytes / 1e6, "MB")
+    last = f"slurm-{site_name(3)}-"
+    known = json.loads(ask(port, "/records?limit=1").splitlines()[0])["record_id"]
+    row("one record by id, median", latency_ms(port, f"/record/{known}"), "ms")
+    row("one record by id that is unknown, median", latency_ms(port, f"/record/{last}0", status=404), "ms")
+    page = f"/records?stop_time[gte]=2025-06-01T00:00:00Z&meta[site_id][c][0]={site_name(3)}&limit=100"
+    row("first page of 100 of a site since a day, median", latency_ms(port, page), "ms")
+    if received != count + singles:
+        print(f"sent {count + singles} records, got {received} back", file=sys.stderr)
+        return 1
+    return 0
+
+
+def row(work: str, value: float, unit: str) -> None:
+    """Print a figure."""
+    print(f"{work:<56}  {value:>12,.2f} {unit}", flush=True)
+
+
+@contextmanager
+def server(url: str, folder: Path) -> Iterator[tuple[int, int]]:
+    """A server on a free port, as (port, process id), until the block ends."""
+    start = "import sys; from jobmeter.run.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "serve", "--port", "0", "--database", url, "--data", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        match = _READY.search(said)
+        if match is None:
+            raise SystemExit(f"the server did not start: {said!r}")
+        try:
+            yield int(match[1]), process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def request(method: str, path: str, body: bytes = b"") -> bytes:
+    """A whole request."""
+    head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: */*\r\nuser-agent: bench\r\n"
+    if body:
+        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}\r\n".encode() + body
+
+
+class Sender(asyncio.Protocol):
+    """One connection that sends the next request when the answer to the last has come."""
+
+    def __init__(self, requests: Iterator[bytes], open_senders: set[Sender], done: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._open = open_senders
+        self._done = done
+        open_senders.add(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._write = transport.write
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        if not data.startswith(b"HTTP/1.1 200"):
+            self._done.set_exception(RuntimeError(data.decode(errors="replace")))
+            return
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self)
+        if not self._done.done():
+            if exc is not None:
+                self._done.set_exception(exc)
+            elif not self._open:
+                self._done.set_result(None)
+
+    def _next(self) -> None:
+        following = next(self._requests, None)
+        if following is None:
+            self._transport.close()
+        else:
+            self._write(following)
+
+
+async def send_all(port: int, requests: Sequence[bytes], connections: int) -> float:
+    """Send each request once, `connections` at a time. The seconds that it took. Answers must be 200 and empty."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    senders: set[Sender] = set()
+    waiting = iter(requests)
+    made = [Sender(waiting, senders, done) for _ in range(connections)]
+    began = time.perf_counter()
+    for sender in made:
+        await loop.create_connection(lambda sender=sender: sender, "127.0.0.1", port)  # type: ignore[misc]
+    await done
+    return time.perf_counter() - began
+
+
+def stream(port: int, pid: int) -> tuple[int, float, int]:
+    """All records once: how many, in which time, and the most memory that the server held meanwhile."""
+    stop = threading.Event()
+    seen = [memory_bytes(pid)]
+
+    def watch() -> None:
+        while not stop.wait(0.05):
+            seen.append(memory_bytes(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    count = 0
+    last = b""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(request("GET", "/records"))
+        while not last.endswith(b"\r\n0\r\n\r\n"):
+            piece = connection.recv(STREAM_LIMIT_BYTES)
+            if not piece:
+                raise SystemExit("the list broke off")
+            count += piece.count(b"}\n")
+            count += last.endswith(b"}") and piece.startswith(b"\n")
+            last = (last + piece)[-7:]
+    seconds = time.perf_counter() - began
+    stop.set()
+    watcher.join()
+    return count, seconds, max(seen)
+
+
+def ask(port: int, path: str, status: int = 200) -> bytes:
+    """The body of an answer, on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(request("GET", path).replace(b"accept", b"connection: close\r\naccept"))
+        whole = b"".join(iter(lambda: connection.recv(STREAM_LIMIT_BYTES), b""))
+    head, _, body = whole.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 %d" % status):
+        raise SystemExit(whole.decode(errors="replace"))
+    if b"chunked" in head:
+        return b"".join(part for index, part in enumerate(body.split(b"\r\n")) if index % 2)
+    return body
+
+
+def latency_ms(port: int, path: str, status: int = 200) -> float:
+    """The median time of a whole exchange, connection included."""
+    took = []
+    for _ in range(ASKS):
+        began = time.perf_counter()
+        ask(port, path, status)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took) * 1000
+
+
+def memory_bytes(pid: int) -> int:
+    """The memory of the process's own; pages of the database file that it maps are the machine's cache."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    match = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
