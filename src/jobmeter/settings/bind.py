@@ -14,7 +14,6 @@ declare. Its `__post_init__` may raise ValueError, or WrongValue with the key th
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from msgspec import inspect
@@ -138,6 +137,8 @@ class Binder:
             raise self._fail(node.place, key, str(fault)) from None
 
     def _unknown(self, declared: inspect.StructType, entry: Entry, key: str, known: list[str]) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong
+
         near = get_close_matches(entry.key, known, n=1)
         mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if len(known) <= 12 else None
         if getattr(declared.cls, UNKNOWN_KEYS, "fault") == "note":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 
 from jobmeter.contract import SourceUnreadable
 from jobmeter.observe.host import CommandFailed, CommandMissing, CommandTimedOut, Host, OutputTooLarge
 from jobmeter.observe.slurm import scontrol_json, scontrol_text
 from jobmeter.observe.slurm.scontrol_json import NoDocument
-from jobmeter.observe.slurm.scontrol_settings import Settings
+from jobmeter.observe.slurm.scontrol_settings import CONTEXT_VARIABLE, END_VARIABLE, Settings
 from jobmeter.observe.slurm.values import Unreadable
 
 _DEFAULT = "/usr/bin/scontrol"
@@ -81,7 +80,10 @@ class Scontrol:
 
     def _asks_for_json(self) -> bool:
         if self._settings.scontrol_format == "auto":
-            return all(scontrol_json.given(key) for key in configured(self._settings))
+            # A slurmctld that tells the epilog when the job ended is of a release whose scontrol has JSON; asking an
+            # older one in vain would cost every job a process. Outside of an epilog nothing is told.
+            new = END_VARIABLE in self._host.environment or CONTEXT_VARIABLE not in self._host.environment
+            return new and all(scontrol_json.given(key) for key in configured(self._settings))
         return self._settings.scontrol_format == "json"
 
     def _answer(self, path: str, *words: str) -> str:
@@ -101,6 +103,8 @@ class Scontrol:
             return self._settings.scontrol_path
         if self._host.path(_DEFAULT).is_file():
             return _DEFAULT
+        import shutil  # noqa: PLC0415 - costs 2 ms, and scontrol is mostly where it is expected
+
         found = shutil.which("scontrol", path=self._host.environment.get("PATH"))
         if found is None:
             raise SourceUnreadable(f"there is no scontrol, neither {_DEFAULT} nor in PATH")

@@ -10,14 +10,24 @@ from msgspec import Struct
 from jobmeter.model.record import Component, Record, Score, record_fault
 from jobmeter.observe.pattern import compiled
 from jobmeter.observe.slurm import values
-from jobmeter.observe.slurm.scontrol_settings import ComponentRule, OnlyIf, Settings
+from jobmeter.observe.slurm.scontrol_settings import (
+    CONTEXT_VARIABLE,
+    END_VARIABLE,
+    START_VARIABLE,
+    ComponentRule,
+    OnlyIf,
+    Settings,
+)
 from jobmeter.observe.slurm.states import ENDED_STATES
 from jobmeter.observe.slurm.values import ABSENT, Unreadable
 
 _MATCH_SECONDS = 1.0
 _ENDING = "COMPLETING"
-_AGAIN = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RUNNING", "SUSPENDED"})
-"""States of a job of which a run has ended and another is to come, or has come."""
+_QUEUED = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"})
+"""States of a job whose next run is to come."""
+
+_AGAIN = _QUEUED | {"RUNNING", "SUSPENDED"}
+"""States of a job whose next run is to come or has come, when one has ended."""
 
 
 class LeftOut(Struct, frozen=True):
@@ -46,6 +56,9 @@ def record_of(job: Mapping[str, str], settings: Settings, environment: Mapping[s
     run = _run(job, environment)
     if isinstance(run, LeftOut):
         return run
+    if run.earlier:  # scontrol tells of the run to come
+        spent = int((run.stop - run.start).total_seconds())
+        job = {**job, "RunTime": values.duration_text(max(spent, 0))}
     plain = f"{settings.record_prefix}-{identity(job)}"
     record = Record(
         record_id=f"{plain}-{int(run.start.timestamp())}" if run.earlier else plain,
@@ -83,11 +96,10 @@ def _run(job: Mapping[str, str], environment: Mapping[str, str]) -> _Run | LeftO
     """
     states = set(job["JobState"].split(","))
     start, stop = _moment(job, "StartTime"), _moment(job, "EndTime")
-    told_start, told_stop = _told(environment, "SLURM_JOB_START_TIME"), _told(environment, "SLURM_JOB_END_TIME")
-    again = bool(states & _AGAIN) or (_ENDING in states and _to_come(job, start, stop))
+    told_start, told_stop = _told(environment, START_VARIABLE), _told(environment, END_VARIABLE)
     if told_start is not None and told_stop is not None:
-        return _Run(told_start, told_stop, again or (start is not None and start != told_start))
-    if again:
+        return _Run(told_start, told_stop, earlier=start != told_start or bool(states & _QUEUED))
+    if states & _AGAIN or (_ENDING in states and _to_come(job, start, stop)):
         if states & {"PENDING", "RUNNING", "SUSPENDED"} and not _in_epilog(environment):
             return LeftOut("not ended")
         raise Unfit("the job was queued again, and scontrol no longer tells when its run began and ended; sacct does")
@@ -108,7 +120,7 @@ def _to_come(job: Mapping[str, str], start: datetime | None, stop: datetime | No
 
 
 def _in_epilog(environment: Mapping[str, str]) -> bool:
-    return environment.get("SLURM_SCRIPT_CONTEXT", "").startswith("epilog")
+    return environment.get(CONTEXT_VARIABLE, "").startswith("epilog")
 
 
 def _told(environment: Mapping[str, str], name: str) -> datetime | None:

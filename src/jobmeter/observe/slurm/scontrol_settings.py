@@ -18,18 +18,21 @@ from jobmeter.settings.fault import WrongValue
 DEFAULT_SPOOL = Path("/var/lib/jobmeter/slurm-epilog.spool")
 
 JOB_VARIABLE = "SLURM_JOB_ID"
+START_VARIABLE = "SLURM_JOB_START_TIME"
+END_VARIABLE = "SLURM_JOB_END_TIME"
+CONTEXT_VARIABLE = "SLURM_SCRIPT_CONTEXT"
 
 JOB_VARIABLES = (
     JOB_VARIABLE,
     "SLURM_JOB_NAME",
-    "SLURM_JOB_START_TIME",
-    "SLURM_JOB_END_TIME",
+    START_VARIABLE,
+    END_VARIABLE,
     "SLURM_ARRAY_JOB_ID",
     "SLURM_ARRAY_TASK_ID",
     "SLURM_HET_JOB_ID",
     "SLURM_HET_JOB_OFFSET",
     "SLURM_JOB_RESTART_COUNT",
-    "SLURM_SCRIPT_CONTEXT",
+    CONTEXT_VARIABLE,
     "SLURM_CONF",
 )
 """What is kept of the epilog's environment to ask for a job again."""

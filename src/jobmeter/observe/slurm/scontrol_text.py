@@ -7,7 +7,8 @@ any field. What is relied on, with the layouts of Slurm 22.05 and 24.11 (`slurm_
   slurmctld sets), the owner's line is the one after exactly that name. Where it is not, there must be only one line
   that could be it.
 - From there to `Features=`, a line comes once. One that comes twice was imitated, and the entry is refused.
-- Behind `Features=` stand the user's texts. Nothing that the lines before had is taken from there.
+- Behind `Features=` stand the user's texts. No fact is taken from there.
+- The lines of the nodes follow `JOB_GRES=`.
 - In a line whose keys are known, only these keys are looked for, in their order.
 """
 
@@ -30,10 +31,12 @@ _HEAD_KEYS = ("JobId", "ArrayJobId", "ArrayTaskId", "HetJobId", "HetJobOffset")
 _OWNER = re.compile(
     r"\n(?:   HetJobIdSet=\S*\n)?   (?=UserId=[^\n]*\(\d+\) GroupId=[^\n]*\(\d+\) MCS_label=)", re.ASCII
 )
-_LINE = re.compile(r"   ([A-Z][A-Za-z/:]*)=")
+_LINE = re.compile(r"   ([A-Z][A-Za-z_/:]*)=")
 _NODES = re.compile(r"     Nodes=(\S+) CPU_IDs=\S* Mem=(\d+) GRES=", re.ASCII)
-_TOKEN = re.compile(r"(?:^| )([A-Z][A-Za-z/:]*)=(\S*)")
+_TOKEN = re.compile(r"(?:^| )([A-Z][A-Za-z_/:]*)=(\S*)")
+_BEGIN_OF_NODES = "JOB_GRES"
 _BEGIN_OF_TEXTS = "Features"
+_LINES_OF_TEXTS = frozenset({_BEGIN_OF_TEXTS, "OverSubscribe"})
 
 _LINES = (
     ("UserId", "GroupId", "MCS_label"),
@@ -108,13 +111,15 @@ def _facts(lines: list[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     seen: set[str] = set()
     memory = None
+    of_nodes = False
     for line in lines:
-        if (nodes := _NODES.match(line)) is not None:
+        if of_nodes and (nodes := _NODES.match(line)) is not None:
             memory = (memory or 0) + nodes_in(nodes[1]) * int(nodes[2])
         elif (found := _LINE.match(line)) is not None:
             if found[1] in seen:
                 raise Unreadable(f"there are two lines {found[1]}=: a text of the job imitates one")
             seen.add(found[1])
+            of_nodes = found[1] == _BEGIN_OF_NODES
             for key, value in _values(line, found[1]):
                 values.setdefault(key, value)
     if memory is not None:
@@ -129,7 +134,7 @@ def _texts(lines: list[str]) -> Iterator[tuple[str, str]]:
     for key, line in found:
         if leading.count(key) > 1:
             continue
-        if key in _KEYS:
+        if key in _LINES_OF_TEXTS:
             yield from _values(line, key)
         elif key not in _KNOWN:
             yield key, line[len(key) + 4 :].removesuffix(" ")
