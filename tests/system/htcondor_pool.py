@@ -194,7 +194,7 @@ exec sleep 86400"""
             ).wait(60)  # fmt: skip
 
     def _daemons(self) -> list[str]:
-        return self.run("pgrep", "-l", "condor_", check=False).stdout.split("\n")[:-1]
+        return self.run("pgrep", "--runstates", "DRS", "-l", "condor_", check=False).stdout.split("\n")[:-1]
 
     def _is_up(self) -> bool:
         schedds = self.run("condor_status", "-schedd", "-af", "Name", check=False).stdout.split()
