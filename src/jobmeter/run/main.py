@@ -59,6 +59,12 @@ def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "slurm-epilog", *words])
 
 
+def auditor_htcondor_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-htcondor-collector -c CONFIG` is `jobmeter collect htcondor -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "htcondor", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]
