@@ -65,6 +65,14 @@ def auditor_htcondor_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "htcondor", *words])
 
 
+def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; by default, config.yml."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0].startswith("-"):
+        words.insert(0, "config.yml")
+    return main(["collect", "kubernetes", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]
