@@ -21,8 +21,6 @@ from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
 from jobmeter.wire.auditor import encode_record
 
-_SERVER_TIMEOUT_SECONDS = 30.0
-
 log = logging.getLogger("jobmeter.run")
 
 
@@ -49,10 +47,14 @@ def _collect(
         with open_spool(deployment) as spool:
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
-            if not (arguments.once or period is not None):
+            if not (arguments.once or deployment.once or period is not None):
                 with Turn(deployment.spool_file).shared():
                     return 0 if collector.run() else 1
-            tally = collector.read_once(period)
+            try:
+                tally = collector.read_once(period)
+            except SourceUnreadable:
+                collector.drain(arguments.deliver_seconds)  # what could be read must not wait for what could not
+                raise
             delivered = collector.drain(arguments.deliver_seconds)
             waiting = spool.status().entries
             log.info(
@@ -107,7 +109,7 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
-        timeout_seconds=deployment.timeout_seconds or _SERVER_TIMEOUT_SECONDS,
+        timeout_seconds=deployment.timeout_seconds,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,
         key_file=None if tls is None else tls.client_key_path,

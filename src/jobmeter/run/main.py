@@ -53,18 +53,24 @@ def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "slurm", *words])
 
 
+def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-slurm-epilog-collector CONFIG` is `jobmeter collect slurm-epilog CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "slurm-epilog", *words])
+
+
+def auditor_htcondor_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-htcondor-collector -c CONFIG` is `jobmeter collect htcondor -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "htcondor", *words])
+
+
 def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
     """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; by default, config.yml."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0].startswith("-"):
         words.insert(0, "config.yml")
     return main(["collect", "kubernetes", *words])
-
-
-def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
-    """`auditor-slurm-epilog-collector CONFIG` is `jobmeter collect slurm-epilog CONFIG`."""
-    words = sys.argv[1:] if argv is None else argv
-    return main(["collect", "slurm-epilog", *words])
 
 
 def _run(words: list[str]) -> int:
