@@ -384,7 +384,7 @@ def test_label_conditions_are_sent_and_a_pod_that_leaves_the_selection_has_not_e
     second = read(source, first.cursor, 2)
     assert list(second.records) == ["dies"]
     assert second.ignored == {"left the selection": 1}
-    assert {query["labelSelector"] for kind, query in api.requests if kind != "get"} == {"app==test,!debug"}
+    assert {query["labelSelector"] for kind, query in api.requests if kind != "find"} == {"app==test,!debug"}
 
 
 def test_the_wiped_status_of_an_evicted_pod_is_completed_from_memory(api: ApiServer, make: Make, clock: Clock) -> None:

@@ -94,7 +94,7 @@ class KubernetesSource:
             )
             with Watch(plan, self._api) as watch:
                 yield from _batches(work, watch, self._quiet_seconds, until_quiet=until_quiet)
-        except (ApiAway, ApiDenied) as fault:
+        except (ApiAway, ApiDenied, VersionGone) as fault:
             raise SourceUnreadable(str(fault)) from fault
         finally:
             api.close()
