@@ -6,6 +6,7 @@ A plugin's presence is its registration. Nothing is imported before `module` is 
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 from typing import Protocol
 
@@ -59,7 +60,15 @@ def modules_in(package: str) -> dict[str, str]:
 def _own(kind: str) -> set[str]:
     if kind not in KINDS:
         raise UnknownPlugin(f"there is no kind of plugin {kind!r}; there is: {', '.join(KINDS)}")
-    return {name.replace("_", "-") for name in modules_in(f"jobmeter.{kind}")}
+    return {name.replace("_", "-") for name in _modules(kind)}
+
+
+def _modules(kind: str) -> set[str]:
+    folder = os.path.join(os.path.dirname(__file__), *kind.split("."))  # noqa: PTH118, PTH120 - pathlib costs 10 ms
+    if not os.path.isdir(folder):  # noqa: PTH112 - inside a zip archive
+        return set(modules_in(f"jobmeter.{kind}"))
+    entries = (entry.name for entry in os.scandir(folder))
+    return {name.removesuffix(".py") for name in entries if name.endswith(".py") and not name.startswith("_")}
 
 
 def _points(kind: str) -> list[_Point]:

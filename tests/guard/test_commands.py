@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jobmeter import registry
+from jobmeter.deliver.settings import SpoolSettings
+from jobmeter.deliver.spool import Spool
+from jobmeter.observe.host import SystemClock
 from jobmeter.run.commands import summaries
 from tests.guard.source import SOURCE, modules
+from tests.observe.scontrol_player import command
+from tests.observe.test_slurm_epilog_text import printed
 
 SERVER_LIBRARIES = frozenset(
     {"starlette", "uvicorn", "uvloop", "httptools", "anyio", "sqlalchemy", "alembic", "mako", "psycopg"}
@@ -22,6 +28,16 @@ BEFORE_A_COMMAND = frozenset(
     {"jobmeter", "jobmeter.__main__", "jobmeter.run", "jobmeter.run.main", "jobmeter.run.commands"}
 )
 """Our modules that `jobmeter --help` may import."""
+
+EPILOG_LIBRARIES = frozenset({"jobmeter", "msgspec", "yaml", "typing_extensions", "cython_runtime"})
+"""What Slurm's epilog may import besides Python's own: it runs for every job that ends."""
+
+EPILOG_MAY_NOT = frozenset(
+    {"http", "ssl", "socketserver", "email", "asyncio", "zipfile", "tomllib", "secrets", "tempfile", "difflib"}
+    | {"importlib.resources", "importlib.metadata", "logging.handlers", "uvloop", "regex", "jobmeter.sinks.server"}
+    | {"jobmeter.run.collecting", "jobmeter.observe.slurm.sacct", "jobmeter.observe.slurm.settings"}
+)
+"""What would cost the epilog more than it may take. `regex` comes with the first condition of a configuration."""
 
 _LIST = "; import sys; print('\\n'.join(sys.modules))"
 
@@ -81,6 +97,32 @@ def test_the_settings_of_every_command_come_without_server_libraries() -> None:
 def test_every_command_has_a_summary_that_can_be_read_from_its_text() -> None:
     declaring = {module for module in modules() if module.room == "run" and "\ndef declare(" in module.text}
     assert {module.name.rpartition(".")[2].replace("_", "-") for module in declaring} == set(summaries())
+
+
+def _epilog(folder: Path, *, condition: bool) -> set[str]:
+    """The modules in memory after the epilog of a job."""
+    scontrol = command(folder, {"scontrol.txt": printed()})
+    rule = (
+        '{name: A, key: NumCPUs, only_if: {key: Partition, matches: "x"}}' if condition else "{name: A, key: NumCPUs}"
+    )
+    config = folder / "epilog.yml"
+    config.write_text(
+        f"scontrol_path: {scontrol}\ndeliver_seconds: 0\nspool: {{path: {folder}/spool}}\ncomponents: [{rule}]\n"
+    )
+    environment = "import os; os.environ.update(SLURM_JOB_ID='17', SLURM_SCRIPT_CONTEXT='epilog_slurmctld')"
+    call = f"from jobmeter.run.main import main; assert main(['collect', 'slurm-epilog', {str(config)!r}]) == 0"
+    names = _imports(f"{environment}; {call}")
+    with Spool(folder / "spool", SpoolSettings(), SystemClock()) as spool:
+        assert spool.status().entries == 1
+    return names
+
+
+def test_the_epilog_imports_little(tmp_path: Path) -> None:
+    names = _epilog(tmp_path, condition=False)
+    assert not names & EPILOG_MAY_NOT
+    added = {name for name in _roots(names) - sys.stdlib_module_names if name and not name.startswith("_")}
+    assert added <= EPILOG_LIBRARIES
+    assert "regex" in _epilog(tmp_path / "conditional", condition=True)
 
 
 def test_this_guard_sees_what_is_imported() -> None:

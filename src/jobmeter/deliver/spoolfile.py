@@ -7,7 +7,6 @@ the file is a spool. Bodies are JSON text whose `format` column names encoding a
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -121,7 +120,7 @@ def _create(path: Path) -> None:
         companion = path.with_name(path.name + suffix)
         if companion.exists():
             raise SpoolCorrupt(path, f"the file is gone but {companion.name} is there; {_CORRUPT_ADVICE}")
-    fresh = path.with_name(f"{path.name}.new-{secrets.token_hex(4)}")
+    fresh = path.with_name(f"{path.name}.new-{os.urandom(4).hex()}")
     try:
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with translated(path), closing(_connect(fresh, 0.0)) as connection:

@@ -1,4 +1,8 @@
-"""`jobmeter collect SOURCE CONFIG`: finished jobs of a batch system become records on a server."""
+"""`jobmeter collect SOURCE CONFIG`: finished jobs of a batch system become records on a server.
+
+What runs for a single job, in Slurm's epilog, must start within a few milliseconds. So this module imports what every
+collector needs, and the daemon around the others is imported when one of them is asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,48 +12,43 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from jobmeter import registry
-from jobmeter.contract import JobSource, SourceUnreadable
-from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.settings import SpoolSettings
-from jobmeter.deliver.spool import Spool
 from jobmeter.model.period import Period
-from jobmeter.observe.host import Host, SystemClock, this_host
-from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.observe.host import this_host
+from jobmeter.run import hook
 from jobmeter.run.log import log_to_file, set_level
+from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.sources import Chosen
 from jobmeter.settings.deployment import Deployment
+from jobmeter.settings.fault import SettingsFaulty
 from jobmeter.settings.load import Loaded, load
-from jobmeter.sinks.server import Settings as ServerSettings
-from jobmeter.sinks.server import open_sink
-from jobmeter.wire.auditor import encode_record, parse_time
+from jobmeter.wire.auditor import parse_time
 
 SUMMARY: str = "collects the finished jobs of a batch system and sends them to a server"
+
+WRONG_USE = 2
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 log = logging.getLogger("jobmeter.run")
 
 
-class _Deployed(Protocol):
-    """Settings of a job source that say what the daemon around it needs to know."""
-
-    @property
-    def deployment(self) -> Deployment: ...
-
-
-class _Plugin(Protocol):
-    Settings: type
-
-    def open_source(self, settings: _Deployed, host: Host) -> JobSource: ...
-
-
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("source", choices=registry.names("observe.batch"), help="the batch system")
-    parser.add_argument("config", type=Path, help="its settings: YAML of AUDITOR's collector, or TOML")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        action=Chosen,
+        shared=_declare_shared,
+        help="the batch system, such as slurm, with the file of its settings and options; see below",
+    )
+    _declare_shared(parser)
+
+
+def _declare_shared(parser: argparse.ArgumentParser) -> None:
+    """The options of every source, which may stand before it and after it."""
     parser.add_argument("--once", action="store_true", help="read once, deliver, and end")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the records as JSON lines; store, send and remember nothing"
@@ -73,97 +72,46 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
-    plugin = cast("_Plugin", registry.module("observe.batch", arguments.source))
+    plugin = cast("Plugin", registry.module("observe.batch", arguments.source))
+    host = this_host()
+    variable = getattr(plugin.Settings, "hook_variable", None)
+    job = None if variable is None or arguments.dry_run or arguments.once or period else os.environ.get(variable)
+    try:
+        settings = _settings(plugin, arguments)
+    except SettingsFaulty as fault:
+        if job is None:
+            raise
+        default: Deployment = plugin.Settings().deployment
+        if default.hook is None:
+            raise
+        return hook.misconfigured(default.spool_file, default.hook, job, host, fault)
+    deployment = settings.deployment
+    if deployment.hook is not None and job is not None:
+        return hook.take(plugin, settings, deployment.hook, job, host)
+    from jobmeter.run import collecting  # noqa: PLC0415 - see the top
+
+    if deployment.log_file is not None:
+        log_to_file(deployment.log_file)
+    if deployment.logging is not None and deployment.logging.log_to_file:
+        log_to_file(
+            deployment.logging.file, deployment.logging.log_file_size, deployment.logging.number_of_rotated_backups
+        )
+    if deployment.hook is not None and variable not in os.environ:
+        noted = collecting.noted_jobs(plugin, settings, host, forget=not arguments.dry_run)
+        return collecting.collect(noted, deployment, period, arguments)
+    return collecting.collect(plugin.open_source(settings, host), deployment, period, arguments)
+
+
+def _settings(plugin: Plugin, arguments: argparse.Namespace) -> Deployed:
     prefix = getattr(plugin.Settings, "environment_prefix", None)
     loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
-    settings: _Deployed = loaded.settings
-    deployment = settings.deployment
-    _start_log(arguments, deployment)
+    adjust = getattr(plugin, "adjusted", None)
+    settings: Deployed = loaded.settings if adjust is None else adjust(loaded.settings, arguments)
+    if arguments.log_level is None:
+        set_level(settings.deployment.log_level)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
-    source = plugin.open_source(settings, this_host())
-    stopper = Stopper()
-    try:
-        with stopper.installed():
-            if arguments.dry_run:
-                return _print(source, deployment, period)
-            return _collect(source, deployment, stopper, period, arguments)
-    except Interrupted:
-        return 0
-    except (SourceUnreadable, SpoolFault) as fault:
-        log.error("collect.failed reason=%r", str(fault))  # noqa: TRY400 - a state of affairs, no bug
-        return 1
-
-
-def _collect(
-    source: JobSource, deployment: Deployment, stopper: Stopper, period: Period | None, arguments: argparse.Namespace
-) -> int:
-    deployment.spool_file.parent.mkdir(parents=True, exist_ok=True)
-    sink = open_sink(_server(deployment))
-    try:
-        with _spool(deployment) as spool:
-            log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
-            collector = Collector(source, spool, sink, deployment, stopper)
-            if not (arguments.once or period is not None):
-                return 0 if collector.run() else 1
-            tally = collector.read_once(period)
-            delivered = collector.drain(arguments.deliver_seconds)
-            waiting = spool.status().entries
-            log.info(
-                "collect.done queued=%d repeated=%d refused=%d waiting=%d",
-                tally.queued,
-                tally.repeated,
-                tally.refused,
-                waiting,
-            )
-            return 0 if delivered else 1
-    finally:
-        sink.close()
-
-
-def _print(source: JobSource, deployment: Deployment, period: Period | None) -> int:
-    """The dry run. Entries that the spool would know as repeats are printed, too."""
-    cursor = None
-    if period is None and deployment.spool_file.exists():
-        with _spool(deployment) as spool:
-            cursor = spool.cursor(deployment.source)
-    for batch in source.read(cursor, period):
-        for record in batch.records:
-            sys.stdout.write(encode_record(record).decode() + "\n")
-        for entry in batch.refused:
-            log.warning("collect.would_refuse reason=%r entry=%r", entry.reason, entry.raw[:500])
-        for reason, count in sorted(batch.ignored.items()):
-            log.info("collect.would_ignore jobs=%d reason=%r", count, reason)
-    return 0
-
-
-def _spool(deployment: Deployment) -> Spool:
-    bounds = deployment.spool
-    settings = SpoolSettings(
-        max_bytes=bounds.max_bytes,
-        when_full=bounds.when_full,
-        max_age_days=bounds.max_age_days,
-        letters_max=bounds.letters_max,
-        seen_days=bounds.seen_days,
-    )
-    return Spool(deployment.spool_file, settings, SystemClock())
-
-
-def _server(deployment: Deployment) -> ServerSettings:
-    tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
-    return ServerSettings(
-        address=deployment.url,
-        ca_file=None if tls is None else tls.ca_cert_path,
-        certificate_file=None if tls is None else tls.client_cert_path,
-        key_file=None if tls is None else tls.client_key_path,
-    )
-
-
-def _start_log(arguments: argparse.Namespace, deployment: Deployment) -> None:
-    if arguments.log_level is None:
-        set_level(deployment.log_level)
-    if deployment.logging is not None and deployment.logging.log_to_file:
-        log_to_file(deployment.logging)
+    return settings
 
 
 def _period(since: datetime | None, until: datetime | None) -> Period | None:
@@ -179,7 +127,7 @@ def _period(since: datetime | None, until: datetime | None) -> Period | None:
 
 def _misused(sentence: str) -> int:
     sys.stderr.write(f"jobmeter collect: {sentence}\n")
-    return 2
+    return WRONG_USE
 
 
 def _moment(text: str) -> datetime:

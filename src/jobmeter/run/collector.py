@@ -12,7 +12,7 @@ from types import FrameType
 
 from msgspec import Struct
 
-from jobmeter.contract import JobBatch, JobSource, Sink, SourceUnreadable
+from jobmeter.contract import FollowingSource, JobBatch, JobSource, Sink, SourceUnreadable
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolUnavailable
 from jobmeter.deliver.pump import Pump
 from jobmeter.deliver.retry import Backoff
@@ -25,6 +25,7 @@ log = logging.getLogger("jobmeter.run")
 
 _LONGEST_WAIT_SECONDS = 300.0
 _PUMP_END_SECONDS = 40.0
+_FOLLOW_SECONDS = 300.0
 
 
 class Interrupted(BaseException):
@@ -96,11 +97,13 @@ class Collector:
 
         Raises SourceUnreadable, the faults of the spool, and Interrupted. What was absorbed before stays.
         """
-        tally = Tally()
         cursor = None if period is not None else self._spool.cursor(self._deployment.source)
-        batches = self._source.read(cursor, period)
+        return self._take(self._source.read(cursor, period), again=period is not None)
+
+    def _take(self, batches: Iterator[JobBatch], *, again: bool = False) -> Tally:
+        tally = Tally()
         while (batch := self._next(batches)) is not None:
-            self._absorb(batch, tally, again=period is not None)
+            self._absorb(batch, tally, again=again)
         return tally
 
     def drain(self, seconds: float) -> bool:
@@ -128,8 +131,13 @@ class Collector:
         )
         failures = 0
         while not stop.is_set():
+            pause = every
             try:
-                self.read_once()
+                if isinstance(self._source, FollowingSource):
+                    pause = 0.0
+                    self._take(self._source.follow(self._spool.cursor(self._deployment.source), _FOLLOW_SECONDS))
+                else:
+                    self.read_once()
             except (SourceUnreadable, SpoolUnavailable) as fault:
                 failures += 1
                 log.error("collect.unreadable failures=%d reason=%r", failures, str(fault))  # noqa: TRY400 - no bug
@@ -144,7 +152,7 @@ class Collector:
                 if failures:
                     log.info("collect.recovered failures=%d", failures)
                 failures = 0
-            stop.wait(max(every, backoff.delay_seconds(failures)) if failures else every)
+            stop.wait(max(every, backoff.delay_seconds(failures)) if failures else pause)
 
     def _deliver(self) -> None:
         try:

@@ -51,6 +51,15 @@ def settings_of_commands() -> dict[str, str]:
     return found
 
 
+def is_command(name: str) -> bool:
+    """Whether a command has this name, told without reading all the others. False may also mean: look closer."""
+    file = os.path.join(os.path.dirname(__file__), f"{name.replace('-', '_')}.py")  # noqa: PTH118, PTH120 - as below
+    if not name.replace("-", "").isalnum() or not os.path.isfile(file):  # noqa: PTH113
+        return False
+    with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+        return _SUMMARY.search(stream.read()) is not None
+
+
 def command(name: str) -> Command:
     """The command's module, imported now. `name` is a key of `summaries`."""
     return cast("Command", importlib.import_module(f"{__package__}.{name.replace('-', '_')}"))

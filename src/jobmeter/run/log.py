@@ -6,10 +6,6 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from jobmeter.settings.deployment import Logging
 
 _MIB = 2**20
 
@@ -51,18 +47,12 @@ def set_level(level: str) -> None:
     logging.getLogger("jobmeter").setLevel(_LEVELS[level.lower()])
 
 
-def log_to_file(settings: Logging) -> None:
-    """Write what is logged to a file, too, and begin a new one when it has grown. Raises OSError."""
+def log_to_file(file: Path, size_mib: int = 10, backups: int = 5) -> None:
+    """Write what is logged to `file`, too, and begin a new one when it has grown to its size. Raises OSError."""
     from logging.handlers import RotatingFileHandler  # noqa: PLC0415 - slow to import, and rarely wanted
 
-    folder = Path(settings.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        folder / f"{settings.log_file_prefix}.log",
-        maxBytes=settings.log_file_size * _MIB,
-        backupCount=settings.number_of_rotated_backups,
-        encoding="utf-8",
-    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(file, maxBytes=size_mib * _MIB, backupCount=backups, encoding="utf-8")
     root = logging.getLogger()
     if root.handlers:
         handler.setFormatter(root.handlers[0].formatter)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import select
 import sys
 from collections.abc import Sequence
 
 from jobmeter import __version__
-from jobmeter.run.commands import command, summaries
+from jobmeter.run.commands import command, is_command, summaries
 
 FAILED = 1
 WRONG_USE = 2
@@ -52,26 +53,52 @@ def auditor_slurm_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "slurm", *words])
 
 
+def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-slurm-epilog-collector CONFIG` is `jobmeter collect slurm-epilog CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "slurm-epilog", *words])
+
+
+def auditor_htcondor_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-htcondor-collector -c CONFIG` is `jobmeter collect htcondor -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "htcondor", *words])
+
+
+def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; by default, config.yml."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0].startswith("-"):
+        words.insert(0, "config.yml")
+    return main(["collect", "kubernetes", *words])
+
+
 def _run(words: list[str]) -> int:
-    known = summaries()
-    top = _top_parser(known)
-    count = _leading_options(words)
-    arguments = top.parse_args(words[:count])
-    if count == len(words):
-        top.print_help()
-        return WRONG_USE
-    name, rest = words[count], words[count + 1 :]
-    if name not in known:
-        top.error(f"there is no command {name!r}; there is: {', '.join(known)}")
+    if words and is_command(words[0]):
+        log_level, name, rest = None, words[0], words[1:]
+    else:
+        known = summaries()
+        top = _top_parser(known)
+        count = _leading_options(words)
+        log_level = top.parse_args(words[:count]).log_level
+        if count == len(words):
+            top.print_help()
+            return WRONG_USE
+        name, rest = words[count], words[count + 1 :]
+        if name not in known:
+            top.error(f"there is no command {name!r}; there is: {', '.join(known)}")
+    gc.disable()  # importing makes no garbage, and looking for it takes 5 ms of what a job's epilog may take
     chosen = command(name)
+    gc.freeze()
+    gc.enable()
     parser = argparse.ArgumentParser(prog=f"jobmeter {name}", description=chosen.SUMMARY)
     chosen.declare(parser)
     add_log_level(parser)
     given = parser.parse_args(rest)
     from jobmeter.run.log import start_logging  # noqa: PLC0415 - --help does not log
 
-    start_logging(getattr(given, "log_level", None) or arguments.log_level)
-    given.log_level = getattr(given, "log_level", None) or arguments.log_level
+    given.log_level = getattr(given, "log_level", None) or log_level
+    start_logging(given.log_level)
     return chosen.execute(given)
 
 

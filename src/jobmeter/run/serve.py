@@ -99,7 +99,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if remote:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
     if settings.logging.log_to_file:
-        log_to_file(settings.logging)
+        log_to_file(settings.logging.file, settings.logging.log_file_size, settings.logging.number_of_rotated_backups)
     return run(settings, database_url(settings, arguments.data), print_line)
 
 

@@ -3,7 +3,7 @@
 What a field may ask for in `Meta(extra={...})`:
 
 `secret`       its value stands in no message
-`scalar_ok`    a single value will do where a list is declared
+`scalar_ok`    a single value will do where a list is declared, a single table where it is one of Structs
 `any_case`     the case of a choice (Literal or Enum) does not matter
 `unit`         the unit of a number whose name cannot carry it; for samples and the reference
 
@@ -14,12 +14,11 @@ declare. Its `__post_init__` may raise ValueError, or WrongValue with the key th
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from msgspec import inspect
 
-from jobmeter.settings.declared import LISTS, describe, described, extras
+from jobmeter.settings.declared import LISTS, describe, described, extras, unwrapped
 from jobmeter.settings.fault import Fault, Place, WrongValue
 from jobmeter.settings.node import Entry, Mapping, Node, Scalar, Sequence
 from jobmeter.settings.scalar import NATURAL, READERS, Unfit
@@ -138,6 +137,8 @@ class Binder:
             raise self._fail(node.place, key, str(fault)) from None
 
     def _unknown(self, declared: inspect.StructType, entry: Entry, key: str, known: list[str]) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong
+
         near = get_close_matches(entry.key, known, n=1)
         mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}" if len(known) <= 12 else None
         if getattr(declared.cls, UNKNOWN_KEYS, "fault") == "note":
@@ -168,7 +169,9 @@ class Binder:
         if isinstance(node, Scalar):
             node = self._listed(node, key, extra)
         if not isinstance(node, Sequence):
-            raise self._fail(node.place, key, "is a table, not a list")
+            if not (extra.get("scalar_ok") and isinstance(unwrapped(declared.item_type), inspect.StructType)):
+                raise self._fail(node.place, key, "is a table, not a list")
+            node = Sequence((node,), node.place)
         before = len(self.faults)
         bound = []
         for index, item in enumerate(node.items):

@@ -25,13 +25,14 @@ def overrides(kind: type, environment: Variables[str, str], prefix: str) -> tupl
     Names match declared fields in any case. A variable of someone else under our prefix (a container platform makes
     AUDITOR_SERVICE_HOST for a service called auditor) must never prevent a start, so it is a note and not a fault.
     """
-    declared = inspect.type_info(kind)
     head = f"{prefix.rstrip('_')}_"
+    names = sorted(name for name in environment if name.startswith(head))
+    if not names:
+        return [], []  # looking at the declaration costs 2 ms
+    declared = inspect.type_info(kind)
     found: list[Override] = []
     notes: list[str] = []
-    for name in sorted(environment):
-        if not name.startswith(head):
-            continue
+    for name in names:
         path = _path(declared, name[len(head) :].split("__"))
         if path is None:
             notes.append(f"environment variable {name}: no setting has this name, it has no effect")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any
 
 from jobmeter.settings.fault import Fault, Place, SettingsFaulty
@@ -22,6 +21,8 @@ _BARE = re.compile(r"[^,\]}\n#]*")
 
 def parse(text: str, origin: str) -> Node | None:
     """The document in `text`, or None when it holds nothing. Raises SettingsFaulty at the first fault of syntax."""
+    import tomllib  # noqa: PLC0415 - costs 3 ms, and the files of the superseded tools are YAML
+
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
@@ -34,6 +35,12 @@ def parse(text: str, origin: str) -> Node | None:
     if not values:
         return None
     return _node(values, (), Lines(text).found, Place(origin, 1))
+
+
+def _text_of(string: str) -> Any:
+    import tomllib  # noqa: PLC0415 - as above
+
+    return tomllib.loads(f"x = {string}")["x"]
 
 
 def _faulty(place: Place, reason: str) -> SettingsFaulty:
@@ -110,7 +117,7 @@ class Lines:
         while match := _KEY.match(self._text, self._at):
             self._at = match.end()
             string = match["string"]
-            parts.append(match["bare"] if string is None else tomllib.loads(f"x = {string}")["x"])
+            parts.append(match["bare"] if string is None else _text_of(string))
             if match["dot"] is None:
                 break
         return parts

@@ -18,9 +18,9 @@ from jobmeter.model.record import Record
 from jobmeter.observe.history.cursor import Rhythm, shape_of
 from jobmeter.observe.history.reading import History
 from jobmeter.observe.host import Host
+from jobmeter.observe.lastcheck import StateUnreadable, resume_from
 from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.job import Job, doubtful, gather, with_earlier_runs_marked
-from jobmeter.observe.slurm.lastcheck import StateUnreadable, resume_from
 from jobmeter.observe.slurm.record import Shaper
 from jobmeter.observe.slurm.sacct import Sacct
 from jobmeter.observe.slurm.settings import Settings

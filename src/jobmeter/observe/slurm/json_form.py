@@ -14,13 +14,9 @@ import msgspec
 
 from jobmeter.contract import Refused
 from jobmeter.observe.shape.values import Unreadable
+from jobmeter.observe.slurm.json_values import Entry, at, count, entries, moment, number, text
 from jobmeter.observe.slurm.row import Row
-from jobmeter.observe.slurm.values import duration_text, moment_text
-
-Entry = Mapping[str, Any]
-
-_NO_NUMBER = frozenset({-2, -1, 2**32 - 2, 2**32 - 1, 2**64 - 2, 2**64 - 1})
-"""Slurm's NO_VAL and INFINITE as they appear in JSON (slurm.h)."""
+from jobmeter.observe.slurm.values import duration_text
 
 
 class NoDocument(ValueError):  # noqa: N818 - the name says the fact
@@ -56,7 +52,7 @@ def _rows(job: object, names: Sequence[str]) -> Iterator[Row | Refused]:
         return
     try:
         row = Row({name: _OF_JOBS[name](job) for name in names}, raw)
-        steps = [_step(row.values, step, names) for step in _list(job, "steps")]
+        steps = [_step(row.values, step, names) for step in entries(job, "steps")]
     except Unreadable as fault:
         yield Refused(raw, str(fault))
         return
@@ -69,7 +65,7 @@ def _rows(job: object, names: Sequence[str]) -> Iterator[Row | Refused]:
 
 def _step(job: Mapping[str, str], step: object, names: Sequence[str]) -> Row:
     entry: Entry = step if isinstance(step, dict) else {}
-    name = _text(entry, "step", "id")
+    name = text(entry, "step", "id")
     number, dot, rest = name.partition(".")
     suffix = rest if dot and number.isdigit() else name
     if not suffix:
@@ -80,51 +76,13 @@ def _step(job: Mapping[str, str], step: object, names: Sequence[str]) -> Row:
     return Row(values, suffix)
 
 
-def _at(entry: Entry, *path: str) -> Any:
-    value: Any = entry
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _list(entry: Entry, *path: str) -> list[Any]:
-    value = _at(entry, *path)
-    return value if isinstance(value, list) else []
-
-
-def _text(entry: Entry, *path: str) -> str:
-    value = _at(entry, *path)
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def _number(entry: Entry, *path: str) -> int | None:
-    value = _at(entry, *path)
-    if isinstance(value, dict):
-        value = value.get("number") if value.get("set") and not value.get("infinite") else None
-    if not isinstance(value, int) or isinstance(value, bool) or value in _NO_NUMBER:
-        return None
-    return value
-
-
-def _count(entry: Entry, *path: str) -> str:
-    number = _number(entry, *path)
-    return "" if number is None else str(number)
-
-
-def _moment(entry: Entry, *path: str) -> str:
-    seconds = _number(entry, *path)
-    return moment_text(seconds) if seconds else ""
-
-
 def _elapsed(entry: Entry, *path: str) -> str:
-    seconds = _number(entry, *path)
+    seconds = number(entry, *path)
     return "" if seconds is None else duration_text(seconds)
 
 
 def _microseconds(entry: Entry, name: str) -> int | None:
-    seconds, rest = _number(entry, "time", name, "seconds"), _number(entry, "time", name, "microseconds")
+    seconds, rest = number(entry, "time", name, "seconds"), number(entry, "time", name, "microseconds")
     return None if seconds is None or rest is None else seconds * 1_000_000 + rest
 
 
@@ -140,7 +98,7 @@ def _cpu_of_job(name: str) -> Callable[[Entry], str]:
     def read(job: Entry) -> str:
         spent = _microseconds(job, name)
         if not spent:
-            of_steps = [_microseconds(step, name) for step in _list(job, "steps") if isinstance(step, dict)]
+            of_steps = [_microseconds(step, name) for step in entries(job, "steps") if isinstance(step, dict)]
             spent = sum(each for each in of_steps if each is not None)
         return duration_text(0, spent)
 
@@ -150,32 +108,32 @@ def _cpu_of_job(name: str) -> Callable[[Entry], str]:
 def _tres(entries: Sequence[Any], kind: str) -> str:
     for entry in entries:
         if isinstance(entry, dict) and entry.get("type") == kind:
-            return _count(entry, "count")
+            return count(entry, "count")
     return ""
 
 
 def _usage(kind: str, statistic: str) -> Callable[[Entry], str]:
-    return lambda step: _tres(_list(step, "tres", "requested", statistic), kind)
+    return lambda step: _tres(entries(step, "tres", "requested", statistic), kind)
 
 
 def _allocated(kind: str) -> Callable[[Entry], str]:
-    return lambda entry: _tres(_list(entry, "tres", "allocated"), kind)
+    return lambda entry: _tres(entries(entry, "tres", "allocated"), kind)
 
 
 def _memory(job: Entry) -> str:
-    requested = _tres(_list(job, "tres", "requested"), "mem")
+    requested = _tres(entries(job, "tres", "requested"), "mem")
     return f"{requested}M" if requested else ""
 
 
 def _id(job: Entry) -> str:
-    together, offset = _number(job, "het", "job_id"), _number(job, "het", "job_offset")
+    together, offset = number(job, "het", "job_id"), number(job, "het", "job_offset")
     if together and offset is not None:
         return f"{together}+{offset}"
-    array, task = _number(job, "array", "job_id"), _number(job, "array", "task_id")
+    array, task = number(job, "array", "job_id"), number(job, "array", "task_id")
     if array and task is not None:
         return f"{array}_{task}"
-    tasks = _text(job, "array", "task")
-    return f"{array}_[{tasks}]" if array and tasks else _count(job, "job_id")
+    tasks = text(job, "array", "task")
+    return f"{array}_[{tasks}]" if array and tasks else count(job, "job_id")
 
 
 def _state(value: Any) -> str:
@@ -186,10 +144,10 @@ def _state(value: Any) -> str:
 
 
 def _limit_minutes(job: Entry) -> str:
-    value = _at(job, "time", "limit")
+    value = at(job, "time", "limit")
     if isinstance(value, dict) and value.get("infinite"):
         return "UNLIMITED"
-    return _count(job, "time", "limit")
+    return count(job, "time", "limit")
 
 
 def _limit(job: Entry) -> str:
@@ -198,7 +156,7 @@ def _limit(job: Entry) -> str:
 
 
 def _processor_seconds(entry: Entry) -> int | None:
-    cpus, elapsed = _allocated("cpu")(entry), _number(entry, "time", "elapsed")
+    cpus, elapsed = _allocated("cpu")(entry), number(entry, "time", "elapsed")
     return None if not cpus or elapsed is None else int(cpus) * elapsed
 
 
@@ -213,7 +171,7 @@ def _processor_time(entry: Entry) -> str:
 
 
 def _reservation(job: Entry) -> str:
-    name = _at(job, "reservation", "name")
+    name = at(job, "reservation", "name")
     return name if isinstance(name, str) else ""
 
 
@@ -222,7 +180,7 @@ def _nothing(_: Entry) -> str:
 
 
 def _plain(*path: str) -> Callable[[Entry], str]:
-    return lambda entry: _text(entry, *path)
+    return lambda entry: text(entry, *path)
 
 
 _BOTH: dict[str, Callable[[Entry], str]] = {
@@ -230,10 +188,10 @@ _BOTH: dict[str, Callable[[Entry], str]] = {
     "cputime": _processor_time,
     "cputimeraw": _processor_count,
     "elapsed": lambda entry: _elapsed(entry, "time", "elapsed"),
-    "elapsedraw": lambda entry: _count(entry, "time", "elapsed"),
-    "end": lambda entry: _moment(entry, "time", "end"),
+    "elapsedraw": lambda entry: count(entry, "time", "elapsed"),
+    "end": lambda entry: moment(entry, "time", "end"),
     "ncpus": _allocated("cpu"),
-    "start": lambda entry: _moment(entry, "time", "start"),
+    "start": lambda entry: moment(entry, "time", "start"),
     "suspended": lambda entry: _elapsed(entry, "time", "suspended"),
 }
 
@@ -241,29 +199,29 @@ _OF_JOBS: dict[str, Callable[[Entry], str]] = {
     **_BOTH,
     "account": _plain("account"),
     "admincomment": _plain("comment", "administrator"),
-    "allocnodes": lambda job: _count(job, "allocation_nodes"),
+    "allocnodes": lambda job: count(job, "allocation_nodes"),
     "cluster": _plain("cluster"),
     "comment": _plain("comment", "job"),
-    "eligible": lambda job: _moment(job, "time", "eligible"),
+    "eligible": lambda job: moment(job, "time", "eligible"),
     "group": _plain("group"),
     "jobid": _id,
-    "jobidraw": lambda job: _count(job, "job_id"),
+    "jobidraw": lambda job: count(job, "job_id"),
     "jobname": _plain("name"),
     "maxpages": _nothing,
     "maxrss": _nothing,
     "maxvmsize": _nothing,
     "mcslabel": _plain("mcs", "label"),
-    "nnodes": lambda job: _count(job, "allocation_nodes"),
+    "nnodes": lambda job: count(job, "allocation_nodes"),
     "nodelist": _plain("nodes"),
     "ntasks": _nothing,
     "partition": _plain("partition"),
-    "priority": lambda job: _count(job, "priority"),
+    "priority": lambda job: count(job, "priority"),
     "qos": _plain("qos"),
-    "reqcpus": lambda job: _count(job, "required", "CPUs"),
+    "reqcpus": lambda job: count(job, "required", "CPUs"),
     "reqmem": _memory,
     "reservation": _reservation,
-    "state": lambda job: _state(_at(job, "state", "current")),
-    "submit": lambda job: _moment(job, "time", "submission"),
+    "state": lambda job: _state(at(job, "state", "current")),
+    "submit": lambda job: moment(job, "time", "submission"),
     "systemcomment": _plain("comment", "system"),
     "systemcpu": _cpu_of_job("system"),
     "timelimit": _limit,
@@ -277,16 +235,16 @@ _OF_JOBS: dict[str, Callable[[Entry], str]] = {
 
 _OF_STEPS: dict[str, Callable[[Entry], str]] = {
     **_BOTH,
-    "allocnodes": lambda step: _count(step, "nodes", "count"),
+    "allocnodes": lambda step: count(step, "nodes", "count"),
     "jobname": _plain("step", "name"),
     "maxpages": _usage("pages", "max"),
     "maxrss": _usage("mem", "max"),
     "maxvmsize": _usage("vmem", "max"),
-    "nnodes": lambda step: _count(step, "nodes", "count"),
+    "nnodes": lambda step: count(step, "nodes", "count"),
     "nodelist": _plain("nodes", "range"),
-    "ntasks": lambda step: _count(step, "tasks", "count"),
-    "state": lambda step: _state(_at(step, "state")),
-    "submit": lambda step: _moment(step, "time", "start"),
+    "ntasks": lambda step: count(step, "tasks", "count"),
+    "state": lambda step: _state(at(step, "state")),
+    "submit": lambda step: moment(step, "time", "start"),
     "systemcpu": _cpu_of_step("system"),
     "totalcpu": _cpu_of_step("total"),
     "usercpu": _cpu_of_step("user"),

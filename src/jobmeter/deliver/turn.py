@@ -1,0 +1,58 @@
+"""Whose turn it is to deliver a spool: a lock on a file beside it, released by the kernel when its holder ends.
+
+Several may deliver one spool without harm. The lock only keeps the many short-lived processes that announce jobs from
+starting as many deliveries.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Turn:
+    """The turns of one spool."""
+
+    def __init__(self, spool: Path) -> None:
+        self._file = spool.with_name(spool.name + ".turn")
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Whether nobody else delivers; then the turn is ours within. Raises OSError when the file cannot be made."""
+        descriptor = self._opened()
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    def is_free(self) -> bool:
+        """Whether nobody delivers at this moment. Raises OSError."""
+        with self.taken() as ours:
+            return ours
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Somebody delivers within: as soon as a short delivery that is under way has ended, none begins."""
+        descriptor = self._opened()
+        # In a thread, because the end of the other delivery may take a while and nothing here depends on it.
+        threading.Thread(target=_hold, args=(descriptor,), name="turn", daemon=True).start()
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _opened(self) -> int:
+        return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _hold(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
