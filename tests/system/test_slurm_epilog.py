@@ -111,9 +111,8 @@ def ended(cluster: EpilogCluster) -> dict[str, str]:
         "requeued": cluster.submit("sleep 300\n", "-J", "requeued", *memory),
         "het": cluster.submit("sleep 1\n", "-n1", "--mem=30M", ":", "-n1", "--mem=20M", "-p", "batch"),
     }
-    for number, spoof in enumerate(SPOOFS):
-        if len(spoof) < 1000:  # Slurm takes no longer name
-            jobs[f"name {number}"] = cluster.submit("true\n", "-J", spoof, *memory)
+    for number, spoof in enumerate(spoof for spoof in SPOOFS if len(spoof) < 1000):  # Slurm takes no longer text
+        jobs[f"name {number}"] = cluster.submit("true\n", "-J", spoof, *memory)
         jobs[f"comment {number}"] = cluster.submit("true\n", "--comment", spoof, "-J", "x", *memory)
         jobs[f"network {number}"] = cluster.submit("true\n", "--network", spoof, *memory)
     cluster.run("scancel", jobs["held"])

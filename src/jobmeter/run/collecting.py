@@ -18,6 +18,7 @@ from jobmeter.run.collector import Collector, Interrupted, Stopper
 from jobmeter.run.noted import NotedJobs
 from jobmeter.run.opening import open_spool
 from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.selfmetrics import SelfMetrics, published
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
@@ -52,7 +53,8 @@ def _collect(
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
             if not (arguments.once or period is not None):
-                with Turn(deployment.spool_file).shared():
+                metrics = SelfMetrics(collector, spool, deployment)
+                with Turn(deployment.spool_file).shared(), published(metrics, deployment.metrics):
                     return 0 if collector.run() else 1
             tally = collector.read_once(period)
             delivered = collector.drain(arguments.deliver_seconds)

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from jobmeter.observe.pattern import NoPattern, compiled
-from jobmeter.settings.deployment import Deployment, Hook, Logging, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Hook, Logging, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter/slurm-epilog.spool")
@@ -144,6 +144,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(ge=1, description="When a job could not be taken for so long it becomes a dead letter; see MinJobAge."),
     ] = 3600
     spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
 
     @property
     def unit(self) -> Literal["seconds", "milliseconds"]:
@@ -166,6 +167,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             spool=self.spool,
             log_level=self.log_level,
             logging=self.logging,
+            metrics=self.metrics,
             hook=Hook(
                 kept_variables=JOB_VARIABLES,
                 failure_exit_status=self.failure_exit_status,
