@@ -15,7 +15,7 @@ from jobmeter.observe.pattern import NoPattern, compiled
 from jobmeter.settings.deployment import Deployment, Hook, Logging, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
-DEFAULT_SPOOL = Path("/var/lib/jobmeter/slurm-epilog.spool")
+DEFAULT_SPOOL = Path("/var/lib/jobmeter-epilog/jobs.spool")
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 START_VARIABLE = "SLURM_JOB_START_TIME"
