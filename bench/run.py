@@ -148,8 +148,8 @@ def print_table(rows: Sequence[Row], records: int) -> None:
         aim = aim_of(row)
         value = f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:,.2f}"
         beside = "" if aim is None else f"{aim[0]:>9,.0f} {'reached' if aim[1] else 'MISSED'}"
-        line = f"{row.measurement:<17}{row.database:<12}{row.work[:43]:<44}{value:>12} {row.unit:<14}{beside} {row.rest}"
-        print(line.rstrip())
+        line = f"{row.measurement:<17}{row.database:<12}{row.work[:43]:<44}{value:>12} {row.unit:<14}{beside}"
+        print(f"{line} {row.rest}".rstrip())
 
 
 def _processor() -> str:

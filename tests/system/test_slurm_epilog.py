@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobmeter.deliver.notes import Notes
+from jobmeter.deliver.announcements import Announcements
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.observe.host import SystemClock
@@ -166,7 +166,7 @@ def test_every_job_is_one_record_and_is_what_sacct_says(
 ) -> None:
     expected = _expected(cluster, ended)
     assert {file.read_text().strip() for file in cluster.said.glob("*.status")} == {"0"}
-    assert Notes(cluster.spool).pending() == []
+    assert Announcements(cluster.spool).pending() == []
     with _spooled(cluster) as spool:
         status, letters = spool.status(), spool.letters(9)
     log = (cluster.said / "log").read_text()

@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from jobmeter.deliver.announcements import Announcements
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.notes import Notes
 from jobmeter.deliver.spool import Spool
 from jobmeter.deliver.tally import COUNTERS
 from jobmeter.run.collector import Collector
@@ -80,8 +80,8 @@ class SelfMetrics:
         yield _gauge("oldest_waiting_seconds", "How long the oldest of them waits.", status.oldest_seconds)
         yield _gauge("dead_letters", "Dead letters that are kept.", status.letters)
         if self._deployment.hook is not None:
-            pending = len(Notes(self._deployment.spool_file).pending())
-            yield _gauge("noted_jobs", "Announced jobs that could not be taken yet.", pending)
+            pending = len(Announcements(self._deployment.spool_file).pending())
+            yield _gauge("announced_jobs", "Announced jobs that could not be taken yet.", pending)
         for name, meaning in COUNTERS.items():
             yield _counter(name, f"{meaning[:1].upper()}{meaning[1:]}.", status.counters[name])
 

@@ -33,7 +33,6 @@ JOB_VARIABLES = (
     "SLURM_HET_JOB_OFFSET",
     "SLURM_JOB_RESTART_COUNT",
     CONTEXT_VARIABLE,
-    "SLURM_CONF",
 )
 """What is kept of the epilog's environment to ask for a job again."""
 
