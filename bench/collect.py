@@ -21,7 +21,7 @@ from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.observe.batch.slurm import Settings, open_source
 from jobmeter.observe.host import Host, SystemClock
-from jobmeter.observe.slurm.settings import ComponentRule, KeyType, MetaRule
+from jobmeter.observe.shape.rules import ComponentRule, KeyType, MetaRule
 
 JOBS_MAX = 100_000
 PER_DAY = 5_000

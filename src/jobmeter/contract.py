@@ -6,6 +6,10 @@ Call order
 the batch carries, in one transaction; only then the next batch is asked for. A source keeps no memory of its own: the
 same cursor gives the same question. One odd entry never stops or skips the others: it becomes a `Refused` entry.
 
+A batch system that tells of ends as they happen makes a *following source*: a daemon then calls
+`follow(cursor, seconds)` in place of `read` and of the pause between two reads, with the same rules for batches and
+cursors.
+
 *Sample source*: `read(now_ns)` once per period. "Absent" (this machine has none) is an empty answer, "gone" (ended
 during the read) leaves the job out, "unreadable" raises `SourceUnreadable`.
 
@@ -50,7 +54,10 @@ class Refused(Struct, frozen=True):
 class JobBatch(Struct, frozen=True):
     """What one step of a job source found. `cursor` is where the next read starts once this batch is durable.
 
+    An empty cursor leaves the stored one as it is: what follows it will be found again.
     `seen` counts the entries looked at; `ignored` those that the configuration leaves out, by reason.
+    With `first_counts` a record whose id was taken before is a repeat even if its content is another now: the source
+    reads what goes on changing after the end.
     """
 
     records: tuple[Record, ...]
@@ -58,6 +65,7 @@ class JobBatch(Struct, frozen=True):
     cursor: str
     seen: int
     ignored: dict[str, int]
+    first_counts: bool = False
 
 
 @runtime_checkable
@@ -69,6 +77,18 @@ class JobSource(Protocol):
 
         With a `period` the cursor of each batch is the given one, unchanged: reading again moves nothing.
         Raises SourceUnreadable when the batch system does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class FollowingSource(JobSource, Protocol):
+    """A job source that is told of ends as they happen."""
+
+    def follow(self, cursor: str | None, seconds: float) -> Iterator[JobBatch]:
+        """What `read(cursor)` gives, and then what ends within about `seconds`, each batch soon after its ends.
+
+        Raises SourceUnreadable, also after some batches.
         """
         ...
 

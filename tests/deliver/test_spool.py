@@ -84,6 +84,18 @@ def test_reading_an_overlapping_time_again_queues_only_what_is_new_or_changed(be
     assert ids(spool.due(10)) == ["a", "b", "c", "a"]
 
 
+def test_where_the_first_version_counts_a_changed_record_is_a_repeat(bench: Bench) -> None:
+    spool = bench.spool()
+    first = msgspec.structs.replace(batch("a"), first_counts=True)
+    (changed,) = batch("a").records
+    changed = msgspec.structs.replace(changed, meta={"changed": ("yes",)})
+    assert spool.absorb("s", first) == Absorbed(queued=1, repeated=0, buried=0)
+    later = msgspec.structs.replace(first, records=(changed, *batch("b").records))
+    assert spool.absorb("s", later) == Absorbed(queued=1, repeated=1, buried=0)
+    assert spool.absorb("s", msgspec.structs.replace(first, records=(changed,) * 2)) == Absorbed(0, 2, 0)
+    assert ids(spool.due(10)) == ["a", "b"]
+
+
 def test_a_record_twice_in_one_batch_is_queued_once(bench: Bench) -> None:
     assert bench.spool().absorb("s", batch("a", "a")) == Absorbed(1, 1, 0)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.guard.source import Module
 
-COMMON = frozenset({"", "model", "contract", "wire", "settings", "registry"})
+COMMON = frozenset({"", "model", "contract", "wire", "settings", "registry", "peer"})
 
 MAY_IMPORT = {
     "": frozenset(),
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "wire": frozenset({"model"}),
     "settings": frozenset(),
     "registry": frozenset(),
+    "peer": frozenset({""}),
     "observe": COMMON,
     "deliver": COMMON,
     "sinks": COMMON,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm import scontrol_json
 from jobmeter.observe.slurm.scontrol_json import NoDocument
 from jobmeter.observe.slurm.scontrol_text import nodes_in, parse
-from jobmeter.observe.slurm.values import Unreadable
 
 JOB = """\
 JobId=17 JobName=job

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobmeter.observe.batch.slurm import Settings
-from jobmeter.observe.slurm.lastcheck import StateUnreadable, resume_from
+from jobmeter.observe.lastcheck import StateUnreadable, resume_from
 from tests.observe.slurm_tables import calls, source, write_table
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from jobmeter.contract import Refused
 from jobmeter.model.record import Record
+from jobmeter.observe.shape.record import LeftOut
 from jobmeter.observe.slurm.job import gather
-from jobmeter.observe.slurm.record import LeftOut, Shaper
+from jobmeter.observe.slurm.record import Shaper
 from jobmeter.observe.slurm.row import Row
 from jobmeter.observe.slurm.settings import Settings
 from tests.observe.slurm_tables import BASE, row

@@ -9,7 +9,8 @@ import pytest
 from jobmeter.contract import JobBatch, JobSource, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.observe.batch.slurm import SETTLING, Settings, open_source
-from jobmeter.observe.slurm.settings import ComponentRule, JobFilter, KeyType, MetaRule
+from jobmeter.observe.shape.rules import ComponentRule, KeyType, MetaRule
+from jobmeter.observe.slurm.settings import JobFilter
 from tests.observe.slurm_tables import NOW, SetClock, calls, host, record_ids, row, source, step, write_table
 
 ANY = JobFilter(status=())

@@ -7,20 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobmeter.observe.shape import values as shape
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm import values
 from jobmeter.observe.slurm.states import base_state, canonical_state
-from jobmeter.observe.slurm.values import Unreadable
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0", 0), ("-5", -5), ("+7", 7), (str(2**63 - 1), 2**63 - 1)])
 def test_integers_are_signs_and_digits(text: str, expected: int) -> None:
-    assert values.integer(text) == expected
+    assert shape.integer(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", " 1", "1 ", "5.0", "1K", "0x1", "1_0", "٣", str(2**63), "9" * 5000, "--1"])
 def test_other_texts_are_no_integers(text: str) -> None:
     with pytest.raises(Unreadable):
-        values.integer(text)
+        shape.integer(text)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,14 @@ def test_other_texts_are_no_integers(text: str) -> None:
     ],
 )  # fmt: skip
 def test_integer_mega_is_in_mebibytes_whatever_the_suffix(text: str, expected: int) -> None:
-    assert values.mebibytes(text) == expected
+    assert shape.mebibytes(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("6582272", 6582272), ("5K", 5120), ("0.02M", 20971), ("1.5G", 1610612736), ("0", 0)]
 )
 def test_sizes_are_in_bytes(text: str, expected: int) -> None:
-    assert values.size_bytes(text) == expected
+    assert shape.size_bytes(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_moments_are_utc() -> None:
     ],
 )  # fmt: skip
 def test_json_columns_are_read_with_either_quote(text: str, expected: dict[str, str]) -> None:
-    found = values.json_texts(text)
+    found = shape.json_texts(text)
     assert found == expected
     assert list(found) == sorted(found)
 
@@ -99,18 +100,18 @@ def test_json_columns_are_read_with_either_quote(text: str, expected: dict[str, 
 @pytest.mark.parametrize("text", ["hello", "{'a': 1}", '{"a": {"b": "c"}}', "['a']", "{'a'", "{'a': 'b'} x", "{'a':'b"])
 def test_other_comments_are_no_json_texts(text: str) -> None:
     with pytest.raises(Unreadable):
-        values.json_texts(text)
+        shape.json_texts(text)
 
 
 @given(st.text())
 def test_no_text_does_worse_than_being_unreadable(text: str) -> None:
     readers = (
-        values.integer,
-        values.size_bytes,
-        values.mebibytes,
+        shape.integer,
+        shape.size_bytes,
+        shape.mebibytes,
         values.milliseconds,
         values.moment,
-        values.json_texts,
+        shape.json_texts,
     )
     for read in readers:
         with suppress(Unreadable):
@@ -120,7 +121,7 @@ def test_no_text_does_worse_than_being_unreadable(text: str) -> None:
 @given(st.dictionaries(st.text(), st.text()))
 def test_what_python_prints_of_a_dictionary_is_read_back(texts: dict[str, str]) -> None:
     printed = "{" + ", ".join(f"{_quoted(key)}: {_quoted(value)}" for key, value in texts.items()) + "}"
-    assert values._Loose(printed).object() == texts
+    assert shape._Loose(printed).object() == texts
 
 
 def _quoted(text: str) -> str:

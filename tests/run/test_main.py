@@ -128,8 +128,8 @@ def test_a_connection_that_breaks_elsewhere_is_a_failure(program: Program) -> No
     [
         ("auditor", ["c.yaml"], ["serve", "--as-auditor", "c.yaml"]),
         ("auditor", [], ["serve", "--as-auditor"]),
-        ("auditor", ["migrate"], ["migrate"]),
-        ("auditor", ["c.yaml", "migrate"], ["migrate", "c.yaml"]),
+        ("auditor", ["migrate"], ["migrate", "--as-auditor"]),
+        ("auditor", ["c.yaml", "migrate"], ["migrate", "--as-auditor", "c.yaml"]),
         ("auditor_slurm_collector", ["c.yaml"], ["collect", "slurm", "c.yaml"]),
     ],
 )

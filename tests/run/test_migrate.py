@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from jobmeter.run import migrate
 from jobmeter.store.schema import HEAD
@@ -50,3 +51,26 @@ def test_a_database_that_does_not_answer_is_a_failure(tmp_path: Path, capsys: py
     assert run("--database", f"postgresql://me:secret@/db?host={tmp_path}") == 1
     assert "secret" not in capsys.readouterr().err
     assert run("--database", f"sqlite:///{tmp_path}/no/such/folder/store.sqlite") == 1
+
+
+def test_the_settings_of_the_server_name_the_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(f'database_url = "sqlite:///{tmp_path}/named.db"')
+    assert run(str(config)) == 0
+    assert f"done: {HEAD}" in capsys.readouterr().out
+    assert (tmp_path / "named.db").exists()
+
+
+def test_as_auditor_a_missing_database_is_created_from_the_environment(
+    postgresql: PrivatePostgresql, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = conninfo_to_dict(postgresql.new_database(empty=True))
+    name = f'{known["dbname"]} "odd" name'
+    for key, value in {"HOST": known["host"], "USERNAME": known["user"]}.items():
+        monkeypatch.setenv(f"AUDITOR_DATABASE__{key}", str(value))
+    monkeypatch.setenv("AUDITOR_DATABASE__DATABASE_NAME", name)
+    assert run("--as-auditor") == 0
+    assert capsys.readouterr().out.startswith("created: ")
+    assert run("--as-auditor") == 0
+    assert capsys.readouterr().out == "the database is up to date\n"

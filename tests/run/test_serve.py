@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from jobmeter.run import serve, up
+from jobmeter.run.server_settings import load_settings
 from jobmeter.settings.fault import SettingsFaulty
 from tests.postgresql import PrivatePostgresql
 
@@ -293,7 +294,7 @@ def layered(folder: Path, base: str, local: str, production: str) -> None:
 
 
 def settings(folder: Path, config: Path | None, variables: Mapping[str, str]) -> Any:
-    return serve.load_settings(config, variables, folder).settings
+    return load_settings(config, variables, folder, as_auditor=True).settings
 
 
 def test_later_layers_win_and_tables_are_merged(tmp_path: Path) -> None:
@@ -326,7 +327,7 @@ def test_variables_of_a_container_platform_are_noted_and_ignored(tmp_path: Path)
         "AUDITOR_PORT": "tcp://10.0.0.1:8000",
         "AUDITOR_ENVIRONMENT": "local",
     }
-    loaded = serve.load_settings(None, variables, tmp_path)
+    loaded = load_settings(None, variables, tmp_path)
     assert loaded.settings.application.port == 8000
     assert sorted(note.split()[2].rstrip(":") for note in loaded.notes) == ["AUDITOR_PORT", "AUDITOR_SERVICE_HOST"]
 
@@ -337,6 +338,14 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     with serving("serve", "c.yaml", "--port", "0", "--database", "sqlite:///own.db", folder=tmp_path) as server:
         assert server.post("r1") == 200
     assert (tmp_path / "own.db").exists()
+
+
+def test_a_log_file_holds_what_is_logged(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("logging: {log_to_file: true, log_dir: kept, log_file_prefix: server}\n")
+    with serving("serve", "c.yaml", "--port", "0", folder=tmp_path) as server:
+        assert server.post("r1") == 200
+    assert "store.migrated" in (tmp_path / "kept" / "server.log").read_text()
 
 
 def test_up_says_what_there_is_and_serves(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from urllib.parse import quote
 
@@ -155,5 +154,12 @@ def test_head_is_answered_where_probes_send_it(server: Live) -> None:
 def test_a_message_that_is_no_http_is_a_400(server: Live) -> None:
     with server.raw() as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-        assert connection.recv(12) == b"HTTP/1.1 400"
-        connection.shutdown(socket.SHUT_RDWR)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b'{"error":"the request is not valid HTTP' in answer
+
+
+def test_an_address_that_is_too_long_is_a_400_in_json(server: Live) -> None:
+    answer = server.ask("GET", "/records?record_id=" + "x" * 65_536)
+    assert answer.status == 400
+    assert "65536 bytes or more" in answer.json()["error"]

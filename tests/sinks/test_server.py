@@ -14,7 +14,7 @@ import pytest
 
 from jobmeter.contract import Sink
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
-from jobmeter.sinks._http import Endpoint, Peer, PeerAway, TlsFilesUnusable
+from jobmeter.peer import Endpoint, Peer, PeerAway, TlsFilesUnusable
 from jobmeter.sinks.server import ServerSink, Settings, open_sink, retry_after_seconds
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
 

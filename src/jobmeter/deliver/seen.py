@@ -26,17 +26,28 @@ class Memory:
     def __init__(self, keep_seconds: int) -> None:
         self._keep_seconds = keep_seconds
 
-    def unseen(
-        self, db: sqlite3.Connection, source: str, kind: Kind, items: Sequence[tuple[str, bytes]], age: Age
+    def unseen(  # noqa: PLR0913 - what is asked, and where
+        self,
+        db: sqlite3.Connection,
+        source: str,
+        kind: Kind,
+        items: Sequence[tuple[str, bytes]],
+        age: Age,
+        *,
+        first_counts: bool = False,
     ) -> list[int]:
-        """The places in `items` (name, digest) of those that are new or whose digest changed; they are seen now."""
+        """The places in `items` (name, digest) of those that are new or whose digest changed; they are seen now.
+
+        With `first_counts` a changed digest is passed over, and the first one stays.
+        """
         # A repeat is written down again only when it nears its end: a stable overlap costs no writes.
         fading = age.seconds - self._keep_seconds // 2
         known: dict[str, bytes] = {}
         rows: list[tuple[str, int, str, bytes, int]] = []
         fresh: list[int] = []
-        for place, (name, digest) in enumerate(items):
+        for place, (name, offered) in enumerate(items):
             before, since = _lookup(db, source, kind, name) if name not in known else (known[name], age.seconds)
+            digest = before if first_counts and before is not None else offered
             if before != digest:
                 fresh.append(place)
             known[name] = digest

@@ -121,7 +121,7 @@ class Spool:
             db, tally, age, now = change
             self._memory.prune(db, age)
             named = [(record_id, _digest(body)) for record_id, body in bodies]
-            fresh = self._memory.unseen(db, source, Kind.RECORD, named, age)
+            fresh = self._memory.unseen(db, source, Kind.RECORD, named, age, first_counts=batch.first_counts)
             places = range(len(bodies)) if again else fresh
             items = [(source, RECORD_FORMAT, bodies[place][1]) for place in places]
             self._make_room(change, sum(len(body) for _, _, body in items))

@@ -8,10 +8,10 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from msgspec import Struct
 
@@ -51,8 +51,11 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+Encoding = Literal["utf-8", "latin-1"]
+
+
 class Output(Struct, frozen=True):
-    """What a command wrote, as UTF-8 text. `replaced` counts the bytes that were none, each now U+FFFD."""
+    """What a command wrote. `replaced` counts the bytes that were no UTF-8, each now U+FFFD."""
 
     text: str
     stderr: str
@@ -78,8 +81,11 @@ class Host(Struct, frozen=True):
         environment: Mapping[str, str],
         timeout_seconds: float,
         output_max_bytes: int,
+        encoding: Encoding = "utf-8",
     ) -> Output:
         """Run a command by its argument vector, without a shell, with exactly this environment and no input.
+
+        Read as `latin-1`, what it wrote loses nothing: a letter is a byte.
 
         The command is not looked for under `root`: what it prints is the machine's own word. It runs in a process group
         of its own, which is killed as a whole when it does not end in time or writes too much. Raises CommandMissing,
@@ -93,8 +99,29 @@ class Host(Struct, frozen=True):
         stderr = err.decode("utf-8", "replace")
         if process.returncode != 0:
             raise CommandFailed(argv[0], process.returncode, stderr)
-        text, replaced = _decoded(out)
+        text, replaced = _decoded(out) if encoding == "utf-8" else (out.decode(encoding), 0)
         return Output(text, stderr, replaced)
+
+    def stream(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float, told: list[str]
+    ) -> Iterator[bytes]:
+        """As `run`, giving what the command writes as it comes, so that it need not fit into memory.
+
+        Only the time that the command keeps us waiting counts against its limit. When it has ended well, what it said
+        on its standard error is added to `told`. Raises CommandMissing, CommandFailed or CommandTimedOut, the latter
+        two after all that was written before. Closing the iterator kills the command.
+        """
+        process = _started(argv, environment)
+        err = bytearray()
+        try:
+            yield from _flow(process, argv[0], timeout_seconds, err)
+        finally:
+            _ended(process)
+        stderr = err.decode("utf-8", "replace")
+        if process.returncode != 0:
+            raise CommandFailed(argv[0], process.returncode, stderr)
+        if stderr.strip():
+            told.append(stderr.strip())
 
 
 def this_host() -> Host:
@@ -145,6 +172,36 @@ def _gathered(
     except subprocess.TimeoutExpired:
         raise CommandTimedOut(f"{name} had not ended in time and was killed") from None
     return bytes(out), bytes(err)
+
+
+def _flow(process: subprocess.Popen[bytes], name: str, patience_seconds: float, err: bytearray) -> Iterator[bytes]:
+    """Standard output in pieces, standard error into `err`, until the command has ended."""
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    assert process.stderr is not None  # noqa: S101
+    with selectors.DefaultSelector() as selector:
+        for pipe in (process.stdout, process.stderr):
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ended = process.poll() is not None
+            asked = time.monotonic()
+            ready = selector.select(0 if ended else min(patience_seconds, _POLL_SECONDS))
+            patience_seconds -= time.monotonic() - asked
+            for key, _ in ready:
+                if not (chunk := os.read(key.fd, _CHUNK_BYTES)):
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is process.stdout:
+                    yield chunk
+                else:
+                    err += chunk[: _STDERR_MAX_BYTES - len(err)]
+            if ended and not ready:
+                break
+            if patience_seconds <= 0:
+                raise CommandTimedOut(f"{name} had not ended in time and was killed")
+    try:
+        process.wait(max(patience_seconds, _POLL_SECONDS))
+    except subprocess.TimeoutExpired:
+        raise CommandTimedOut(f"{name} had not ended in time and was killed") from None
 
 
 def _read(pipe: IO[bytes], buffer: bytearray) -> bool:

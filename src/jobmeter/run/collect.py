@@ -12,21 +12,21 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 from jobmeter import registry
 from jobmeter.model.period import Period
 from jobmeter.observe.host import this_host
 from jobmeter.run import hook
-from jobmeter.run.log import set_level
+from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.sources import Chosen
 from jobmeter.settings.deployment import Deployment
 from jobmeter.settings.fault import SettingsFaulty
 from jobmeter.settings.load import Loaded, load
 from jobmeter.wire.auditor import parse_time
 
-SUMMARY: str = "Collect the finished jobs of a batch system and send them to a server."
+SUMMARY: str = "collects the finished jobs of a batch system and sends them to a server"
 
 WRONG_USE = 2
 
@@ -37,8 +37,18 @@ log = logging.getLogger("jobmeter.run")
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="the batch system, such as slurm")
-    parser.add_argument("config", type=Path, help="its settings: YAML of AUDITOR's collector, or TOML")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        action=Chosen,
+        shared=_declare_shared,
+        help="the batch system, such as slurm, with the file of its settings and options; see below",
+    )
+    _declare_shared(parser)
+
+
+def _declare_shared(parser: argparse.ArgumentParser) -> None:
+    """The options of every source, which may stand before it and after it."""
     parser.add_argument("--once", action="store_true", help="read once, deliver, and end")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the records as JSON lines; store, send and remember nothing"
@@ -62,10 +72,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Collect. 0 when stopped by a signal or all is delivered, 1 when reading failed or records are left waiting."""
     period = _period(arguments.since, arguments.until)
-    try:
-        plugin = cast("Plugin", registry.module("observe.batch", arguments.source))
-    except registry.UnknownPlugin as fault:
-        return _misused(str(fault))
+    plugin = cast("Plugin", registry.module("observe.batch", arguments.source))
     host = this_host()
     variable = getattr(plugin.Settings, "hook_variable", None)
     job = None if variable is None or arguments.dry_run or arguments.once or period else os.environ.get(variable)
@@ -83,7 +90,12 @@ def execute(arguments: argparse.Namespace) -> int:
         return hook.take(plugin, settings, deployment.hook, job, host)
     from jobmeter.run import collecting  # noqa: PLC0415 - see the top
 
-    collecting.log_to_file(deployment)
+    if deployment.log_file is not None:
+        log_to_file(deployment.log_file)
+    if deployment.logging is not None and deployment.logging.log_to_file:
+        log_to_file(
+            deployment.logging.file, deployment.logging.log_file_size, deployment.logging.number_of_rotated_backups
+        )
     if deployment.hook is not None and variable not in os.environ:
         announced = collecting.announced_jobs(plugin, settings, host, forget=not arguments.dry_run)
         return collecting.collect(announced, deployment, period, arguments)
@@ -93,7 +105,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def _settings(plugin: Plugin, arguments: argparse.Namespace) -> Deployed:
     prefix = getattr(plugin.Settings, "environment_prefix", None)
     loaded: Loaded[Any] = load(plugin.Settings, file=arguments.config, environment=os.environ, prefix=prefix)
-    settings: Deployed = loaded.settings
+    adjust = getattr(plugin, "adjusted", None)
+    settings: Deployed = loaded.settings if adjust is None else adjust(loaded.settings, arguments)
     if arguments.log_level is None:
         set_level(settings.deployment.log_level)
     for note in loaded.notes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
 
 from jobmeter.contract import JobSource, SourceUnreadable
 from jobmeter.deliver.announcements import Announcements
@@ -23,8 +21,6 @@ from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
 from jobmeter.wire.auditor import encode_record
-
-_MIB = 2**20
 
 log = logging.getLogger("jobmeter.run")
 
@@ -52,11 +48,15 @@ def _collect(
         with open_spool(deployment) as spool:
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
-            if not (arguments.once or period is not None):
+            if not (arguments.once or deployment.once or period is not None):
                 metrics = SelfMetrics(collector, spool, deployment)
                 with Turn(deployment.spool_file).shared(), published(metrics, deployment.metrics):
                     return 0 if collector.run() else 1
-            tally = collector.read_once(period)
+            try:
+                tally = collector.read_once(period)
+            except SourceUnreadable:
+                collector.drain(arguments.deliver_seconds)  # what could be read must not wait for what could not
+                raise
             delivered = collector.drain(arguments.deliver_seconds)
             waiting = spool.status().entries
             log.info(
@@ -111,26 +111,8 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
+        timeout_seconds=deployment.timeout_seconds,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,
         key_file=None if tls is None else tls.client_key_path,
     )
-
-
-def log_to_file(deployment: Deployment) -> None:
-    """Write the log into a file as well, where the settings ask for it."""
-    settings = deployment.logging
-    if settings is None or not settings.log_to_file:
-        return
-    folder = Path(settings.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        folder / f"{settings.log_file_prefix}.log",
-        maxBytes=settings.log_file_size * _MIB,
-        backupCount=settings.number_of_rotated_backups,
-        encoding="utf-8",
-    )
-    root = logging.getLogger()
-    if root.handlers:
-        handler.setFormatter(root.handlers[0].formatter)
-    root.addHandler(handler)

@@ -14,7 +14,7 @@ from types import FrameType
 
 from msgspec import Struct, structs
 
-from jobmeter.contract import Clock, JobBatch, JobSource, Sink, SourceUnreadable
+from jobmeter.contract import Clock, FollowingSource, JobBatch, JobSource, Sink, SourceUnreadable
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolUnavailable
 from jobmeter.deliver.pump import Pump, PumpStats
 from jobmeter.deliver.retry import Backoff
@@ -29,6 +29,7 @@ log = logging.getLogger("jobmeter.run")
 
 _LONGEST_WAIT_SECONDS = 300.0
 _PUMP_END_SECONDS = 40.0
+_FOLLOW_SECONDS = 300.0
 
 
 class Interrupted(BaseException):
@@ -143,12 +144,14 @@ class Collector:
 
         Raises SourceUnreadable, the faults of the spool, and Interrupted. What was absorbed before stays.
         """
+        cursor = None if period is not None else self._spool.cursor(self._deployment.source)
+        return self._take(self._source.read(cursor, period), again=period is not None)
+
+    def _take(self, batches: Iterator[JobBatch], *, again: bool = False) -> Tally:
         started = time.monotonic()
         tally = Tally()
-        cursor = None if period is not None else self._spool.cursor(self._deployment.source)
-        batches = self._source.read(cursor, period)
         while (batch := self._next(batches)) is not None:
-            self._absorb(batch, tally, again=period is not None)
+            self._absorb(batch, tally, again=again)
         self.reading = structs.replace(
             self.reading,
             succeeded=self.reading.succeeded + 1,
@@ -183,8 +186,13 @@ class Collector:
         )
         failures = 0
         while not stop.is_set():
+            pause = every
             try:
-                self.read_once()
+                if isinstance(self._source, FollowingSource):
+                    pause = 0.0
+                    self._take(self._source.follow(self._spool.cursor(self._deployment.source), _FOLLOW_SECONDS))
+                else:
+                    self.read_once()
             except (SourceUnreadable, SpoolUnavailable) as fault:
                 failures += 1
                 self._count_failure(failures)
@@ -201,7 +209,7 @@ class Collector:
                 if failures:
                     log.info("collect.recovered failures=%d", failures)
                 failures = 0
-            stop.wait(max(every, backoff.delay_seconds(failures)) if failures else every)
+            stop.wait(max(every, backoff.delay_seconds(failures)) if failures else pause)
 
     def _count_failure(self, in_a_row: int) -> None:
         self.reading = structs.replace(self.reading, failed=self.reading.failed + 1, in_a_row=in_a_row)

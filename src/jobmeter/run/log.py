@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from pathlib import Path
+
+_MIB = 2**20
 
 LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 """Names of levels, as the superseded tools write them; `trace` is as much as `debug`."""
@@ -42,6 +45,18 @@ def start_logging(level: str | None) -> None:
 def set_level(level: str) -> None:
     """Show our own events from `level` on (a name of LEVELS in any case). Raises KeyError for another name."""
     logging.getLogger("jobmeter").setLevel(_LEVELS[level.lower()])
+
+
+def log_to_file(file: Path, size_mib: int = 10, backups: int = 5) -> None:
+    """Write what is logged to `file`, too, and begin a new one when it has grown to its size. Raises OSError."""
+    from logging.handlers import RotatingFileHandler  # noqa: PLC0415 - slow to import, and rarely wanted
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(file, maxBytes=size_mib * _MIB, backupCount=backups, encoding="utf-8")
+    root = logging.getLogger()
+    if root.handlers:
+        handler.setFormatter(root.handlers[0].formatter)
+    root.addHandler(handler)
 
 
 def debugging() -> bool:

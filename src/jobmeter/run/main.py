@@ -43,7 +43,7 @@ def auditor(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if "migrate" in words:
         words.remove("migrate")
-        return main(["migrate", *words])
+        return main(["migrate", "--as-auditor", *words])
     return main(["serve", "--as-auditor", *words])
 
 
@@ -57,6 +57,20 @@ def auditor_slurm_epilog_collector(argv: Sequence[str] | None = None) -> int:
     """`auditor-slurm-epilog-collector CONFIG` is `jobmeter collect slurm-epilog CONFIG`."""
     words = sys.argv[1:] if argv is None else argv
     return main(["collect", "slurm-epilog", *words])
+
+
+def auditor_htcondor_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-htcondor-collector -c CONFIG` is `jobmeter collect htcondor -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["collect", "htcondor", *words])
+
+
+def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
+    """`auditor-kubernetes-collector [CONFIG]` is `jobmeter collect kubernetes CONFIG`; by default, config.yml."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0].startswith("-"):
+        words.insert(0, "config.yml")
+    return main(["collect", "kubernetes", *words])
 
 
 def _run(words: list[str]) -> int:

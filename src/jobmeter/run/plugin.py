@@ -19,7 +19,11 @@ class Deployed(Protocol):
 
 
 class Plugin(Protocol):
-    """The module of a job source."""
+    """The module of a job source.
+
+    It may offer options of its own on the command line: `declare(parser)`, and `adjusted(settings, arguments)`, which
+    gives the settings with what was given by them instead.
+    """
 
     Settings: type
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
+from jobmeter.peer import Endpoint
 from jobmeter.run.record_text import visible
-from jobmeter.sinks._http import Endpoint
 from jobmeter.sinks.server import ServerSink, Settings, open_sink
 from jobmeter.wire.auditor import BadRecord, split_array
 from jobmeter.wire.json_stream import BadStream, objects

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from jobmeter.peer import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
 from jobmeter.run.record_text import (
     CSV_COLUMNS,
@@ -29,7 +30,6 @@ from jobmeter.run.record_text import (
     visible,
     write_csv,
 )
-from jobmeter.sinks._http import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.wire.json_stream import BadStream, objects
 
 SUMMARY: str = "queries, shows, exports and adds records of a server"

@@ -13,6 +13,7 @@ from pathlib import Path
 from jobmeter.run import kinds
 from jobmeter.run.commands import command, summaries
 from jobmeter.run.main import add_log_level
+from jobmeter.run.sources import Chosen
 from jobmeter.settings.options import Option, options
 
 _HEAD = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
@@ -47,6 +48,9 @@ def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             inner.update(action.choices)
+        elif isinstance(action, Chosen):
+            inner.update(action.parsers())
+            rows.append(f"| `{action.metavar} ...` | {_cell(_help(action))} |")
         elif action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
             rows.append(f"| `{_words(action)}` | {_cell(_help(action))} |")
     if rows:

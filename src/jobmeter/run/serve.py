@@ -1,7 +1,6 @@
 """`jobmeter serve`: the record store behind the REST server, until it is told to stop.
 
-Settings come in layers, later ones win: for AUDITOR's name `configuration/base.yaml` and the file that
-AUDITOR_ENVIRONMENT chooses; the configuration file; AUDITOR_… variables; JOBMETER_… variables; the command line.
+Its settings come in layers (`jobmeter.run.server_settings`); the command line wins.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import ipaddress
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.run.log import set_level
+from jobmeter.run.log import log_to_file, set_level
+from jobmeter.run.server_settings import database_url, load_settings
 from jobmeter.serve.settings import ServeSettings, not_offered
-from jobmeter.settings.environment import overlay, overrides
-from jobmeter.settings.fault import Fault, Place, SettingsFaulty
-from jobmeter.settings.load import Loaded, bind, read
-from jobmeter.settings.node import Entry, Node
-from jobmeter.settings.node import Mapping as Tree
 
 if TYPE_CHECKING:
     from socket import socket
@@ -38,11 +33,6 @@ WRONG_USE = 2
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 log = logging.getLogger("jobmeter.run")
-
-_AUDITOR = "AUDITOR"
-_OURS = "JOBMETER"
-_ENVIRONMENT = "AUDITOR_ENVIRONMENT"
-_FACET_KEYS = {"site": ("site", "site_id"), "group": ("group", "group_id"), "user": ("user", "user_id")}
 
 
 class SystemClock:
@@ -91,9 +81,7 @@ def _port(text: str) -> int:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it cannot start here, 2 for wrong settings."""
-    environment = dict(os.environ)
-    folder = Path.cwd() if arguments.as_auditor or _ENVIRONMENT in environment else None
-    loaded = load_settings(arguments.config, environment, folder)
+    loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
     settings = placed(loaded.settings, arguments)
@@ -110,62 +98,9 @@ def execute(arguments: argparse.Namespace) -> int:
         return _refused(faults, WRONG_USE)
     if remote:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
+    if settings.logging.log_to_file:
+        log_to_file(settings.logging.file, settings.logging.log_file_size, settings.logging.number_of_rotated_backups)
     return run(settings, database_url(settings, arguments.data), print_line)
-
-
-def load_settings(
-    config: Path | None, environment: Mapping[str, str], auditor_folder: Path | None
-) -> Loaded[ServeSettings]:
-    """The settings of all layers; `auditor_folder` is where AUDITOR's own files are looked for, None: nowhere.
-
-    Raises SettingsFaulty.
-    """
-    layers = [] if auditor_folder is None else _auditor_files(auditor_folder, environment)
-    if config is not None:
-        layers.append(config)
-    tree = Tree((), Place("settings"))
-    for layer in layers:
-        tree = merged(tree, read(layer))
-    given = {name: value for name, value in environment.items() if name != _ENVIRONMENT}
-    found, notes = overrides(ServeSettings, given, _AUDITOR)
-    loaded = bind(ServeSettings, overlay(tree, found), given, _OURS)
-    return Loaded(loaded.settings, (*notes, *loaded.notes, *_facet_notes(loaded.settings)))
-
-
-def _auditor_files(folder: Path, environment: Mapping[str, str]) -> list[Path]:
-    chosen = environment.get(_ENVIRONMENT, "local").lower()
-    if chosen not in ("local", "production"):
-        place = f"environment variable {_ENVIRONMENT}"
-        raise SettingsFaulty([Fault(place, "environment", f'"{chosen}" is neither local nor production')])
-    for where in (folder / "configuration", folder / "auditor" / "configuration"):
-        found = [where / f"{name}{ending}" for name in ("base", chosen) for ending in (".yaml", ".yml")]
-        found = [file for file in found if file.is_file()]
-        if found:
-            return found
-    return []
-
-
-def merged(under: Tree, over: Tree) -> Tree:
-    """Both trees in one; where both have a key, tables are merged and any other value of `over` wins."""
-    entries = {entry.key: entry for entry in under.entries}
-    for entry in over.entries:
-        known = entries.get(entry.key)
-        value: Node = entry.value
-        if known is not None and isinstance(known.value, Tree) and isinstance(value, Tree):
-            value = merged(known.value, value)
-        entries[entry.key] = Entry(entry.key, value, entry.place)
-    return Tree(tuple(entries.values()), over.place, over.tag)
-
-
-def _facet_notes(settings: ServeSettings) -> list[str]:
-    counted = settings.metrics.database
-    keys = {"site": counted.meta_key_site, "group": counted.meta_key_group, "user": counted.meta_key_user}
-    return [
-        f"metrics.database.meta_key_{facet}: records are counted by the keys {' and '.join(_FACET_KEYS[facet])}, "
-        f"{key} has no effect"
-        for facet, key in keys.items()
-        if key not in _FACET_KEYS[facet]
-    ]
 
 
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
@@ -177,16 +112,6 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
         application = msgspec.structs.replace(application, port=arguments.port)
     url = arguments.database if arguments.database is not None else settings.database_url
     return msgspec.structs.replace(settings, application=application, database_url=url)
-
-
-def database_url(settings: ServeSettings, data: Path) -> str:
-    """Where the records are: as said, or in a file under the data folder, which is made."""
-    if settings.database_url is not None:
-        return settings.database_url
-    if settings.database is not None:
-        return settings.database.url
-    data.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{data / 'records.db'}"
 
 
 def is_loopback(address: str) -> bool:

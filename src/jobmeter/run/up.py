@@ -25,7 +25,7 @@ class Manager(Struct, frozen=True):
 
 MANAGERS = (
     Manager("Slurm", "sacct", "slurm"),
-    Manager("HTCondor", "condor_history"),
+    Manager("HTCondor", "condor_history", "htcondor"),
     Manager("OAR", "oarstat"),
     Manager("Kubernetes", "kubectl"),
 )

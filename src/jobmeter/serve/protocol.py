@@ -18,10 +18,7 @@ from jobmeter.serve.settings import Limits
 
 HEAD_BYTES_MAX = 65_536
 _TRANSPORT = "jobmeter.transport"
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-type: text/plain\r\n"
-    b"content-length: 31\r\n\r\nThe head of request is too long"
-)
+_LAST_WORDS = "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -81,8 +78,19 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_bytes is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+                self._end("431 Request Header Fields Too Large", f"the head is longer than {HEAD_BYTES_MAX} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser refuses: no HTTP at all, or an address of more than 65,535 bytes."""
+        del msg
+        self._end(
+            "400 Bad Request", f"the request is not valid HTTP, or its address has {HEAD_BYTES_MAX} bytes or more"
+        )
+
+    def _end(self, status: str, sentence: str) -> None:
+        body = f'{{"error":"{sentence}"}}'
+        self.transport.write(_LAST_WORDS.format(status, len(body), body).encode())
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request begins."""

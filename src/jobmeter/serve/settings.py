@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from jobmeter.settings.deployment import Logging
+
 DatabaseMetric = Literal["RecordCount", "RecordCountPerSite", "RecordCountPerGroup", "RecordCountPerUser"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "off"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -71,18 +73,10 @@ class Metrics(Struct, frozen=True):
     database: Annotated[DatabaseMetrics, Meta(description="Counts of stored records.")] = DatabaseMetrics()
 
 
-class LogFiles(Struct, frozen=True):
-    """AUDITOR's log files. Accepted; the server logs to standard error, where the service manager keeps it."""
+class LogFiles(Logging, frozen=True, forbid_unknown_fields=True):
+    """A log file, with AUDITOR's keys."""
 
-    log_to_file: Annotated[bool, Meta(description="AUDITOR's switch for log files. Accepted, not used.")] = False
-    log_dir: Annotated[str, Meta(description="Directory of AUDITOR's log files. Accepted, not used.")] = "logs"
-    log_file_prefix: Annotated[str, Meta(description="Prefix of AUDITOR's log files. Accepted, not used.")] = (
-        "auditor_logs"
-    )
-    log_file_size: Annotated[int, Meta(description="Size of AUDITOR's log files. Accepted, not used.", ge=1)] = 1024
-    number_of_rotated_backups: Annotated[
-        int, Meta(description="How many of AUDITOR's log files are kept. Accepted, not used.", ge=0)
-    ] = 5
+    log_file_prefix: Annotated[str, Meta(description="Its name, before `.log`.")] = "auditor_logs"
 
 
 class TlsConfig(Struct, frozen=True):
@@ -172,7 +166,7 @@ class ServeSettings(Struct, frozen=True):
     log_level: Annotated[
         LogLevel, Meta(description="Events from this level on are logged.", extra={"any_case": True})
     ] = "info"
-    logging: Annotated[LogFiles, Meta(description="AUDITOR's log files.")] = LogFiles()
+    logging: Annotated[LogFiles, Meta(description="A log file.")] = LogFiles()
     ignore_record_exists_error: Annotated[
         bool, Meta(description="Answer 200 with a warning where a record with other content exists already.")
     ] = False

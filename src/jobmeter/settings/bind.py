@@ -3,7 +3,7 @@
 What a field may ask for in `Meta(extra={...})`:
 
 `secret`       its value stands in no message
-`scalar_ok`    a single value will do where a list is declared
+`scalar_ok`    a single value will do where a list is declared, a single table where it is one of Structs
 `any_case`     the case of a choice (Literal or Enum) does not matter
 `unit`         the unit of a number whose name cannot carry it; for samples and the reference
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from jobmeter.settings.declared import LISTS, describe, described, extras
+from jobmeter.settings.declared import LISTS, describe, described, extras, unwrapped
 from jobmeter.settings.fault import Fault, Place, WrongValue
 from jobmeter.settings.node import Entry, Mapping, Node, Scalar, Sequence
 from jobmeter.settings.scalar import NATURAL, READERS, Unfit
@@ -169,7 +169,9 @@ class Binder:
         if isinstance(node, Scalar):
             node = self._listed(node, key, extra)
         if not isinstance(node, Sequence):
-            raise self._fail(node.place, key, "is a table, not a list")
+            if not (extra.get("scalar_ok") and isinstance(unwrapped(declared.item_type), inspect.StructType)):
+                raise self._fail(node.place, key, "is a table, not a list")
+            node = Sequence((node,), node.place)
         before = len(self.faults)
         bound = []
         for index, item in enumerate(node.items):

@@ -39,6 +39,11 @@ class Logging(Struct, frozen=True, forbid_unknown_fields=True):
     log_file_size: Annotated[int, Meta(ge=1, description="A new one is begun at this size, in MiB.")] = 1024
     number_of_rotated_backups: Annotated[int, Meta(ge=0, description="How many old ones are kept.")] = 5
 
+    @property
+    def file(self) -> Path:
+        """The file itself."""
+        return Path(self.log_dir) / f"{self.log_file_prefix}.log"
+
 
 class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
     """Where what was collected waits for the server, and how much of it may."""
@@ -84,7 +89,10 @@ class Hook(Struct, frozen=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """The road from a job source to the server. `source` names source and cluster in the spool."""
+    """The road from a job source to the server. `source` names source and cluster in the spool.
+
+    `timeout_seconds` is for an answer of the server; with `once` the daemon reads once and ends.
+    """
 
     source: str
     addr: str
@@ -96,6 +104,9 @@ class Deployment(Struct, frozen=True, kw_only=True):
     spool: SpoolBounds
     log_level: str = "info"
     logging: Logging | None = None
+    log_file: Path | None = None
+    timeout_seconds: float = 30
+    once: bool = False
     hook: Hook | None = None
     metrics: Metrics = Metrics()
 
@@ -103,7 +114,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     def url(self) -> str:
         """The server's address with its scheme."""
         if self.addr.startswith(("http://", "https://")):
-            return f"{self.addr}:{self.port}"
+            return f"{self.addr.rstrip('/')}:{self.port}"
         scheme = "https" if self.tls is not None and self.tls.use_tls else "http"
         host = f"[{self.addr}]" if ":" in self.addr else self.addr
         return f"{scheme}://{host}:{self.port}"

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
-from jobmeter.sinks._http import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
+from jobmeter.peer import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
 from jobmeter.wire.verdict import BadVerdicts, Verdict, decode_verdicts
 
 BODY_MAX_BYTES = 3 * 2**19

@@ -68,6 +68,33 @@ def upgrade(url: str) -> list[Step]:
     return steps
 
 
+def create_missing(url: str) -> bool:
+    """Create the PostgreSQL database that `url` names when its server has none of that name. True when it was created.
+
+    Needs the right to connect to the database `postgres` there and to create databases. Nothing is to be done for
+    SQLite. Raises StoreUnavailable when the server does not answer or refuses.
+    """
+    if sqlite_path(url) is not None:
+        return False
+    import psycopg  # noqa: PLC0415 - an extra; SQLite needs none
+    from psycopg import sql  # noqa: PLC0415
+
+    wanted = psycopg.conninfo.conninfo_to_dict(url)
+    name = str(wanted.get("dbname") or wanted.get("user") or "")
+    try:
+        with psycopg.connect(url, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None:
+                return False
+            statement = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name))
+            connection.execute(statement)
+    except psycopg.errors.DuplicateDatabase:
+        return False
+    except psycopg.Error as fault:
+        raise StoreUnavailable(str(fault)) from fault
+    log.info("store.database_created name=%s", name)
+    return True
+
+
 def _steps(revision: str | None) -> list[Step]:
     require_known(revision)
     if revision == HEAD:

@@ -15,19 +15,22 @@ from datetime import datetime, timedelta
 from jobmeter.contract import JobBatch, JobSource, Refused, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.model.record import Record
-from jobmeter.observe.host import Host, OutputTooLarge
-from jobmeter.observe.slurm.cursor import STEPS_SECONDS, Cursor, CursorUnreadable, cursor_of, first_cursor, plan
+from jobmeter.observe.history.cursor import Rhythm, shape_of
+from jobmeter.observe.history.reading import History
+from jobmeter.observe.host import Host
+from jobmeter.observe.lastcheck import StateUnreadable, resume_from
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.job import Job, doubtful, gather, with_earlier_runs_marked
-from jobmeter.observe.slurm.lastcheck import StateUnreadable, resume_from
 from jobmeter.observe.slurm.record import Shaper
 from jobmeter.observe.slurm.sacct import Sacct
 from jobmeter.observe.slurm.settings import Settings
-from jobmeter.observe.slurm.values import Unreadable
 
 __all__ = ["Settings", "SlurmSource", "open_source"]
 
 SETTLING = "ended too recently"
-_SHORTEST = timedelta(minutes=1)
+
+_STEPS_SECONDS = 300
+"""How long a job whose steps are not all stored as ended is waited for, beyond the time that every job is given."""
 
 log = logging.getLogger("jobmeter.observe")
 
@@ -47,34 +50,21 @@ class SlurmSource:
         self._sacct = Sacct(settings, host)
         self._shaper = Shaper(settings)
         self._settle = timedelta(seconds=settings.settle_seconds)
+        self._history = History(
+            host=host,
+            rhythm=_rhythm(settings),
+            width=timedelta(seconds=settings.slice_seconds),
+            bound="sacct_output_bytes",
+            first=self._first,
+            batch=self._batch,
+        )
 
     def read(self, cursor: str | None, period: Period | None = None) -> Iterator[JobBatch]:
         """Batches of jobs, oldest first. Raises SourceUnreadable."""
-        now = self._host.clock.now().replace(microsecond=0)
-        if period is not None:
-            for window in period.slices(self._width):
-                for _, batch in self._read_window(window, now):
-                    yield _with_cursor(batch, cursor or "")
-            return
-        scheme = plan(self._cursor(cursor, now), now, self._settings)
-        reached = scheme.before
-        for window in scheme.period.slices(self._width):
-            for stop, batch in self._read_window(window, now):
-                reached = reached.reached(stop)
-                yield _with_cursor(batch, (scheme.after if stop >= now else reached).text())
-        if scheme.period.start >= scheme.period.stop:
-            yield JobBatch((), (), scheme.after.text(), 0, {})
+        return self._history.read(cursor, period)
 
-    @property
-    def _width(self) -> timedelta:
-        return timedelta(seconds=self._settings.slice_seconds)
-
-    def _cursor(self, text: str | None, now: datetime) -> Cursor:
-        if text is not None:
-            try:
-                return cursor_of(text)
-            except CursorUnreadable as fault:
-                raise SourceUnreadable(str(fault)) from None
+    def _first(self, now: datetime) -> datetime:
+        """Where a collector that has no cursor begins: where AUDITOR's collector had come to, or as told, or now."""
         try:
             imported = resume_from(self._host.path(self._settings.state_file))
         except StateUnreadable as fault:
@@ -85,20 +75,7 @@ class SlurmSource:
         else:
             first = self._settings.earliest_datetime or now
             log.info("slurm.beginning from=%s", first.isoformat())
-        return first_cursor(min(first, now), now, self._settings)
-
-    def _read_window(self, window: Period, now: datetime) -> Iterator[tuple[datetime, JobBatch]]:
-        """The batches of a time, each with the moment up to which it goes: one, or more where sacct has too much."""
-        try:
-            batch = self._batch(window, now)
-        except OutputTooLarge as fault:
-            if window.stop - window.start <= _SHORTEST:
-                raise SourceUnreadable(f"{fault} for a minute; raise sacct_output_bytes") from None
-            half = timedelta(seconds=(window.stop - window.start) // timedelta(seconds=2))
-            for part in window.slices(max(half, _SHORTEST)):
-                yield from self._read_window(part, now)
-        else:
-            yield window.stop, batch
+        return first
 
     def _batch(self, window: Period, now: datetime) -> JobBatch:
         jobs, refused = gather(self._sacct.ended(window))
@@ -124,7 +101,7 @@ class SlurmSource:
         """Whether all that belongs to the job is stored by now: its last steps come after the job itself."""
         patience = self._settle
         if job.steps_run_on() and patience:
-            patience += timedelta(seconds=STEPS_SECONDS)
+            patience += timedelta(seconds=_STEPS_SECONDS)
         try:
             end = job.moment("End")
         except Unreadable:
@@ -145,5 +122,11 @@ def _within(job: Job, window: Period) -> bool:
     return end is None or window.start <= end < window.stop
 
 
-def _with_cursor(batch: JobBatch, cursor: str) -> JobBatch:
-    return JobBatch(batch.records, batch.refused, cursor, batch.seen, batch.ignored)
+def _rhythm(settings: Settings) -> Rhythm:
+    return Rhythm(
+        patience=timedelta(seconds=settings.settle_seconds + _STEPS_SECONDS),
+        overlap=timedelta(seconds=settings.overlap_seconds),
+        sweep=timedelta(seconds=settings.sweep_seconds),
+        sweep_every=timedelta(seconds=settings.sweep_every_seconds),
+        shape=shape_of(settings.record_prefix, settings.sites, settings.meta, settings.components, settings.unit),
+    )

@@ -14,10 +14,10 @@ from jobmeter.contract import JobBatch, JobSource, Refused, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.model.record import Record
 from jobmeter.observe.host import Host
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.scontrol import NotReadable, Scontrol
 from jobmeter.observe.slurm.scontrol_record import Unfit, record_of
 from jobmeter.observe.slurm.scontrol_settings import JOB_VARIABLE, Settings
-from jobmeter.observe.slurm.values import Unreadable
 
 __all__ = ["Settings", "SlurmEpilogSource", "open_source"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from jobmeter.observe.slurm.settings import OnlyIf, Settings
+from jobmeter.observe.slurm.settings import Settings
 
 FIRST = "JobIDRaw"
 """Stands at the beginning of every line: digits, never free text."""
@@ -33,21 +31,8 @@ CPU_TIMES = frozenset({"totalcpu", "systemcpu", "usercpu"})
 def wanted(settings: Settings) -> tuple[str, ...]:
     """The columns to ask for, each once (sacct does not mind their case), the first and the last in their places."""
     inner: dict[str, str] = {name.lower(): name for name in ALWAYS}
-    for key in configured(settings):
+    for key in settings.rules.columns():
         inner.setdefault(key.lower(), key)
     for name in (FIRST, LAST):
         inner.pop(name.lower(), None)
     return (FIRST, *inner.values(), LAST)
-
-
-def configured(settings: Settings) -> Iterator[str]:
-    """The columns that the configuration names, also more than once."""
-    conditions: list[OnlyIf | None] = [site.only_if for site in settings.sites]
-    for entry in settings.meta or ():
-        yield entry.key
-        conditions.append(entry.only_if)
-    for component in settings.components:
-        yield component.key
-        conditions.append(component.only_if)
-        conditions.extend(score.only_if for score in component.scores)
-    yield from (condition.key for condition in conditions if condition is not None)

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from jobmeter.contract import Refused
+from jobmeter.observe.shape.values import Unreadable, size_bytes
 from jobmeter.observe.slurm.columns import CPU_TIMES, MAXIMA
 from jobmeter.observe.slurm.row import Row
 from jobmeter.observe.slurm.states import EARLIER_RUN_STATES, base_state
-from jobmeter.observe.slurm.values import ABSENT, Unreadable, duration_text, milliseconds, moment, size_bytes
+from jobmeter.observe.slurm.values import ABSENT, duration_text, milliseconds, moment
 
 _TIMES = frozenset({"start", "end", "submit", "eligible"})
 
@@ -26,6 +27,11 @@ class Job(Struct, frozen=True):
     row: Row
     steps: tuple[Row, ...]
     earlier: bool = False
+
+    @property
+    def name(self) -> str:
+        """The job's id as sacct prints it."""
+        return self.row.job
 
     @property
     def state(self) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from jobmeter.contract import Refused
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.json_values import Entry, at, count, entries, moment, number, text
 from jobmeter.observe.slurm.row import Row
-from jobmeter.observe.slurm.values import Unreadable, duration_text
+from jobmeter.observe.slurm.values import duration_text
 
 
 class NoDocument(ValueError):  # noqa: N818 - the name says the fact

@@ -12,14 +12,15 @@ from typing import Literal
 from jobmeter.contract import Refused, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.observe.host import CommandFailed, CommandMissing, CommandTimedOut, Host
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm import json_form, text_form
-from jobmeter.observe.slurm.columns import FIRST, LAST, configured, wanted
+from jobmeter.observe.slurm.columns import FIRST, LAST, wanted
 from jobmeter.observe.slurm.job import Run
 from jobmeter.observe.slurm.json_form import NoDocument
 from jobmeter.observe.slurm.row import Row
 from jobmeter.observe.slurm.settings import Settings
 from jobmeter.observe.slurm.states import ENDED_STATES, abbreviation, base_state, canonical_state
-from jobmeter.observe.slurm.values import ABSENT, Unreadable, moment
+from jobmeter.observe.slurm.values import ABSENT, moment
 
 Form = Literal["json", "text"]
 
@@ -130,7 +131,7 @@ class Sacct:
     def _form(self, path: str) -> tuple[Form, str]:
         """Which form to ask for, and why."""
         asked = self._settings.sacct_format
-        names = configured(self._settings)
+        names = self._settings.rules.columns()
         missing = json_form.underivable(self._columns) or tuple(name for name in names if name.lower() == "state")
         if asked == "text":
             return "text", "the settings say so"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 
 from jobmeter.contract import SourceUnreadable
 from jobmeter.observe.host import CommandFailed, CommandMissing, CommandTimedOut, Host, OutputTooLarge
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm import scontrol_json, scontrol_text
 from jobmeter.observe.slurm.scontrol_json import NoDocument
 from jobmeter.observe.slurm.scontrol_settings import CONTEXT_VARIABLE, END_VARIABLE, Settings
-from jobmeter.observe.slurm.values import Unreadable
 
 _DEFAULT = "/usr/bin/scontrol"
 _NOT_PASSED_ON = frozenset({"SLURM_BITSTR_LEN", "SLURM_TIME_FORMAT", "SLURM_CLUSTERS", "TZ", "LANG", "LANGUAGE"})

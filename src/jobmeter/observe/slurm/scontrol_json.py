@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from jobmeter.observe.shape.values import Unreadable
 from jobmeter.observe.slurm.json_values import Entry, count, moment, number, text
-from jobmeter.observe.slurm.values import Unreadable, duration_text
+from jobmeter.observe.slurm.values import duration_text
 
 
 class NoDocument(ValueError):  # noqa: N818 - the name says the fact

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from jobmeter.model.record import Component, Record, Score, record_fault
 from jobmeter.observe.pattern import compiled
+from jobmeter.observe.shape.values import Unreadable, integer, mebibytes
 from jobmeter.observe.slurm import values
 from jobmeter.observe.slurm.scontrol_settings import (
     CONTEXT_VARIABLE,
@@ -19,7 +20,7 @@ from jobmeter.observe.slurm.scontrol_settings import (
     Settings,
 )
 from jobmeter.observe.slurm.states import ENDED_STATES
-from jobmeter.observe.slurm.values import ABSENT, Unreadable
+from jobmeter.observe.slurm.values import ABSENT
 
 _MATCH_SECONDS = 1.0
 _ENDING = "COMPLETING"
@@ -173,5 +174,5 @@ def _amount(text: str, unit: str) -> int:
         spent = values.milliseconds(text)
         return spent if unit == "milliseconds" else spent // 1000
     if text[-1:] in "KMGTPE":
-        return values.mebibytes(text)
-    return values.integer(text)
+        return mebibytes(text)
+    return integer(text)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jobmeter.observe.slurm.values import Unreadable
+from jobmeter.observe.shape.values import Unreadable
 
 NONE = frozenset({"", "(null)", "N/A", "Unknown", "None"})
 """What scontrol prints where there is no value."""

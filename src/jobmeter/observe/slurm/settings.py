@@ -4,122 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.observe.pattern import NoPattern, compiled
+from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
 from jobmeter.observe.slurm.states import canonical_state
 from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls, database_file
 from jobmeter.settings.fault import WrongValue
 
-_COLUMN = re.compile(r"[A-Za-z]+(?:/[A-Za-z]+)?")
-
 TimeUnit = Literal["seconds", "milliseconds"]
-
-Key = Annotated[str, Meta(description="A column of sacct, as `sacct --helpformat` lists it.")]
-
-
-def _check_column(key: str) -> None:
-    if _COLUMN.fullmatch(key) is None:
-        raise WrongValue("key", f"{key!r} is not the name of a sacct column")
-
-
-class KeyType(Enum):
-    """How the text of a column is read."""
-
-    INTEGER = "Integer"
-    """A whole number; a size with a suffix (`5K`) in bytes."""
-    INTEGER_MEGA = "IntegerMega"
-    """A size in MiB: `4G` is 4096, a bare number is MiB already."""
-    TIME = "Time"
-    """A duration in the time unit: `MM:SS.mmm`, `HH:MM:SS`, `D-HH:MM:SS`."""
-    STRING = "String"
-    """The text as it is."""
-    DATE_TIME = "DateTime"
-    """A moment, printed as `2023-11-07 09:14:01 UTC`."""
-    ID = "Id"
-    """The text before the first `(`."""
-    JSON = "Json"
-    """A JSON object of texts, in double or single quotes; each of its keys becomes a meta key."""
-
-
-class OnlyIf(Struct, frozen=True):
-    """A condition on a column."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    key: Key
-    matches: Annotated[str, Meta(description="A regular expression that is found anywhere in the column's text.")]
-
-    def __post_init__(self) -> None:
-        _check_column(self.key)
-        try:
-            compiled(self.matches)
-        except NoPattern as fault:
-            raise WrongValue("matches", str(fault)) from None
-
-
-class Score(Struct, frozen=True):
-    """A factor that a component is given."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    name: Annotated[str, Meta(description="Name of the score.")]
-    value: Annotated[float, Meta(ge=0, description="Value of the score.")]
-    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
-
-
-class SiteRule(Struct, frozen=True):
-    """A site, and the jobs that are its."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    name: Annotated[str, Meta(description="The site's name, kept as meta site_id.")]
-    only_if: Annotated[OnlyIf | None, Meta(description="The first site whose condition holds is taken.")] = None
-
-
-class MetaRule(Struct, frozen=True):
-    """A column that becomes a meta value."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    name: Annotated[str, Meta(description="The meta key; not used with the type Json.")]
-    key: Key
-    key_type: Annotated[KeyType, Meta(description="How the column is read.")] = KeyType.INTEGER
-    key_allow_empty: Annotated[bool, Meta(description="Whether the column may be empty: the meta key is left out.")] = (
-        False
-    )
-    default_value: Annotated[
-        str | int | float | None, Meta(description="Used where the column is empty or unreadable.")
-    ] = None
-    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
-
-    def __post_init__(self) -> None:
-        _check_column(self.key)
-
-
-class ComponentRule(Struct, frozen=True):
-    """A column that becomes a component."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    name: Annotated[str, Meta(description="Name of the component.")]
-    key: Key
-    key_type: Annotated[KeyType, Meta(description="How the column is read.")] = KeyType.INTEGER
-    key_allow_empty: Annotated[bool, Meta(description="Accepted for AUDITOR's sake: an empty column is no number.")] = (
-        False
-    )
-    default_value: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="Used where the column is empty or unreadable.")
-    ] = None
-    scores: Annotated[tuple[Score, ...], Meta(description="Factors of the component.")] = ()
-    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
-
-    def __post_init__(self) -> None:
-        _check_column(self.key)
 
 
 class JobFilter(Struct, frozen=True):
@@ -217,6 +112,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise WrongValue("sites", "is empty: no job would belong anywhere")
         if self.cluster is not None and not re.fullmatch(r"[\w.-]+", self.cluster):
             raise WrongValue("cluster", f"{self.cluster!r} is not the name of one cluster")
+
+    @property
+    def rules(self) -> Rules:
+        """How jobs become records."""
+        return Rules(self.sites, self.meta or (), self.components)
 
     @property
     def unit(self) -> TimeUnit:

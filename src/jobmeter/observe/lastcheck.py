@@ -1,7 +1,7 @@
-"""The state database of AUDITOR's Slurm collector: where that collector had come to.
+"""The state database of AUDITOR's collectors for Slurm and Kubernetes: where that collector had come to.
 
-Its table `lastcheck` holds one moment, its table `records` what was queued and not sent: bincode, which need not be
-decoded. A record's stop time is the last RFC 3339 text in it, and sacct is simply asked again from the earliest one on.
+One table holds a moment, another what was queued and not sent: bincode, which need not be decoded. A record's stop time
+is the last RFC 3339 text in it, and the batch system is simply asked again from the earliest one on.
 The file is read and never written.
 """
 
@@ -21,25 +21,29 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d
 
 
 class StateUnreadable(Exception):  # noqa: N818 - the name says the fact
-    """There is a file of AUDITOR's collector and it cannot be read; the message says why."""
+    """There is a file of an AUDITOR collector and it cannot be read; the message says why."""
 
 
-def resume_from(file: Path) -> datetime | None:
+def resume_from(
+    file: Path, checks: tuple[str, str] = ("lastcheck", "lastcheck"), queue: tuple[str, str] = ("records", "record")
+) -> datetime | None:
     """The moment from which jobs must be collected after AUDITOR's collector, None where it never ran.
 
+    `checks` and `queue` are table and column of the moment and of what was queued; the defaults are the Slurm
+    collector's.
     Raises StateUnreadable.
     """
     if not file.is_file():
         return None
     try:
         with _opened(file) as db:
-            checks = [parse_time(str(value)) for value in _column(db, "lastcheck", "lastcheck")]
-            queued = [stop for blob in _column(db, "records", "record") if (stop := _stop_time(blob)) is not None]
+            times = [parse_time(str(value)) for value in _column(db, *checks)]
+            queued = [stop for blob in _column(db, *queue) if (stop := _stop_time(blob)) is not None]
     except (sqlite3.Error, ValueError) as fault:
-        raise StateUnreadable(f"{file} is no state of AUDITOR's Slurm collector that can be read: {fault}") from None
-    if not checks:
+        raise StateUnreadable(f"{file} is no state of an AUDITOR collector that can be read: {fault}") from None
+    if not times:
         return min(queued, default=None)
-    return min(*checks, *queued, max(checks))
+    return min(*times, *queued, max(times))
 
 
 @contextmanager

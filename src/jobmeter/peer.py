@@ -1,4 +1,4 @@
-"""HTTP as the sinks need it: one kept-open connection, whole answers within a time, nothing followed or guessed.
+"""HTTP as sinks and job sources need it: a kept-open connection, whole answers within a time, nothing guessed.
 
 Standard library only: short-lived commands use it, too.
 """
@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -103,10 +103,17 @@ class Peer:
     """An HTTP connection that is opened when needed and kept open. Not for several threads at once.
 
     Redirects are not followed and environment variables are not looked at: records go where the settings say.
-    Raises TlsFilesUnusable when made with https and files that do not serve.
+    `tls` is used in place of the endpoint's files. `headers` gives further headers and is asked anew for every request,
+    as a token may be replaced. Raises TlsFilesUnusable when made with https and files that do not serve.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        tls: ssl.SSLContext | None = None,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
         parts = urlsplit(endpoint.address)
         self.endpoint = endpoint
         self.address = endpoint.address
@@ -114,7 +121,8 @@ class Peer:
         self._port = parts.port
         self._prefix = parts.path.rstrip("/")
         self._timeout_seconds = endpoint.timeout_seconds
-        self._tls = _tls_context(endpoint) if parts.scheme == "https" else None
+        self._tls = (tls or _tls_context(endpoint)) if parts.scheme == "https" else None
+        self._headers = headers
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
@@ -146,6 +154,13 @@ class Peer:
                 response.close()
                 self.close()
 
+    def wake(self) -> None:
+        """From another thread: whoever waits for an answer on this connection gets PeerAway, or its end, at once."""
+        connection = self._socket
+        if connection is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._connection is not None:
@@ -157,6 +172,8 @@ class Peer:
         headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": "*/*"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        if self._headers is not None:
+            headers.update(self._headers())
         try:
             kept_open = self._connection is not None
             try:
@@ -199,10 +216,7 @@ class Peer:
     def _give_up(self, late: threading.Event) -> None:
         # Called by the timer's thread: it wakes the reader, which then finds the connection at its end.
         late.set()
-        connection = self._socket
-        if connection is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self.wake()
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from jobmeter.model.period import Period
-from jobmeter.observe.slurm.settings import Settings
-
-STEPS_SECONDS = 300
-"""How long a job whose steps are not all stored as ended is waited for, beyond the time that every job is given."""
 
 
 class CursorUnreadable(ValueError):  # noqa: N818 - the name says the fact
@@ -52,15 +49,28 @@ def cursor_of(text: str) -> Cursor:
     return cursor
 
 
-def shape_of(settings: Settings) -> str:
+class Rhythm(Struct, frozen=True):
+    """How a source reads on. `shape` names the rules by which it makes records, see `shape_of`.
+
+    What ended less than `patience` ago may not have been taken yet. Every reading looks `overlap` further back than the
+    last one came, and once in `sweep_every` it looks `sweep` back (zero: never).
+    """
+
+    patience: timedelta
+    overlap: timedelta
+    sweep: timedelta
+    sweep_every: timedelta
+    shape: str
+
+
+def shape_of(*rules: Any) -> str:
     """A short name for the rules that make records: the same rules make the same record of a job."""
-    rules = (settings.record_prefix, settings.sites, settings.meta, settings.components, settings.unit)
     return blake2b(msgspec.json.encode(rules), digest_size=8).hexdigest()
 
 
-def first_cursor(first: datetime, now: datetime, settings: Settings) -> Cursor:
+def first_cursor(first: datetime, now: datetime, rhythm: Rhythm) -> Cursor:
     """The cursor of a source that was never read and begins at `first`."""
-    return Cursor(until=first, first=first, swept=now, shape=shape_of(settings))
+    return Cursor(until=first, first=first, swept=now, shape=rhythm.shape)
 
 
 class Plan(Struct, frozen=True):
@@ -71,22 +81,19 @@ class Plan(Struct, frozen=True):
     after: Cursor
 
 
-def plan(cursor: Cursor, now: datetime, settings: Settings) -> Plan:
+def plan(cursor: Cursor, now: datetime, rhythm: Rhythm) -> Plan:
     """What to read at `now`: from the overlap before `cursor.until`, or from further back when a sweep is due.
 
     Records made by earlier rules are not made again by new ones, as they would differ from those that the server has:
     after a change of the rules only what was not taken yet is read again.
     """
-    patience = timedelta(seconds=settings.settle_seconds + STEPS_SECONDS)
     until = min(cursor.until, now)  # a clock that was set back must not leave a hole
-    first, shape = cursor.first, shape_of(settings)
-    if cursor.shape != shape:
-        first = max(first, until - patience)
-    start = until - max(timedelta(seconds=settings.overlap_seconds), patience)
+    first = cursor.first if cursor.shape == rhythm.shape else max(cursor.first, until - rhythm.patience)
+    start = until - max(rhythm.overlap, rhythm.patience)
     swept = cursor.swept
-    if settings.sweep_seconds and not timedelta(0) <= now - swept < timedelta(seconds=settings.sweep_every_seconds):
-        start = min(start, now - timedelta(seconds=settings.sweep_seconds))
+    if rhythm.sweep and not timedelta(0) <= now - swept < rhythm.sweep_every:
+        start = min(start, now - rhythm.sweep)
         swept = now
-    before = Cursor(until=until, first=first, swept=cursor.swept, shape=shape)
-    after = Cursor(until=max(until, now), first=first, swept=swept, shape=shape)
+    before = Cursor(until=until, first=first, swept=cursor.swept, shape=rhythm.shape)
+    after = Cursor(until=max(until, now), first=first, swept=swept, shape=rhythm.shape)
     return Plan(Period(max(start, first), now), before, after)

@@ -1,0 +1,1 @@
+"""What `condor_history` says, how it is asked, how it becomes records. The job source is `batch/htcondor.py`."""
