@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 from bench.postgresql import create_database, drop_database, private_server
 
-MEASUREMENTS = ("store", "http", "spool")
+MEASUREMENTS = ("store", "http", "spool", "collect", "collect_htcondor", "collect_oar")
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""
+HISTORY_RECORDS_MAX = 100_000
+"""So many jobs of history the collectors read in."""
 
 _ROW = re.compile(r"\s*(?P<work>\S.*?)(?:\s{2,}|:\s+)(?P<value>[\d,]+(?:\.\d+)?)\s+(?P<unit>\S+)(?P<rest>.*)")
 
@@ -93,7 +95,11 @@ def _help(name: str) -> str:
 
 
 def _records(name: str, count: int) -> list[str]:
-    return ["--records", str(min(count, SPOOL_RECORDS_MAX) if name == "spool" else count)]
+    if name == "spool":
+        count = min(count, SPOOL_RECORDS_MAX)
+    elif name.startswith("collect"):
+        count = min(count, HISTORY_RECORDS_MAX)
+    return ["--records", str(count)]
 
 
 def _measured(name: str, database: str, arguments: list[str], failed: list[str]) -> Iterator[Row]:
@@ -136,14 +142,14 @@ def print_table(rows: Sequence[Row], records: int) -> None:
     print(f"\n{records:,} records; {_processor()}, {system}, Python {platform.python_version()}.")
     print("Load generator, server and database share this machine.", end=" ")
     print("The aims for milliseconds are meant for 10,000,000 records.")
-    head = f"{'':<8}{'database':<12}{'work':<44}{'measured':>12} {'unit':<14}{'aim':>9}"
+    head = f"{'':<17}{'database':<12}{'work':<44}{'measured':>12} {'unit':<14}{'aim':>9}"
     print(f"{head}\n{'-' * len(head)}")
     for row in rows:
         aim = aim_of(row)
         value = f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:,.2f}"
         beside = "" if aim is None else f"{aim[0]:>9,.0f} {'reached' if aim[1] else 'MISSED'}"
-        line = f"{row.measurement:<8}{row.database:<12}{row.work[:43]:<44}{value:>12} {row.unit:<14}{beside} {row.rest}"
-        print(line.rstrip())
+        line = f"{row.measurement:<17}{row.database:<12}{row.work[:43]:<44}{value:>12} {row.unit:<14}{beside}"
+        print(f"{line} {row.rest}".rstrip())
 
 
 def _processor() -> str:

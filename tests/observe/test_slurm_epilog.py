@@ -14,11 +14,59 @@ from jobmeter.observe.batch.slurm_epilog import Settings, open_source
 from jobmeter.observe.host import Host
 from jobmeter.observe.slurm.scontrol_settings import ComponentRule, OnlyIf
 from jobmeter.observe.slurm.scontrol_settings import Score as ScoreRule
+from jobmeter.settings.load import load
 from tests.observe.scontrol_player import calls, command
 from tests.observe.slurm_tables import NOW, SetClock
 from tests.observe.test_slurm_epilog_text import JOB, printed
 
 EPILOG = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "17", "SLURM_SCRIPT_CONTEXT": "epilog_slurmctld"}
+
+
+EXAMPLES = (
+    """\
+addr: "auditor_host_addr"
+port: 8000
+record_prefix: "slurm"
+site_id: "site_name"
+components:
+  - name: "Cores"
+    key: "NumCPUs"
+    scores:
+      - name: "HEPSPEC"
+        value: 1.0
+  - name: "Memory"
+    key: "Mem"
+log_level: info
+""",
+    """\
+addr: "auditor_host_address"
+port: 8000
+record_prefix: "slurm"
+site_id: "site_name"
+components:
+  - name: "Cores"
+    key: "NumCPUs"
+    scores:
+      # If it the job is running on partition `part1`, then use HEPSPEC value 1.1
+      - name: "HEPSPEC"
+        value: 1.1
+        only_if:
+          key: "Partition"
+          matches: "^part1$"
+      # If it the job is running on partition `part2`, then use HEPSPEC value 1.2
+      - name: "HEPSPEC"
+        value: 1.2
+        only_if:
+          key: "Partition"
+          matches: "^part2$"
+  - name: "Memory"
+    key: "Mem"
+    only_if:
+      key: "Partition"
+      matches: "^part2$"
+""",
+)
+"""The examples of AUDITOR's documentation, which its users have."""
 
 
 def read(folder: Path, text: str, settings: Settings | None = None, /, **variables: str) -> JobBatch:
@@ -99,6 +147,24 @@ def test_a_component_without_a_number_refuses_the_job_with_its_text(tmp_path: Pa
     assert batch.records == ()
     assert reason in batch.refused[0].reason
     assert "JobId=17" in batch.refused[0].raw
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_auditor_load_without_a_word(tmp_path: Path, example: str) -> None:
+    file = tmp_path / "epilog.yml"
+    file.write_text(example)
+    loaded = load(Settings, file=file, environment={"AUDITOR_PORT": "8001"}, prefix=Settings.environment_prefix)
+    assert loaded.notes == ()
+    assert (loaded.settings.site_id, loaded.settings.port) == ("site_name", 8001)
+    assert [rule.key for rule in loaded.settings.components] == ["NumCPUs", "Mem"]
+
+
+def test_unknown_keys_are_noted_and_the_newer_sections_taken(tmp_path: Path) -> None:
+    file = tmp_path / "epilog.yml"
+    file.write_text('port: "9000"\nfrequency: 3\ntls_config: {use_tls: false}\nlogging: {log_to_file: false}\n')
+    loaded = load(Settings, file=file, environment={}, prefix=None)
+    assert (loaded.settings.port, loaded.settings.unit) == (9000, "seconds")
+    assert len(loaded.notes) == 1
 
 
 def test_conditions_choose_components_and_scores(tmp_path: Path) -> None:

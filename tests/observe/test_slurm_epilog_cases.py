@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -28,6 +29,27 @@ def _forms() -> list[tuple[str, str]]:
         for form in ("text", "json")
         if form == "text" or (case / "scontrol.json").exists()
     ]
+
+
+class Call(NamedTuple):
+    """One job as its epilog saw it, or would have: what scontrol printed, and what slurmctld told."""
+
+    name: str
+    printed: str
+    variables: dict[str, str]
+
+
+def _calls(case: Path, form: str) -> Iterator[Call]:
+    if (case / "jobs").is_dir():  # recorded in the epilogs themselves
+        for file in sorted(
+            (case / "jobs").glob("*.txt"), key=lambda file: [int(part) for part in file.stem.split("-")]
+        ):
+            told = file.with_suffix(".env").read_text().split("\0")
+            yield Call(file.stem, file.read_text(), dict((each.partition("=")[::2]) for each in told))
+        return
+    hooks = _hooks(case)
+    for job, printed in sorted(_jobs(case, form).items()):
+        yield Call(str(job), printed, {"SLURM_JOB_ID": str(job), **hooks.get(job, {})})
 
 
 def _jobs(case: Path, form: str) -> dict[int, str]:
@@ -66,12 +88,9 @@ def _outcome(folder: Path, printed: str, form: str, settings: Settings, hook: di
 def test_recorded_jobs_become_the_expected_records(name: str, form: str, tmp_path: Path) -> None:
     case = CASES / name
     settings = load(Settings, file=case / "settings.yml", environment={}, prefix=None).settings
-    hooks = _hooks(case)
     found = {
-        str(job): _outcome(
-            tmp_path / str(job), printed, form, settings, {"SLURM_JOB_ID": str(job), **hooks.get(job, {})}
-        )
-        for job, printed in sorted(_jobs(case, form).items())
+        call.name: _outcome(tmp_path / call.name, call.printed, form, settings, call.variables)
+        for call in _calls(case, form)
     }
     expected = case / f"expected-{form}.json"
     if os.environ.get("JOBMETER_ACCEPT_CASES"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobmeter.deliver.notes import Notes
+from jobmeter.deliver.announcements import Announcements
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.deliver.turn import Turn
@@ -67,8 +67,8 @@ def waiting(folder: Path) -> int:
         return spool.status().entries
 
 
-def noted(folder: Path) -> list[str]:
-    return [note.variables["SLURM_JOB_ID"] for note in Notes(folder / "epilog.spool").pending()]
+def announced(folder: Path) -> list[str]:
+    return [announcement.variables["SLURM_JOB_ID"] for announcement in Announcements(folder / "epilog.spool").pending()]
 
 
 def test_a_job_is_stored_and_a_detached_process_delivers_it(tmp_path: Path, server: Server) -> None:
@@ -77,7 +77,7 @@ def test_a_job_is_stored_and_a_detached_process_delivers_it(tmp_path: Path, serv
     assert "hook.taken job=17 queued=1" in done.stderr
     wait_until(lambda: list(server.records) == ["slurm-17"])
     wait_until(lambda: waiting(tmp_path) == 0)
-    assert noted(tmp_path) == []
+    assert announced(tmp_path) == []
 
 
 def test_the_batch_system_does_not_wait_for_the_delivery(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_a_job_that_cannot_be_asked_for_stays_noted_and_is_taken_later(
     fault.write_text("slurm_load_jobs error: Unable to contact slurm controller")
     done = epilog(config)
     assert done.returncode == status
-    assert "hook.not_taken job='17' noted=True" in done.stderr
+    assert "hook.not_taken job='17' kept=True" in done.stderr
     assert "Unable to contact" in done.stderr
-    assert noted(tmp_path) == ["17"]
+    assert announced(tmp_path) == ["17"]
     fault.unlink()
     assert "slurm-17" in epilog(config, "--dry-run", job=None).stdout
-    assert noted(tmp_path) == ["17"]
+    assert announced(tmp_path) == ["17"]
     assert epilog(config, "--once", job=None).returncode == 0
-    assert (list(server.records), noted(tmp_path)) == (["slurm-17"], [])
+    assert (list(server.records), announced(tmp_path)) == (["slurm-17"], [])
 
 
 def test_a_job_that_nobody_knows_any_more_becomes_a_dead_letter(tmp_path: Path, server: Server) -> None:
@@ -127,7 +127,21 @@ def test_a_job_that_nobody_knows_any_more_becomes_a_dead_letter(tmp_path: Path, 
         (letter,) = spool.letters(9)
     assert "Invalid job id" in letter.reason
     assert b"SLURM_JOB_ID=17" in letter.body
-    assert noted(tmp_path) == []
+    assert announced(tmp_path) == []
+
+
+def test_another_job_of_an_array_asks_again_for_a_job_that_is_of_none(tmp_path: Path, server: Server) -> None:
+    config = configured(tmp_path, server.server_port, deliver_seconds=0)
+    fault = tmp_path / "slurm" / "fault.txt"
+    fault.write_text("no")
+    assert epilog(config, SLURM_JOB_NAME="job").returncode == 0
+    fault.unlink()
+    told = {"SLURM_ARRAY_JOB_ID": "15", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_START_TIME": "1795255000"}
+    done = epilog(configured(tmp_path, server.server_port), job="17", SLURM_JOB_END_TIME="1795255001", **told)
+    assert done.returncode == 0
+    wait_until(lambda: announced(tmp_path) == [])
+    asked = [argv[-1] for argv, _ in scontrol_player.calls(tmp_path / "slurm")]
+    assert asked == ["17", "--json", "15_3", "17"]
 
 
 def test_an_epilog_that_is_killed_loses_nothing(tmp_path: Path, server: Server) -> None:
@@ -138,9 +152,9 @@ def test_an_epilog_that_is_killed_loses_nothing(tmp_path: Path, server: Server) 
         wait_until((tmp_path / "slurm" / "calls.txt").exists)
         process.send_signal(signal.SIGKILL)
     (tmp_path / "slurm" / "slow.txt").unlink()
-    assert noted(tmp_path) == ["17"]
+    assert announced(tmp_path) == ["17"]
     assert epilog(config, "--once", job=None).returncode == 0
-    assert (list(server.records), noted(tmp_path)) == (["slurm-17"], [])
+    assert (list(server.records), announced(tmp_path)) == (["slurm-17"], [])
 
 
 def test_the_daemon_delivers_for_the_epilogs_and_asks_again(tmp_path: Path, server: Server) -> None:
@@ -183,8 +197,8 @@ def test_settings_that_cannot_be_used_fail_no_node_and_the_job_is_noted(tmp_path
     host = Host(Path("/"), SetClock(), {"SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "a\nb", "HOME": "/"})
     spool = tmp_path / "away" / "epilog.spool"
     assert hook.misconfigured(spool, HOOK, "17", host, SettingsFaulty([])) == 0
-    (note,) = Notes(spool).pending()
-    assert (note.noted, note.variables) == (NOW, {"SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "a\nb"})
+    (announcement,) = Announcements(spool).pending()
+    assert (announcement.announced, announcement.variables) == (NOW, {"SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "a\nb"})
 
 
 def test_without_a_job_wrong_settings_are_wrong_use(tmp_path: Path) -> None:
@@ -196,19 +210,19 @@ def test_a_spool_that_cannot_be_opened_leaves_the_note(tmp_path: Path) -> None:
     config = configured(tmp_path, 1, deliver_seconds=0)
     (tmp_path / "epilog.spool").write_text("no spool")
     done = epilog(config)
-    assert (done.returncode, noted(tmp_path)) == (0, ["17"])
+    assert (done.returncode, announced(tmp_path)) == (0, ["17"])
     assert "not a spool" in done.stderr or "damaged" in done.stderr
 
 
 def test_notes_survive_what_is_no_note(tmp_path: Path) -> None:
-    notes = Notes(tmp_path / "s")
-    assert notes.pending() == []
-    early = notes.add("../../etc/x\0", {"A": "1"}, datetime(2026, 1, 1, tzinfo=UTC))
-    late = notes.add("18", {"A": os.fsdecode(b"\xff")}, datetime(2026, 1, 2, tzinfo=UTC))
-    (notes.folder / "half.json").write_text('{"noted":')
-    (notes.folder / "later.new").write_text("")
-    assert [note.variables["A"] for note in notes.pending()] == ["\ufffd", "1"]
-    assert early.file.parent == notes.folder
-    notes.remove(late)
-    notes.remove(late)
-    assert notes.pending() == [early]
+    announcements = Announcements(tmp_path / "s")
+    assert announcements.pending() == []
+    early = announcements.add("../../etc/x\0", {"A": "1"}, datetime(2026, 1, 1, tzinfo=UTC))
+    late = announcements.add("18", {"A": os.fsdecode(b"\xff")}, datetime(2026, 1, 2, tzinfo=UTC))
+    (announcements.folder / "half.json").write_text('{"announced":')
+    (announcements.folder / "later.new").write_text("")
+    assert [announcement.variables["A"] for announcement in announcements.pending()] == ["\ufffd", "1"]
+    assert early.file.parent == announcements.folder
+    announcements.remove(late)
+    announcements.remove(late)
+    assert announcements.pending() == [early]

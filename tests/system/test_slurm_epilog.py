@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobmeter.deliver.notes import Notes
+from jobmeter.deliver.announcements import Announcements
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.observe.host import SystemClock
@@ -111,9 +111,8 @@ def ended(cluster: EpilogCluster) -> dict[str, str]:
         "requeued": cluster.submit("sleep 300\n", "-J", "requeued", *memory),
         "het": cluster.submit("sleep 1\n", "-n1", "--mem=30M", ":", "-n1", "--mem=20M", "-p", "batch"),
     }
-    for number, spoof in enumerate(SPOOFS):
-        if len(spoof) < 1000:  # Slurm takes no longer name
-            jobs[f"name {number}"] = cluster.submit("true\n", "-J", spoof, *memory)
+    for number, spoof in enumerate(spoof for spoof in SPOOFS if len(spoof) < 1000):  # Slurm takes no longer text
+        jobs[f"name {number}"] = cluster.submit("true\n", "-J", spoof, *memory)
         jobs[f"comment {number}"] = cluster.submit("true\n", "--comment", spoof, "-J", "x", *memory)
         jobs[f"network {number}"] = cluster.submit("true\n", "--network", spoof, *memory)
     cluster.run("scancel", jobs["held"])
@@ -167,7 +166,7 @@ def test_every_job_is_one_record_and_is_what_sacct_says(
 ) -> None:
     expected = _expected(cluster, ended)
     assert {file.read_text().strip() for file in cluster.said.glob("*.status")} == {"0"}
-    assert Notes(cluster.spool).pending() == []
+    assert Announcements(cluster.spool).pending() == []
     with _spooled(cluster) as spool:
         status, letters = spool.status(), spool.letters(9)
     log = (cluster.said / "log").read_text()

@@ -97,8 +97,8 @@ def execute(arguments: argparse.Namespace) -> int:
             deployment.logging.file, deployment.logging.log_file_size, deployment.logging.number_of_rotated_backups
         )
     if deployment.hook is not None and variable not in os.environ:
-        noted = collecting.noted_jobs(plugin, settings, host, forget=not arguments.dry_run)
-        return collecting.collect(noted, deployment, period, arguments)
+        announced = collecting.announced_jobs(plugin, settings, host, forget=not arguments.dry_run)
+        return collecting.collect(announced, deployment, period, arguments)
     return collecting.collect(plugin.open_source(settings, host), deployment, period, arguments)
 
 

@@ -7,15 +7,16 @@ import logging
 import sys
 
 from jobmeter.contract import JobSource, SourceUnreadable
+from jobmeter.deliver.announcements import Announcements
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.notes import Notes
 from jobmeter.deliver.turn import Turn
 from jobmeter.model.period import Period
 from jobmeter.observe.host import Host
+from jobmeter.run.announced import AnnouncedJobs
 from jobmeter.run.collector import Collector, Interrupted, Stopper
-from jobmeter.run.noted import NotedJobs
 from jobmeter.run.opening import open_spool
 from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.selfmetrics import SelfMetrics, published
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
@@ -48,7 +49,8 @@ def _collect(
             log.info("collect.started source=%s server=%s spool=%s", deployment.source, deployment.url, spool.path)
             collector = Collector(source, spool, sink, deployment, stopper)
             if not (arguments.once or deployment.once or period is not None):
-                with Turn(deployment.spool_file).shared():
+                metrics = SelfMetrics(collector, spool, deployment)
+                with Turn(deployment.spool_file).shared(), published(metrics, deployment.metrics):
                     return 0 if collector.run() else 1
             try:
                 tally = collector.read_once(period)
@@ -69,20 +71,20 @@ def _collect(
         sink.close()
 
 
-def noted_jobs(plugin: Plugin, settings: Deployed, host: Host, *, forget: bool = True) -> NotedJobs:
+def announced_jobs(plugin: Plugin, settings: Deployed, host: Host, *, forget: bool = True) -> AnnouncedJobs:
     """The jobs that were announced and not taken, also those of a time when the settings could not be used."""
     default: Deployed = plugin.Settings()
     spools = dict.fromkeys((settings.deployment.spool_file, default.deployment.spool_file))
-    return NotedJobs(plugin, settings, host, [Notes(spool) for spool in spools], forget=forget)
+    return AnnouncedJobs(plugin, settings, host, [Announcements(spool) for spool in spools], forget=forget)
 
 
-def deliver_noted(plugin: Plugin, settings: Deployed, host: Host, seconds: float) -> None:
-    """Ask again for the noted jobs and deliver, for so long at most. Raises the faults of the spool."""
+def deliver_announced(plugin: Plugin, settings: Deployed, host: Host, seconds: float) -> None:
+    """Ask again for the announced jobs and deliver, for so long at most. Raises the faults of the spool."""
     deployment = settings.deployment
     sink = open_sink(_server(deployment))
     try:
         with open_spool(deployment) as spool:
-            collector = Collector(noted_jobs(plugin, settings, host), spool, sink, deployment, Stopper())
+            collector = Collector(announced_jobs(plugin, settings, host), spool, sink, deployment, Stopper())
             collector.read_once()
             collector.drain(seconds)
     finally:

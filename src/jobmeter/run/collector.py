@@ -6,19 +6,23 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from types import FrameType
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from jobmeter.contract import FollowingSource, JobBatch, JobSource, Sink, SourceUnreadable
+from jobmeter.contract import Clock, FollowingSource, JobBatch, JobSource, Sink, SourceUnreadable
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolUnavailable
-from jobmeter.deliver.pump import Pump
+from jobmeter.deliver.pump import Pump, PumpStats
 from jobmeter.deliver.retry import Backoff
 from jobmeter.deliver.settings import BackoffSettings
 from jobmeter.deliver.spool import Spool
+from jobmeter.model.outcome import Accepted, Outcome
 from jobmeter.model.period import Period
+from jobmeter.observe.host import SystemClock
 from jobmeter.settings.deployment import Deployment
 
 log = logging.getLogger("jobmeter.run")
@@ -81,16 +85,59 @@ class Tally(Struct):
     refused: int = 0
 
 
+class Reading(Struct, frozen=True):
+    """How reading goes: how often it succeeded and failed, `last` did and took, and the end of the `newest` job."""
+
+    succeeded: int = 0
+    failed: int = 0
+    in_a_row: int = 0
+    last: datetime | None = None
+    took_seconds: float | None = None
+    newest: datetime | None = None
+
+
+class _Watched:
+    """The sink, which notes when it last took something."""
+
+    def __init__(self, sink: Sink, clock: Clock) -> None:
+        self.batch_limit = sink.batch_limit
+        self.last: datetime | None = None
+        self._sink = sink
+        self._clock = clock
+
+    def send(self, items: Sequence[bytes]) -> Sequence[Outcome]:
+        outcomes = self._sink.send(items)
+        if any(isinstance(outcome, Accepted) for outcome in outcomes):
+            self.last = self._clock.now()
+        return outcomes
+
+    def close(self) -> None:
+        self._sink.close()
+
+
 class Collector:
     """Reads a job source into a spool and delivers from it. Signals reach it through `stopper`."""
 
     def __init__(self, source: JobSource, spool: Spool, sink: Sink, deployment: Deployment, stopper: Stopper) -> None:
         self._source = source
         self._spool = spool
-        self._sink = sink
         self._deployment = deployment
         self._stopper = stopper
         self._failed = False
+        self._clock = SystemClock()
+        self._sink = _Watched(sink, self._clock)
+        self._pump = Pump(spool, self._sink, stopper.stop, wait=self._wait)
+        self.reading = Reading()
+
+    @property
+    def delivered(self) -> datetime | None:
+        """When the sink last took something."""
+        return self._sink.last
+
+    @property
+    def delivery(self) -> PumpStats:
+        """How delivery goes."""
+        return self._pump.stats
 
     def read_once(self, period: Period | None = None) -> Tally:
         """Read what is new, or a period again, into the spool.
@@ -101,14 +148,22 @@ class Collector:
         return self._take(self._source.read(cursor, period), again=period is not None)
 
     def _take(self, batches: Iterator[JobBatch], *, again: bool = False) -> Tally:
+        started = time.monotonic()
         tally = Tally()
         while (batch := self._next(batches)) is not None:
             self._absorb(batch, tally, again=again)
+        self.reading = structs.replace(
+            self.reading,
+            succeeded=self.reading.succeeded + 1,
+            in_a_row=0,
+            last=self._clock.now(),
+            took_seconds=time.monotonic() - started,
+        )
         return tally
 
     def drain(self, seconds: float) -> bool:
         """Deliver until the spool is empty; False when the time was over before."""
-        return self._pump().drain(seconds)
+        return self._pump.drain(seconds)
 
     def run(self) -> bool:
         """Read and deliver until a signal. False when it ended because the spool was damaged."""
@@ -140,6 +195,7 @@ class Collector:
                     self.read_once()
             except (SourceUnreadable, SpoolUnavailable) as fault:
                 failures += 1
+                self._count_failure(failures)
                 log.error("collect.unreadable failures=%d reason=%r", failures, str(fault))  # noqa: TRY400 - no bug
             except SpoolCorrupt as fault:
                 log.critical("collect.spool_damaged reason=%r", str(fault))
@@ -147,6 +203,7 @@ class Collector:
                 return
             except Exception:  # a supervisor: whatever one reading stumbles over, the next may do
                 failures += 1
+                self._count_failure(failures)
                 log.exception("collect.reading_failed failures=%d", failures)
             else:
                 if failures:
@@ -154,9 +211,12 @@ class Collector:
                 failures = 0
             stop.wait(max(every, backoff.delay_seconds(failures)) if failures else pause)
 
+    def _count_failure(self, in_a_row: int) -> None:
+        self.reading = structs.replace(self.reading, failed=self.reading.failed + 1, in_a_row=in_a_row)
+
     def _deliver(self) -> None:
         try:
-            self._pump().run()
+            self._pump.run()
         except SpoolCorrupt as fault:
             log.critical("collect.spool_damaged reason=%r", str(fault))
             self._failed = True
@@ -166,9 +226,8 @@ class Collector:
             self._failed = True
             self._stopper.stop.set()
 
-    def _pump(self) -> Pump:
-        every, stop = self._deployment.send_every_seconds, self._stopper.stop
-        return Pump(self._spool, self._sink, stop, wait=lambda seconds: stop.wait(max(seconds, every)))
+    def _wait(self, seconds: float) -> bool:
+        return self._stopper.stop.wait(max(seconds, self._deployment.send_every_seconds))
 
     def _next(self, batches: Iterator[JobBatch]) -> JobBatch | None:
         with self._stopper.interruptible():
@@ -176,6 +235,10 @@ class Collector:
 
     def _absorb(self, batch: JobBatch, tally: Tally, *, again: bool) -> None:
         done = self._spool.absorb(self._deployment.source, batch, again=again)
+        ends = (record.stop_time for record in batch.records if record.stop_time is not None)
+        newest = max(ends, default=None)
+        if newest is not None and (self.reading.newest is None or newest > self.reading.newest):
+            self.reading = structs.replace(self.reading, newest=newest)
         tally.queued += done.queued
         tally.repeated += done.repeated
         tally.refused += done.buried

@@ -1,8 +1,8 @@
-"""What runs when a batch system announces a job that ended: note it, ask for it, store it, return.
+"""What runs when a batch system announces a job that ended: keep the announcement, ask, store, return.
 
 The batch system waits for this, and may take a node out of service when it fails. So the answer is 0 unless the
-settings want otherwise, whatever happened; the job stays noted and is asked for again. Delivery goes on in a detached
-process, unless somebody delivers this spool already.
+settings want otherwise, whatever happened; the announcement is kept and the job asked for again. Delivery goes on in a
+detached process, unless somebody delivers this spool already.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from jobmeter.contract import SourceUnreadable
+from jobmeter.deliver.announcements import Announcement, Announcements
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.notes import Note, Notes
 from jobmeter.deliver.turn import Turn
 from jobmeter.observe.host import Host
 from jobmeter.run.opening import open_spool
@@ -30,8 +30,8 @@ def take(plugin: Plugin, settings: Deployed, hook: Hook, job: str, host: Host) -
     """Take the job that the host's environment names. The exit status for the batch system."""
     deployment = settings.deployment
     _log_to_file(deployment)
-    notes = Notes(deployment.spool_file)
-    note = _noted(notes, hook, job, host)
+    announcements = Announcements(deployment.spool_file)
+    announcement = _kept(announcements, hook, job, host)
     try:
         with open_spool(deployment) as spool:
             for batch in plugin.open_source(settings, host).read(None):
@@ -42,34 +42,34 @@ def take(plugin: Plugin, settings: Deployed, hook: Hook, job: str, host: Host) -
                 for entry in batch.refused:
                     log.error("hook.refused job=%s reason=%r", job, entry.reason)
     except (SourceUnreadable, SpoolFault, OSError) as fault:
-        _tell(f"hook.not_taken job={job!r} noted={note is not None} reason={str(fault)!r}")
+        _tell(f"hook.not_taken job={job!r} kept={announcement is not None} reason={str(fault)!r}")
         status = hook.failure_exit_status
     except Exception as fault:  # a supervisor: whatever went wrong here, no node may be drained for it
         log.exception("hook.failed job=%s", job)
-        _tell(f"hook.not_taken job={job!r} noted={note is not None} reason={fault!r}")
+        _tell(f"hook.not_taken job={job!r} kept={announcement is not None} reason={fault!r}")
         status = hook.failure_exit_status
     else:
-        if note is not None:
-            notes.remove(note)
+        if announcement is not None:
+            announcements.remove(announcement)
         status = 0
     _deliver_detached(plugin, settings, hook, host)
     return status
 
 
 def misconfigured(spool: Path, hook: Hook, job: str, host: Host, fault: Exception) -> int:
-    """The settings cannot be used: note the job where it is found once they can. 0, as above."""
-    note = _noted(Notes(spool), hook, job, host)
+    """The settings cannot be used: keep the announcement where it is found once they can. 0, as above."""
+    announcement = _kept(Announcements(spool), hook, job, host)
     sys.stderr.write(f"{fault}\n")
-    _tell(f"hook.misconfigured job={job!r} noted={note is not None} reason={str(fault)!r}")
+    _tell(f"hook.misconfigured job={job!r} kept={announcement is not None} reason={str(fault)!r}")
     return 0
 
 
-def _noted(notes: Notes, hook: Hook, job: str, host: Host) -> Note | None:
+def _kept(announcements: Announcements, hook: Hook, job: str, host: Host) -> Announcement | None:
     kept = {name: host.environment[name] for name in hook.kept_variables if name in host.environment}
     try:
-        return notes.add(job, kept, host.clock.now())
+        return announcements.add(job, kept, host.clock.now())
     except OSError as fault:
-        _tell(f"hook.not_noted job={job!r} reason={str(fault)!r}")
+        _tell(f"hook.not_kept job={job!r} reason={str(fault)!r}")
         return None
 
 
@@ -138,9 +138,9 @@ def _deliver(plugin: Plugin, settings: Deployed, hook: Hook, host: Host, turn: T
         with turn.taken() as ours:
             if not ours:
                 return
-            from jobmeter.run.collecting import deliver_noted  # noqa: PLC0415 - only the one whose turn it is needs it
+            from jobmeter.run.collecting import deliver_announced  # noqa: PLC0415 - only the one whose turn it is needs it
 
-            deliver_noted(plugin, settings, host, left)
+            deliver_announced(plugin, settings, host, left)
         # Whoever stored a record while it was our turn left the delivery to us.
         with open_spool(settings.deployment) as spool:
             if spool.next_due_seconds() != 0:

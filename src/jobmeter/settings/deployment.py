@@ -64,6 +64,17 @@ class SpoolBounds(Struct, frozen=True, forbid_unknown_fields=True):
         return state_file.with_name(state_file.name + ".spool") if self.path is None else Path(self.path)
 
 
+class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the daemon says of itself, in Prometheus' text format. Without a file and a port it says nothing."""
+
+    file: Annotated[
+        str | None,
+        Meta(description="A file `*.prom` for the textfile collector of node_exporter, written anew every 15 s."),
+    ] = None
+    addr: Annotated[str, Meta(description="Address to serve /metrics at.")] = "127.0.0.1"
+    port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="Port to serve /metrics at.")] = None
+
+
 class Hook(Struct, frozen=True):
     """How a source is run that a batch system calls itself, once for every job that ends.
 
@@ -97,6 +108,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     timeout_seconds: float = 30
     once: bool = False
     hook: Hook | None = None
+    metrics: Metrics = Metrics()
 
     @property
     def url(self) -> str:

@@ -11,7 +11,7 @@ import regex
 from msgspec import Meta, Struct
 
 from jobmeter.observe.htcondor.job import folded
-from jobmeter.settings.deployment import Deployment, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 SITE = "site"
@@ -187,6 +187,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
 
     def __post_init__(self) -> None:
         for key, entries in self.meta.items():
@@ -236,6 +237,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             send_every_seconds=1,
             spool_file=self.spool.file_beside(self.state_file),
             spool=self.spool,
+            metrics=self.metrics,
             log_level=LOG_LEVELS[self.log_level],
             log_file=None if self.log_file is None else Path(self.log_file),
             once=self.one_shot,

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.settings.deployment import Deployment, Logging, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 EVERYWHERE = "*"
@@ -152,6 +152,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="A pod is recorded without usage when Prometheus was away for so long.")
     ] = 86_400
     spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
 
     def __post_init__(self) -> None:
         if len({rule.name for rule in self.meta}) < len(self.meta):
@@ -203,6 +204,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             timeout_seconds=self.auditor_timeout,
             spool_file=self.spool.file_beside(self.state_file),
             spool=self.spool,
+            metrics=self.metrics,
             log_level=self.log_level,
             logging=self.logging,
         )

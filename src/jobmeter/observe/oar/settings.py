@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.observe.oar.job import ALIASES, COLUMNS, ENDED_STATES
 from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
-from jobmeter.settings.deployment import Deployment, Logging, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter/oar.spool")
@@ -99,6 +99,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     spool: Annotated[
         SpoolBounds, Meta(description=f"Where and how much may wait for the server; default path: {DEFAULT_SPOOL}.")
     ] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
     log_level: Annotated[
         Literal["trace", "debug", "info", "warn", "error"],
         Meta(description="Which events are logged.", extra={"any_case": True}),
@@ -138,6 +139,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             send_every_seconds=self.send_every_seconds,
             spool_file=DEFAULT_SPOOL if self.spool.path is None else Path(self.spool.path),
             spool=self.spool,
+            metrics=self.metrics,
             log_level=self.log_level,
             logging=self.logging,
         )

@@ -12,10 +12,10 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from jobmeter.observe.pattern import NoPattern, compiled
-from jobmeter.settings.deployment import Deployment, Hook, Logging, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Hook, Logging, Metrics, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
-DEFAULT_SPOOL = Path("/var/lib/jobmeter/slurm-epilog.spool")
+DEFAULT_SPOOL = Path("/var/lib/jobmeter-epilog/jobs.spool")
 
 JOB_VARIABLE = "SLURM_JOB_ID"
 START_VARIABLE = "SLURM_JOB_START_TIME"
@@ -33,7 +33,6 @@ JOB_VARIABLES = (
     "SLURM_HET_JOB_OFFSET",
     "SLURM_JOB_RESTART_COUNT",
     CONTEXT_VARIABLE,
-    "SLURM_CONF",
 )
 """What is kept of the epilog's environment to ask for a job again."""
 
@@ -144,6 +143,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(ge=1, description="When a job could not be taken for so long it becomes a dead letter; see MinJobAge."),
     ] = 3600
     spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
 
     @property
     def unit(self) -> Literal["seconds", "milliseconds"]:
@@ -166,6 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             spool=self.spool,
             log_level=self.log_level,
             logging=self.logging,
+            metrics=self.metrics,
             hook=Hook(
                 kept_variables=JOB_VARIABLES,
                 failure_exit_status=self.failure_exit_status,

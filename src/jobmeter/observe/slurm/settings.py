@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
 from jobmeter.observe.slurm.states import canonical_state
-from jobmeter.settings.deployment import Deployment, Logging, SpoolBounds, Tls, database_file
+from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls, database_file
 from jobmeter.settings.fault import WrongValue
 
 TimeUnit = Literal["seconds", "milliseconds"]
@@ -105,6 +105,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     sweep_every_seconds: Annotated[int, Meta(ge=1, description="Seconds between two deeper sweeps.")] = 3600
     spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
+    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
 
     def __post_init__(self) -> None:
         if not self.sites:
@@ -143,4 +144,5 @@ class Settings(Struct, frozen=True, kw_only=True):
             spool=self.spool,
             log_level=self.log_level,
             logging=self.logging,
+            metrics=self.metrics,
         )

@@ -1,8 +1,8 @@
 """Jobs that were announced and are not in the spool yet: a file each, in a folder beside it.
 
-A batch system announces a job once. So the job is noted before anything that may fail or take time, and the note goes
-when the spool holds what became of the job. A note is a file because a thousand of them may be written at once, and
-because it can be written when the spool cannot.
+A batch system announces a job once. So the announcement is kept before anything is done that may fail or take time, and
+goes when the spool holds what became of the job. It is a file, because a thousand may come at once, and because it can
+be written when the spool cannot.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _SUFFIX = ".json"
 
 
 class _Content(Struct, frozen=True):
-    noted: datetime
+    announced: datetime
     variables: dict[str, str]
     version: int = 1
 
 
-class Note(Struct, frozen=True):
+class Announcement(Struct, frozen=True):
     """A job that is not in the spool yet: the variables that name it, and when it was announced."""
 
     file: Path
-    noted: datetime
+    announced: datetime
     variables: dict[str, str]
 
 
-class Notes:
-    """The notes of one spool. Methods raise OSError."""
+class Announcements:
+    """The announcements of one spool. Methods raise OSError."""
 
     def __init__(self, spool: Path) -> None:
         self.folder = spool.with_name(spool.name + ".jobs")
 
-    def add(self, name: str, variables: Mapping[str, str], now: datetime) -> Note:
-        """A new note, durable on return. `name` is a part of its file's name, for people; it may be anything."""
+    def add(self, name: str, variables: Mapping[str, str], now: datetime) -> Announcement:
+        """Keep an announcement, durable on return. `name` becomes part of its file's name; it may be anything."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)[:40]
         unique = f"{int(now.timestamp() * 1_000_000):020}-{os.getpid()}-{plain}"
@@ -51,28 +51,28 @@ class Notes:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.rename(file)
-        return Note(file, now, dict(variables))
+        return Announcement(file, now, dict(variables))
 
-    def pending(self) -> list[Note]:
-        """All notes, the newest first. What is no note, or only the beginning of one, is passed over."""
+    def pending(self) -> list[Announcement]:
+        """All of them, the newest first. What is none, or only the beginning of one, is passed over."""
         try:
             files = sorted((file for file in self.folder.iterdir() if file.suffix == _SUFFIX), reverse=True)
         except FileNotFoundError:
             return []
-        found = (_note(file) for file in files)
-        return [note for note in found if note is not None]
+        found = (_announcement(file) for file in files)
+        return [announcement for announcement in found if announcement is not None]
 
-    def remove(self, note: Note) -> None:
+    def remove(self, announcement: Announcement) -> None:
         """The spool holds what became of the job."""
-        note.file.unlink(missing_ok=True)
+        announcement.file.unlink(missing_ok=True)
 
 
-def _note(file: Path) -> Note | None:
+def _announcement(file: Path) -> Announcement | None:
     try:
         content = msgspec.json.decode(file.read_bytes(), type=_Content)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeError):
         return None
-    return Note(file, content.noted, content.variables) if content.noted.tzinfo is not None else None
+    return Announcement(file, content.announced, content.variables) if content.announced.tzinfo is not None else None
 
 
 def _text(value: str) -> str:
