@@ -94,7 +94,7 @@ class ApiServer(ThreadingHTTPServer):
         self.changed.notify_all()
 
     def count(self, kind: str) -> int:
-        """How many lists, watches or gets were asked for."""
+        """How many lists, watches or finds of one pod were asked for."""
         return len([1 for asked, _ in self.requests if asked == kind])
 
 
@@ -126,22 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         words = parts.path.removeprefix("/api/v1/").split("/")
         namespace = words[1] if words[0] == "namespaces" else "*"
-        kind = "get" if len(words) == 4 else "watch" if "watch" in query else "list"
+        kind = "watch" if "watch" in query else "find" if "metadata.name" in query.get("fieldSelector", "") else "list"
         self.server.requests.append((kind, {"namespace": namespace, **query}))
         if self.server.token is not None and self.headers["Authorization"] != f"Bearer {self.server.token}":
             self._answer(401, status(401, "Unauthorized"))
         elif namespace in self.server.denied:
             self._answer(403, status(403, "Forbidden", f'pods is forbidden in the namespace "{namespace}"'))
-        elif kind == "get":
-            self._get(namespace, words[3])
-        elif kind == "list":
+        elif kind != "watch":
             self._list(namespace, query)
         else:
             self._watch(namespace, query)
-
-    def _get(self, namespace: str, name: str) -> None:
-        pod = self.server.pods.get((namespace, name))
-        self._answer(*((404, status(404, "NotFound")) if pod is None else (200, json.dumps(pod).encode())))
 
     def _list(self, namespace: str, query: dict[str, str]) -> None:
         if self.server.lists:
@@ -151,7 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.pages_gone -= 1
             return self._answer(410, status(410, "Expired", "the continue token is too old"))
         with self.server.changed:
-            items = [pod for (where, _), pod in self.server.pods.items() if namespace in ("*", where)]
+            wanted = query.get("fieldSelector", "").partition("metadata.name=")[2]
+            items = [
+                pod
+                for (where, name), pod in self.server.pods.items()
+                if namespace in ("*", where) and wanted in ("", name)
+            ]
             end = begin + int(query.get("limit", 10_000))
             metadata = {"resourceVersion": str(self.server.version)}
             if end < len(items):

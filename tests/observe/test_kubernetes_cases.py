@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.observe.kubernetes_pods import NOW
 from tests.observe.kubernetes_server import ApiServer, api_server
 from tests.observe.test_kubernetes_source import QUIET_SECONDS, Clock, Reading, kubeconfig, read
 
+SRC = Path(__file__).parents[2] / "src"
 CASES = Path(__file__).parents[1] / "cases" / "kubernetes"
 LISTED = sorted(path.name for path in CASES.iterdir())
 WATCHED = sorted(path.parent.name for path in CASES.glob("*/watch-pods.jsonl"))
@@ -137,3 +140,16 @@ def test_a_configuration_that_cannot_be_meant_is_told(tmp_path: Path, line: str,
     file.write_text(line + "\n")
     with pytest.raises(SettingsFaulty, match=told):
         load(Settings, file=file, environment={}, prefix=None)
+
+
+def test_the_name_of_auditors_collector_reads_config_yml(tmp_path: Path) -> None:
+    code = "import sys; from jobmeter.run.main import auditor_kubernetes_collector as c; sys.exit(c(sys.argv[1:]))"
+    (tmp_path / "config.yml").write_text("auditor_prot: 1\n")
+    for words in ((), ("--once",)):
+        process = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert process.returncode == 2
+        assert "config.yml" in process.stderr
+        assert "did you mean auditor_port?" in process.stderr

@@ -16,9 +16,9 @@ from jobmeter.model.record import Record
 from jobmeter.observe.kubernetes.cursor import Held, Scope, State, state_of
 from jobmeter.observe.kubernetes.ending import Ending, by_conditions, settled
 from jobmeter.observe.kubernetes.pod import Pod, parse
-from jobmeter.observe.kubernetes.quantity import Unreadable
 from jobmeter.observe.kubernetes.record import Shaper
 from jobmeter.observe.kubernetes.settings import MetaRule, Settings
+from jobmeter.observe.shape.values import Unreadable
 from tests.observe.kubernetes_pods import NOW, ago, pod, running, terminated
 
 END = Ending(NOW, "containers")

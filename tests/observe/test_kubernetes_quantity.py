@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobmeter.observe.kubernetes.quantity import Unreadable, amount, quantity, whole
+from jobmeter.observe.kubernetes.quantity import amount, quantity, whole
+from jobmeter.observe.shape.values import Unreadable
 
 
 @pytest.mark.parametrize(

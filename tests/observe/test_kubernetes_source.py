@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,18 @@ def test_what_ended_before_the_beginning_is_left_out_and_counted(api: ApiServer,
     reading = read(make(earliest_datetime=None), None)
     assert list(reading.records) == ["now"]
     assert reading.ignored == {"ended before the beginning": 1}
+
+
+def test_the_first_read_goes_on_where_auditor_had_come_to(api: ApiServer, make: Make, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mqueue.db")) as db, db:
+        db.execute("CREATE TABLE lastcheck (time DATETIME)")
+        db.execute("INSERT INTO lastcheck VALUES ('2026-11-21 11:59:20.5 +00:00')")
+        db.execute("CREATE TABLE mergequeue (rid VARCHAR(256), record BLOB, retry INT, updated INT, complete BOOL)")
+        db.execute("INSERT INTO mergequeue VALUES ('-jobs-q-1', ?, 0, 0, 0)", (b"\0q2026-11-21T11:58:20Z\1",))
+    api.put(pod("queued", ended=100))
+    api.put(pod("sent", ended=110))
+    api.put(pod("later", ended=30))
+    assert sorted(read(make(earliest_datetime=None), None).records) == ["later", "queued"]
 
 
 def test_a_pod_that_lived_between_two_reads_is_not_missed(api: ApiServer, make: Make) -> None:
@@ -384,7 +398,7 @@ def test_label_conditions_are_sent_and_a_pod_that_leaves_the_selection_has_not_e
     second = read(source, first.cursor, 2)
     assert list(second.records) == ["dies"]
     assert second.ignored == {"left the selection": 1}
-    assert {query["labelSelector"] for kind, query in api.requests if kind != "get"} == {"app==test,!debug"}
+    assert {query["labelSelector"] for kind, query in api.requests if kind != "find"} == {"app==test,!debug"}
 
 
 def test_the_wiped_status_of_an_evicted_pod_is_completed_from_memory(api: ApiServer, make: Make, clock: Clock) -> None:

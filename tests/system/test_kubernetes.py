@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.run.test_serve import Serving, serving
 from tests.system.kubernetes_cluster import KubernetesCluster, KubernetesUnavailable, install_kubernetes
@@ -24,6 +25,8 @@ from tests.system.slurm_cluster import free_port, wait_until
 pytestmark = pytest.mark.system
 
 SRC = Path(__file__).parents[2] / "src"
+MANIFEST = SRC.parent / "packaging" / "kubernetes" / "collector.yaml"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 UGLY = 'a|b \'c\' "d" \\ e\nsecond line, § ünï € <x> {"user": "root"}'
 CORES, MEMORY_BYTES = 2, 512 * 2**20
 
@@ -39,9 +42,9 @@ def cluster() -> Iterator[KubernetesCluster]:
         made.start()
         made.add_user("collector")
         role = {"metadata": {"name": "pods"}, "rules": [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
         ]}  # fmt: skip
-        made.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+        made.call("POST", f"{RBAC}/clusterroles", role)
         made.kubeconfig("collector")
         yield made
     finally:
@@ -62,7 +65,7 @@ class Namespace:
                 "roleRef": {"kind": "ClusterRole", "name": "pods", "apiGroup": "rbac.authorization.k8s.io"},
                 "subjects": [{"kind": "User", "name": "collector", "apiGroup": "rbac.authorization.k8s.io"}],
             }
-            cluster.call("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", role)
+            cluster.call("POST", f"{RBAC}/namespaces/{name}/rolebindings", role)
 
     def path(self, pod: str = "", part: str = "") -> str:
         return "/".join(word for word in (f"/api/v1/namespaces/{self.name}/pods", pod, part) if word)
@@ -252,6 +255,28 @@ def test_pods_of_every_ending_are_stored_exactly_as_they_ended(cluster: Kubernet
         again = collect(config, "--since", "2020-01-01")
         assert again.returncode == 0, again.stderr
         check(stored(server), one, two)
+
+
+def test_the_manifest_is_taken_and_gives_the_rights_that_are_needed(cluster: KubernetesCluster, tmp_path: Path) -> None:
+    here = Namespace(cluster, "manifest", is_allowed=False)
+    here.end(here.run("one", 5))
+    paths = {"v1": "/api/v1", "apps/v1": "/apis/apps/v1", "rbac.authorization.k8s.io/v1": RBAC}
+    for item in yaml.safe_load_all(MANIFEST.read_text()):
+        space = item["metadata"].get("namespace")
+        folder = f"{paths[item['apiVersion']]}/" + (f"namespaces/{space}/" if space else "")
+        cluster.call("POST", f"{folder}{item['kind'].lower()}s", item)
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = cluster.call("POST", "/api/v1/namespaces/jobmeter/serviceaccounts/collector/token", asked)
+    config = configuration(cluster, tmp_path, free_port(), "*")
+    options = json.loads(config.read_text())
+    kubeconfig = json.loads(Path(options["kubeconfig"]).read_text())
+    kubeconfig["users"][0]["user"] = {"token": answer["status"]["token"]}
+    kubeconfig["clusters"][0]["cluster"]["certificate-authority"] = str(cluster.folder / "ca.crt")
+    options["kubeconfig"] = str(tmp_path / "kubeconfig")
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    config.write_text(json.dumps(options))
+    printed = [json.loads(line)["record_id"] for line in collect(config, "--dry-run").stdout.splitlines()]
+    assert set(here.expected) <= set(printed)
 
 
 def test_a_dry_run_prints_and_remembers_nothing(cluster: KubernetesCluster, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ OK, FAILED, WRONG_USE = 0, 1, 2
 
 _PAGE = 1000
 _BODY_MAX_CHARACTERS = 200
+_CURSOR_SHOWN = 400
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +86,8 @@ def _status_lines(status: Status) -> Iterator[str]:
     yield f"waiting       {status.entries} records, {status.entries_bytes} bytes{oldest}"
     yield f"dead letters  {status.letters}"
     for source, cursor in status.cursors.items():
-        yield f"cursor        {visible(source)}: {visible(cursor)}"
+        shown = cursor if len(cursor) <= _CURSOR_SHOWN else f"{cursor[:_CURSOR_SHOWN]}… ({len(cursor)} characters)"
+        yield f"cursor        {visible(source)}: {visible(shown)}"
     for name, number in status.counters.items():
         yield f"{name:<13} {number}  {COUNTERS[name]}"
 

@@ -26,8 +26,8 @@ class Manager(Struct, frozen=True):
 MANAGERS = (
     Manager("Slurm", "sacct", "slurm"),
     Manager("HTCondor", "condor_history", "htcondor"),
-    Manager("OAR", "oarstat"),
-    Manager("Kubernetes", "kubectl"),
+    Manager("OAR", "oarstat", "oar"),
+    Manager("Kubernetes", "kubectl", "kubernetes"),
 )
 
 

@@ -26,13 +26,13 @@ from jobmeter.observe.kubernetes.api import Api, ApiAway, ApiDenied, VersionGone
 from jobmeter.observe.kubernetes.cursor import CursorUnreadable, State, state_of
 from jobmeter.observe.kubernetes.ending import Ending, settled
 from jobmeter.observe.kubernetes.pod import Pod, parse
-from jobmeter.observe.kubernetes.quantity import Unreadable
 from jobmeter.observe.kubernetes.record import Shaper
 from jobmeter.observe.kubernetes.round import Round, first_state
 from jobmeter.observe.kubernetes.settings import Settings
 from jobmeter.observe.kubernetes.usage import Usage, UsageAway, UsageUnfit
 from jobmeter.observe.kubernetes.watch import Plan, Watch
 from jobmeter.observe.lastcheck import StateUnreadable
+from jobmeter.observe.shape.values import Unreadable
 
 __all__ = ["KubernetesSource", "Settings", "open_source"]
 
@@ -94,7 +94,7 @@ class KubernetesSource:
             )
             with Watch(plan, self._api) as watch:
                 yield from _batches(work, watch, self._quiet_seconds, until_quiet=until_quiet)
-        except (ApiAway, ApiDenied) as fault:
+        except (ApiAway, ApiDenied, VersionGone) as fault:
             raise SourceUnreadable(str(fault)) from fault
         finally:
             api.close()

@@ -1,4 +1,4 @@
-"""The API server's pods: lists in pages, watches as lines, single ones. Verified with Kubernetes 1.20."""
+"""The API server's pods: lists in pages and watches as lines. Verified with Kubernetes 1.20."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _LINE_MAX_BYTES = 2**25
 _list = msgspec.json.Decoder(wire.PodList).decode
 _refusal = msgspec.json.Decoder(wire.Refusal).decode
 _bookmark = msgspec.json.Decoder(wire.Bookmark).decode
+_named = msgspec.json.Decoder(wire.Named).decode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -67,12 +68,10 @@ class Api:
             yield _lines(reply)
 
     def has(self, namespace: str, name: str, uid: str) -> bool:
-        """Whether the very pod `uid` is still there. Raises ApiAway, ApiDenied."""
+        """Whether the very pod `uid` is still there, by the right to list. Raises ApiAway, ApiDenied, VersionGone."""
+        named = [raw for page in self.pages(namespace, "", 1, f"metadata.name={name}") for raw in page.items or ()]
         try:
-            with self._answer(f"{_path(namespace)}/{quote(name, safe='')}", {}) as reply:
-                return msgspec.json.decode(_whole(reply), type=wire.PodObject).metadata.uid == uid
-        except _Missing:
-            return False
+            return any(_named(raw).metadata.uid == uid for raw in named)
         except _UNREADABLE:
             raise ApiAway("the API server answered with something that is no pod") from None
 
@@ -96,10 +95,6 @@ class Api:
             raise ApiAway(str(fault)) from fault
 
 
-class _Missing(ApiAway):
-    """There is nothing under this name (404)."""
-
-
 def refusal_of(status: wire.Refusal) -> ApiAway | ApiDenied | VersionGone:
     """What a Status object means, which stands in an answer or in a line of a watch."""
     said = f"the API server says {status.code or '?'} {status.reason or ''}: {status.message or 'no reason'}"[:500]
@@ -107,7 +102,7 @@ def refusal_of(status: wire.Refusal) -> ApiAway | ApiDenied | VersionGone:
         return VersionGone(said)
     if status.code == 403:
         return ApiDenied(said)
-    return _Missing(said) if status.code == 404 else ApiAway(said)
+    return ApiAway(said)
 
 
 def refusal_in(raw: bytes) -> ApiAway | ApiDenied | VersionGone:

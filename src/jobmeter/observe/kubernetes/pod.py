@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from jobmeter.model.record import EPOCH
 from jobmeter.observe.kubernetes import wire
-from jobmeter.observe.kubernetes.quantity import Unreadable
+from jobmeter.observe.shape.values import Unreadable
 
 _decode = msgspec.json.Decoder(wire.PodObject).decode
 _ENDED = ("Succeeded", "Failed")

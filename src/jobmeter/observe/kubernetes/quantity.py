@@ -11,11 +11,7 @@ import re
 from fractions import Fraction
 
 from jobmeter.model.record import AMOUNT_MAX
-
-
-class Unreadable(ValueError):  # noqa: N818 - the name says the fact
-    """What the API server gave is not what its type needs; the message is a phrase that shows it."""
-
+from jobmeter.observe.shape.values import Unreadable
 
 _QUANTITY = re.compile(
     r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?", re.ASCII

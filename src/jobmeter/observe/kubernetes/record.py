@@ -13,8 +13,9 @@ from jobmeter.contract import Refused
 from jobmeter.model.record import NAME_MAX_GRAPHEMES, Component, MetaMap, Record, name_fault, record_fault
 from jobmeter.observe.kubernetes.ending import Ending
 from jobmeter.observe.kubernetes.pod import Container, Pod
-from jobmeter.observe.kubernetes.quantity import Unreadable, amount, quantity, whole
+from jobmeter.observe.kubernetes.quantity import amount, quantity, whole
 from jobmeter.observe.kubernetes.settings import Settings
+from jobmeter.observe.shape.values import Unreadable
 
 DELETED = "Deleted"
 """The reason of a pod that was deleted while it ran."""
@@ -81,12 +82,14 @@ class Shaper:
             "stop_time_from": "" if ending.source == "containers" else ending.source,
             "collector_type": "kubernetes",
         }
-        meta: MetaMap = {key: (value,) for key, value in given.items() if value}
+        meta: MetaMap = {}
         for rule in self._settings.meta:
             value = rule.value or (
                 pod.labels.get(rule.label) if rule.label is not None else pod.annotations.get(rule.annotation or "")
             )
             meta.update(self._sound(pod, rule.name, value or rule.default_value))
+        # What the API server itself says comes last: no label of a user's can forge it.
+        meta.update({key: (value,) for key, value in given.items() if value})
         return meta
 
     def _sound(self, pod: Pod, key: str, value: str | None) -> MetaMap:

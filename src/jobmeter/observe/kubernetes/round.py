@@ -14,12 +14,12 @@ from jobmeter.observe.kubernetes.cursor import Held, Scope, State
 from jobmeter.observe.kubernetes.ending import Ending
 from jobmeter.observe.kubernetes.ledger import Ledger
 from jobmeter.observe.kubernetes.pod import Pod, parse
-from jobmeter.observe.kubernetes.quantity import Unreadable
 from jobmeter.observe.kubernetes.record import Shaper
 from jobmeter.observe.kubernetes.settings import Settings
 from jobmeter.observe.kubernetes.usage import COMPONENTS, Usage, UsageAway, UsageUnfit
 from jobmeter.observe.kubernetes.watch import Connected, Ended, Message, Page, Told
 from jobmeter.observe.lastcheck import resume_from
+from jobmeter.observe.shape.values import Unreadable
 
 BATCH_RECORDS = 500
 _CHECKPOINT = timedelta(seconds=10)

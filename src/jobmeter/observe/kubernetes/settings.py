@@ -71,6 +71,8 @@ class MetaRule(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, kw_only=True):
     """All options of `jobmeter collect kubernetes`. An unknown key at the top is an error."""
 
+    environment_prefix: ClassVar[str] = "JOBMETER_KUBERNETES_"
+
     auditor_addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
     auditor_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
     auditor_timeout: Annotated[

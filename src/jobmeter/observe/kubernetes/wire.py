@@ -138,6 +138,16 @@ class Bookmark(_Wire, frozen=True):
     metadata: _Versioned = _Versioned()
 
 
+class _Identified(_Wire, frozen=True):
+    uid: str
+
+
+class Named(_Wire, frozen=True):
+    """Any object, of which only the identity counts."""
+
+    metadata: _Identified
+
+
 class ListMetadata(_Wire, frozen=True):
     """Of which version a list is, and where it goes on."""
 
