@@ -42,7 +42,10 @@ def parse(chunks: Iterable[bytes], needed: frozenset[str]) -> Iterator[Job | Ref
         except (ValueError, RecursionError) as fault:
             yield Refused(raw, f"the entry is not valid JSON: {fault}")
             continue
-        yield Job(_values(found, needed), raw)
+        if isinstance(found, dict):
+            yield Job(_values(found, needed), raw)
+        else:
+            yield Refused(raw, "the entry is not an object")
 
 
 def objects(chunks: Iterable[bytes]) -> Iterator[str]:
