@@ -11,6 +11,8 @@ import pytest
 from jobmeter.contract import JobBatch, JobSource, SourceUnreadable
 from jobmeter.model.period import Period
 from jobmeter.observe.batch.oar import SETTLING, Settings
+from jobmeter.observe.oar.job import COLUMNS
+from jobmeter.settings.load import load
 from tests.observe.oar_answers import NOON, NOW, SetClock, calls, job, record_ids, source, write_answers
 
 DAY = timedelta(days=1)
@@ -259,3 +261,16 @@ def test_a_damaged_cursor_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
 def test_an_empty_answer_needs_no_list_of_nodes(tmp_path: Path) -> None:
     list(source(settings(tmp_path, [], slice_seconds=10**9)).read(None))
     assert [argv[0] for argv in calls(tmp_path / "oar")] == ["oarstat"]
+
+
+def test_the_configuration_on_the_collectors_page_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "collectors" / "oar.md").read_text()
+    (tmp_path / "oar.yml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    loaded = load(Settings, file=tmp_path / "oar.yml", environment={}, prefix=None)
+    assert [site.name for site in loaded.settings.sites] == ["besteffort", "cluster"]
+    assert loaded.notes == ()
+
+
+def test_every_column_is_described_on_the_collectors_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "collectors" / "oar.md").read_text()
+    assert {column for column in COLUMNS if f"`{column}`" not in page} == set()
