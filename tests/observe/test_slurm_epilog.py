@@ -12,8 +12,9 @@ from jobmeter.model.period import Period
 from jobmeter.model.record import Component, Score
 from jobmeter.observe.batch.slurm_epilog import Settings, open_source
 from jobmeter.observe.host import Host
-from jobmeter.observe.slurm.scontrol_settings import ComponentRule, OnlyIf
-from jobmeter.observe.slurm.scontrol_settings import Score as ScoreRule
+from jobmeter.observe.shape.rules import OnlyIf
+from jobmeter.observe.shape.rules import Score as ScoreRule
+from jobmeter.observe.slurm.scontrol_settings import ComponentRule
 from jobmeter.settings.load import load
 from tests.observe.scontrol_player import calls, command
 from tests.observe.slurm_tables import NOW, SetClock

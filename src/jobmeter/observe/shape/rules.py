@@ -12,12 +12,14 @@ from msgspec import Meta, Struct
 from jobmeter.observe.pattern import NoPattern, compiled
 from jobmeter.settings.fault import WrongValue
 
-_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:/[A-Za-z]+)?", re.ASCII)
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[:/][A-Za-z]+)*", re.ASCII)
+"""`MaxRSS`, `CPU/Mem` and the like; scontrol has `ReqB:S:C:T`."""
 
 Key = Annotated[str, Meta(description="A column of the source; `sacct --helpformat` lists those of Slurm.")]
 
 
-def _check_column(key: str) -> None:
+def check_column(key: str) -> None:
+    """Raises WrongValue for what cannot be the name of a column."""
     if _COLUMN.fullmatch(key) is None:
         raise WrongValue("key", f"{key!r} is not the name of a column")
 
@@ -50,7 +52,7 @@ class OnlyIf(Struct, frozen=True):
     matches: Annotated[str, Meta(description="A regular expression that is found anywhere in the column's text.")]
 
     def __post_init__(self) -> None:
-        _check_column(self.key)
+        check_column(self.key)
         try:
             compiled(self.matches)
         except NoPattern as fault:
@@ -93,7 +95,7 @@ class MetaRule(Struct, frozen=True):
     only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
 
     def __post_init__(self) -> None:
-        _check_column(self.key)
+        check_column(self.key)
 
 
 class ComponentRule(Struct, frozen=True):
@@ -114,7 +116,7 @@ class ComponentRule(Struct, frozen=True):
     only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
 
     def __post_init__(self) -> None:
-        _check_column(self.key)
+        check_column(self.key)
 
 
 class Rules(Struct, frozen=True):

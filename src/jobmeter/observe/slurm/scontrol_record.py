@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from jobmeter.model.record import Component, Record, Score, record_fault
 from jobmeter.observe.pattern import compiled
+from jobmeter.observe.shape.rules import OnlyIf
 from jobmeter.observe.shape.values import Unreadable, integer, mebibytes
 from jobmeter.observe.slurm import values
 from jobmeter.observe.slurm.scontrol_settings import (
@@ -16,7 +17,6 @@ from jobmeter.observe.slurm.scontrol_settings import (
     END_VARIABLE,
     START_VARIABLE,
     ComponentRule,
-    OnlyIf,
     Settings,
 )
 from jobmeter.observe.slurm.states import ENDED_STATES

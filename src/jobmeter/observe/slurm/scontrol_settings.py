@@ -5,15 +5,13 @@ This module is imported for every job that ends, so it imports little: `regex` o
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.observe.pattern import NoPattern, compiled
+from jobmeter.observe.shape.rules import OnlyIf, Score, check_column
 from jobmeter.settings.deployment import Deployment, Hook, Logging, Metrics, SpoolBounds, Tls
-from jobmeter.settings.fault import WrongValue
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter-epilog/jobs.spool")
 
@@ -36,41 +34,6 @@ JOB_VARIABLES = (
 )
 """What is kept of the epilog's environment to ask for a job again."""
 
-_KEY = re.compile(r"[A-Za-z][A-Za-z:/]*")
-
-Key = Annotated[str, Meta(description="A name that `scontrol show job --details` prints before a `=`.")]
-
-
-def _check_key(key: str) -> None:
-    if _KEY.fullmatch(key) is None:
-        raise WrongValue("key", f"{key!r} is no name that scontrol prints")
-
-
-class OnlyIf(Struct, frozen=True):
-    """A condition on a value of scontrol."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    key: Key
-    matches: Annotated[str, Meta(description="A regular expression that is found anywhere in the value.")]
-
-    def __post_init__(self) -> None:
-        _check_key(self.key)
-        try:
-            compiled(self.matches)
-        except NoPattern as fault:
-            raise WrongValue("matches", str(fault)) from None
-
-
-class Score(Struct, frozen=True):
-    """A factor that a component is given."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    name: Annotated[str, Meta(description="Name of the score.")]
-    value: Annotated[float, Meta(ge=0, description="Value of the score.")]
-    only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
-
 
 class ComponentRule(Struct, frozen=True):
     """A value of scontrol that becomes a component."""
@@ -78,12 +41,12 @@ class ComponentRule(Struct, frozen=True):
     unknown_keys: ClassVar[str] = "note"
 
     name: Annotated[str, Meta(description="Name of the component.")]
-    key: Key
+    key: Annotated[str, Meta(description="A name that `scontrol show job --details` prints before a `=`.")]
     scores: Annotated[tuple[Score, ...], Meta(description="Factors of the component.")] = ()
     only_if: Annotated[OnlyIf | None, Meta(description="Given only where this holds.")] = None
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
+        check_column(self.key)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
