@@ -53,7 +53,7 @@ def endings(pool: HtcondorPool) -> dict[str, str]:
         "running": pool.submit(shell("exec sleep 600"), user="carol"),
         "idle": pool.submit([*shell("true"), "requirements = False"], user="carol"),
         "held": pool.submit([*shell("exec sleep 600"), "hold = True"], user="carol"),
-        "released": pool.submit(shell("exec sleep 8"), user="alice"),
+        "released": pool.submit(shell("exec sleep 25"), user="alice"),
         "waiting": pool.submit(shell("exec sleep 600"), user="carol"),
         "signal": pool.submit(shell("kill -9 $$"), user="bob"),
         "hostile": pool.submit(

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def test_killed_at_any_time_and_without_a_server_it_loses_and_doubles_nothing(
         process.communicate()
     more = oar.submit("-l", "/core=1,walltime=0:01:00")
     oar.wait(more[0], "Terminated")
+    time.sleep(2)  # what ends in the very second of a reading is found by the next one
     with serving("serve", "--port", "0", folder=tmp_path) as server:
         again = _written(oar, tmp_path, server.port, read_from, slice_seconds=60, earliest_datetime=_beginning(oar))
         code, _, said = _collect(again, "--once")
