@@ -11,7 +11,7 @@ def test_the_page_lists_the_interface_and_brings_no_script(server: Live) -> None
     assert answer.status == 200
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     shown = answer.body.decode()
-    assert "1 records stored." in shown
+    assert "1 record stored." in shown
     assert "/v2/dead-letters" in shown
     assert "<script" not in shown
 

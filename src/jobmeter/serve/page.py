@@ -65,7 +65,9 @@ class Home:
                     self._counted = now, (await self._readers.ask(self._store.counts, None)).get("", 0)
             except (StoreUnavailable, TimeoutError):
                 return "The database does not answer now."
-        return f"{self._counted[1]:,} records stored."
+        count = self._counted[1]
+        noun = "record" if count == 1 else "records"
+        return f"{count:,} {noun} stored."
 
 
 def page(count: str) -> str:

@@ -48,5 +48,5 @@ def open_store(url: str, *, migrate: bool = False, bounds: Bounds | None = None)
         store.close()
         raise
     except StoreUnavailable as fault:
-        log.warning("store.away database=%s reason=%s", shown(url), fault)
+        log.warning("store.away database=%s reason=%r", shown(url), str(fault))
     return store
