@@ -11,13 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings
 from jobmeter.serve.settings import ServeSettings, not_offered
@@ -33,14 +33,6 @@ WRONG_USE = 2
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 log = logging.getLogger("jobmeter.run")
-
-
-class SystemClock:
-    """The clock of the machine."""
-
-    def now(self) -> datetime:
-        """The present moment."""
-        return datetime.now(UTC)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
