@@ -1,4 +1,4 @@
-"""What an author implements: the protocols of a job source, a sample source, a sink and a record store.
+"""What an author implements: the protocols of job and sample sources, sinks and the record store.
 
 Call order
 ----------
@@ -10,8 +10,12 @@ A batch system that tells of ends as they happen makes a *following source*: a d
 `follow(cursor, seconds)` in place of `read` and of the pause between two reads, with the same rules for batches and
 cursors.
 
-*Sample source*: `read(now_ns)` once per period. "Absent" (this machine has none) is an empty answer, "gone" (ended
-during the read) leaves the job out, "unreadable" raises `SourceUnreadable`.
+*Sample source*: `read(now_ns, jobs)` once per period, in the sampling thread, so it never waits for a device or a tool.
+"Absent" (this machine has none) is told by `SourceAbsent` when the source is opened, "gone" (a job ended during the
+read) leaves that job out, "unreadable" raises `SourceUnreadable`.
+
+*Sample sink*: `write(batch)` for each batch of a node, one outcome per sample, in order. `flush` makes what was
+accepted durable, `reopen` begins new files where there are files. Like every sink it neither retries nor drops.
 
 *Sink*: `send(items)` with at most `batch_limit` items; one outcome per item, in order. Delivery is at least once, so a
 sink tolerates repeats. It never retries, never waits for the next stage to come back, and never drops.
@@ -28,16 +32,22 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.model.job import RunningJob
 from jobmeter.model.letter import DeadLetter
+from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Outcome, Stopped, Stored
 from jobmeter.model.period import Period
 from jobmeter.model.question import Question, Scope
 from jobmeter.model.record import Record, RecordStop
-from jobmeter.model.sample import Sample
+from jobmeter.model.sample import Sample, SampleBatch
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
     """The source exists but could not be read now; the message says what and why. Nothing was lost: ask again later."""
+
+
+class SourceAbsent(Exception):  # noqa: N818
+    """This machine has not what the source measures: no fault. The message says what was looked for."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818
@@ -95,10 +105,38 @@ class FollowingSource(JobSource, Protocol):
 
 @runtime_checkable
 class SampleSource(Protocol):
-    """A measurement of the node, taken every period."""
+    """A measurement of the node and its jobs, taken every period."""
 
-    def read(self, now_ns: int) -> Iterable[Sample]:
-        """The samples of this instant, cumulative where the metric is a counter."""
+    metrics: tuple[Metric, ...]
+    """The catalogue entries of what it reads."""
+
+    def read(self, now_ns: int, jobs: Sequence[RunningJob]) -> Iterable[Sample]:
+        """The samples of this instant for the node and for these jobs, cumulative where the metric is a counter."""
+        ...
+
+    def close(self) -> None:
+        """Release descriptors and helpers. Called once."""
+        ...
+
+
+@runtime_checkable
+class SampleSink(Protocol):
+    """A place that samples go to."""
+
+    def write(self, batch: SampleBatch) -> Sequence[Outcome]:
+        """What became of each sample of the batch, in order and of the same length."""
+        ...
+
+    def flush(self) -> None:
+        """Make all that was accepted durable. Raises OSError when that fails now."""
+        ...
+
+    def reopen(self) -> None:
+        """Begin new files, for rotation; nothing to do where there are none."""
+        ...
+
+    def close(self) -> None:
+        """Flush and release. Called once, after the last `write`."""
         ...
 
 

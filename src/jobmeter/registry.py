@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 from typing import Protocol
 
-KINDS = ("observe.batch", "sinks")
+KINDS = ("observe.batch", "observe.kernel", "observe.facility", "sinks", "sinks.samples")
 """The kinds of plugins: each is a package under `jobmeter` and an entry-point group `jobmeter.<kind>`."""
 
 

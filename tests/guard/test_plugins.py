@@ -17,7 +17,13 @@ from jobmeter.settings.options import options
 from jobmeter.settings.sample import Language, sample
 from tests.guard.source import ROOT
 
-OPENERS = {"observe.batch": ("open_source", ["settings", "host"]), "sinks": ("open_sink", ["settings"])}
+OPENERS = {
+    "observe.batch": ("open_source", ["settings", "host"]),
+    "observe.kernel": ("open_source", ["settings", "host"]),
+    "observe.facility": ("open_section", ["settings", "host"]),
+    "sinks": ("open_sink", ["settings"]),
+    "sinks.samples": ("open_sink", ["settings"]),
+}
 PLUGINS = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 every_plugin = pytest.mark.parametrize(("kind", "name"), PLUGINS)
 
@@ -61,7 +67,7 @@ def uncased(kind: str, name: str, tests: Path) -> bool:
     file = name.replace("-", "_")
     if any(any((tests / "cases" / folder).glob("*")) for folder in (name, file)):
         return False
-    return not (kind == "sinks" and (tests / "sinks" / f"test_{file}.py").exists())
+    return not (kind.startswith("sinks") and (tests / kind.replace(".", "/") / f"test_{file}.py").exists())
 
 
 @every_plugin

@@ -1,6 +1,8 @@
-"""Which job, of which manager, on which cluster."""
+"""Which job, of which manager, on which cluster; and a job as it runs on a node."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -16,3 +18,15 @@ class JobIdentity(Struct, frozen=True, order=True):
     cluster: str
     job: str
     run: int = 0
+
+
+class RunningJob(Struct, frozen=True):
+    """A job that is on a node now.
+
+    `cgroups` has the folder that holds the job, below the root of each hierarchy: by controller name for version 1
+    ("cpuacct", "memory"), under "" for version 2. `found_ns` is when it was first seen, in nanoseconds since 1970 UTC.
+    """
+
+    identity: JobIdentity
+    cgroups: Mapping[str, str]
+    found_ns: int

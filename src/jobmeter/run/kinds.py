@@ -20,7 +20,15 @@ from jobmeter.run.commands import settings_of_commands
 from jobmeter.settings.node import Mapping
 from jobmeter.settings.options import options
 
-_PLUGIN_NAMES = {"observe.batch": "{}", "sinks": "sink-{}"}
+_PLUGIN_NAMES = {
+    "observe.batch": "{}",
+    "observe.kernel": "source-{}",
+    "observe.facility": "section-{}",
+    "sinks": "sink-{}",
+    "sinks.samples": "samples-{}",
+}
+_OWN_FILES = ("observe.batch",)
+"""The kinds whose plugins are configured by a file each; the settings of the others are tables of a command's file."""
 
 
 class NoSuchKind(LookupError):  # noqa: N818 - the name says the fact
@@ -50,9 +58,7 @@ def guess(root: Mapping) -> list[str]:
     """The names whose settings declare most of the file's keys: one, or several between which nothing decides."""
     keys = {entry.key for entry in root.entries}
     scores: dict[str, int] = {}
-    for name in names():
-        if name.startswith("sink-"):
-            continue
+    for name in (*settings_of_commands(), *(plugin for kind in _OWN_FILES for plugin in registry.names(kind))):
         known = {option.key for option in options(settings(name)) if "." not in option.key}
         scores[name] = len(keys & known) - len(keys - known)
     best = max(scores.values(), default=0)

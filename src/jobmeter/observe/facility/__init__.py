@@ -1,0 +1,1 @@
+"""Sections of the facility documents: a file per section, found by being here."""

@@ -1,0 +1,1 @@
+"""Sources of samples: a file per kind of counter or device, found by being here."""

@@ -1,0 +1,1 @@
+"""Sinks for samples: a file per output, found by being here."""
