@@ -37,7 +37,7 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Outcome, Stopped, Stored
 from jobmeter.model.period import Period
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
 
@@ -178,6 +178,13 @@ class RecordStore(Protocol):
         """The matching records as newline-terminated JSON objects in chunks of many; one consistent view.
 
         The statement has been accepted by the database when this returns; faults after that come out of the iterator.
+        """
+        ...
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """The first of the matching records, in order: up to the question's limit, which it must have.
+
+        Earlier where the bodies reach `bytes_max`; then, and where more than the limit match, `last` is set.
         """
         ...
 
