@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from bench.postgresql import create_database, drop_database, private_server
 
-MEASUREMENTS = ("store", "http", "spool", "collect", "collect_htcondor", "collect_oar")
+MEASUREMENTS = ("store", "http", "spool", "collect", "collect_htcondor", "collect_oar", "samples")
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""
 HISTORY_RECORDS_MAX = 100_000
@@ -59,6 +59,9 @@ AIMS = (
     Aim("store|http", r"^first (page|\d+)", "ms", 20, 20, at_most=True),
     Aim("store|http", r"total site", "ms", 100, 100, at_most=True),
     Aim("store", r"^stored", "bytes/record", 700, 700, at_most=True),
+    Aim("samples", r"^values in", "values/s", 250_000, 250_000),
+    Aim("samples", r"^at rest, \d+ metrics", "bytes/value", 2, 2, at_most=True),
+    Aim("samples", r"^history of a job", "ms", 200, 200, at_most=True),
 )
 
 
