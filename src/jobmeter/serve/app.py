@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.applications import Starlette
@@ -17,20 +18,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobmeter.contract import Clock, RecordStore
+from jobmeter.contract import Clock, RecordStore, TokenStore
+from jobmeter.model.access import Role
+from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import JSON, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
+from jobmeter.serve.door import Door, Need
+from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
 from jobmeter.serve.page import Home
+from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX, HealthCheck, OneRecord, Readers
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
+EVERYTHING = Rows.everything()
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
 ONE_RECORD = "/record/{record_id}"
 
@@ -63,8 +70,23 @@ class Application:
         await endpoint(scope, receive, send)
 
 
-def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Application:
-    """The application over `store`. It takes no care of closing the store: who opened it does.
+class Entry(NamedTuple):
+    """An endpoint in the table, with what it needs of those who ask.
+
+    `unanswered`: see `Door.guarded`; so it is for the writes of AUDITOR's clients.
+    """
+
+    needs: Role | Need
+    endpoint: Endpoint
+    unanswered: bool = False
+
+
+def make_app(
+    store: RecordStore, settings: ServeSettings, clock: Clock, tokens: TokenStore | None = None
+) -> Application:
+    """The application over `store`; without `tokens` no bearer token opens anything.
+
+    It takes no care of closing the two: who opened them does.
 
     It holds no state outside itself, so that several may live in one process.
     """
@@ -72,21 +94,33 @@ def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Appli
     readers = Readers()
     writer = Writer(store, settings.limits, meter)
     letterbox = Letterbox(writer, clock)
-    writes = Writes(writer, letterbox, settings, meter)
-    health = HealthCheck(store, readers)
-    endpoints: dict[str, dict[str, Endpoint]] = {
-        "/record": {"POST": writes.post_record, "PUT": writes.put_record},
-        "/records": {"GET": RecordList(store, settings.limits, meter), "POST": writes.post_records},
-        ONE_RECORD: {"GET": OneRecord(store, readers, as_auditor=settings.auditor_status_codes)},
+    writes = Writes(writer, letterbox, settings, meter, lambda record_id: readers.ask(store.one, record_id, EVERYTHING))
+    health = Entry(Need.NOTHING, HealthCheck(store, readers))
+    door = Door(policy_of(settings), Keyring(tokens, readers, clock))
+    table: dict[str, dict[str, Entry]] = {
+        "/record": {
+            "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
+            "PUT": Entry(Role.WRITE, writes.put_record, unanswered=True),
+        },
+        "/records": {
+            "GET": Entry(Role.READ, RecordList(store, settings.limits, meter)),
+            "POST": Entry(Role.WRITE, writes.post_records, unanswered=True),
+        },
+        ONE_RECORD: {"GET": Entry(Role.READ, OneRecord(store, readers, as_auditor=settings.auditor_status_codes))},
         "/health_check": {"GET": health, "HEAD": health},
-        "/metrics": {"GET": _Metrics(meter, readers)},
-        "/openapi.json": {"GET": _Fixed(description())},
-        "/v2/records": {"POST": RecordsByOutcome(writer, letterbox, settings, meter)},
-        "/v2/dead-letters": {"GET": DeadLetters(store, readers)},
+        "/metrics": {"GET": Entry(Role.MONITOR, _Metrics(meter, readers))},
+        "/openapi.json": {"GET": Entry(Need.A_NAME, _Fixed(description()))},
+        "/v2/records": {"POST": Entry(Role.WRITE, RecordsByOutcome(writer, letterbox, settings, meter))},
+        "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(store, readers))},
     }
-    measured = {
-        path: {method: meter.measured(path, method, endpoint) for method, endpoint in methods.items()}
-        for path, methods in endpoints.items()
+
+    def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:
+        guarded = door.guarded(entry.needs, entry.endpoint, unanswered=entry.unanswered)
+        return meter.measured(path, method, guarded)
+
+    endpoints = {
+        path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
+        for path, methods in table.items()
     }
 
     @contextlib.asynccontextmanager
@@ -104,7 +138,7 @@ def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Appli
         lifespan=life,
         exception_handlers={404: _not_found},
     )
-    return Application(pages, measured, meter.measured("default", "", _Pages(pages)))
+    return Application(pages, endpoints, behind_the_door("default", "", Entry(Need.A_NAME, _Pages(pages))))
 
 
 def _names_a_record(raw_path: bytes) -> bool:

@@ -9,9 +9,9 @@ from typing import ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import name_fault
 from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_bytes, send_done, send_json
+from jobmeter.serve.asker import asker_of
 
 READERS = 8
 PING_SECONDS = 2.0
@@ -83,7 +83,7 @@ class OneRecord:
                 return await send_bytes(send, 200, b"null", JSON)
             return await send_json(send, 400, Problem(f"record_id: {fault}", "record_id", fault))
         try:
-            found = await self._readers.ask(self._store.one, record_id, Rows.everything())
+            found = await self._readers.ask(self._store.one, record_id, asker_of(scope).scope)
         except StoreUnavailable as unavailable:
             return await send_json(send, 500, _AUDITOR_FAULT if self._as_auditor else Problem(str(unavailable)))
         if found is not None:
