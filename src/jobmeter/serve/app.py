@@ -26,6 +26,7 @@ from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
+from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
@@ -33,7 +34,7 @@ from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX, HealthCheck, OneRecord, Readers
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.stream import RecordList
+from jobmeter.serve.stream import RecordList, Streams
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
@@ -95,6 +96,7 @@ def make_app(
     writer = Writer(store, settings.limits, meter)
     letterbox = Letterbox(writer, clock)
     writes = Writes(writer, letterbox, settings, meter, lambda record_id: readers.ask(store.one, record_id, EVERYTHING))
+    streams = Streams(store, settings.limits, meter)
     health = Entry(Need.NOTHING, HealthCheck(store, readers))
     door = Door(policy_of(settings), Keyring(tokens, readers, clock))
     table: dict[str, dict[str, Entry]] = {
@@ -103,14 +105,17 @@ def make_app(
             "PUT": Entry(Role.WRITE, writes.put_record, unanswered=True),
         },
         "/records": {
-            "GET": Entry(Role.READ, RecordList(store, settings.limits, meter)),
+            "GET": Entry(Role.READ, RecordList(streams)),
             "POST": Entry(Role.WRITE, writes.post_records, unanswered=True),
         },
         ONE_RECORD: {"GET": Entry(Role.READ, OneRecord(store, readers, as_auditor=settings.auditor_status_codes))},
         "/health_check": {"GET": health, "HEAD": health},
         "/metrics": {"GET": Entry(Role.MONITOR, _Metrics(meter, readers))},
         "/openapi.json": {"GET": Entry(Need.A_NAME, _Fixed(description()))},
-        "/v2/records": {"POST": Entry(Role.WRITE, RecordsByOutcome(writer, letterbox, settings, meter))},
+        "/v2/records": {
+            "GET": Entry(Role.READ, Listings(store, readers, streams)),
+            "POST": Entry(Role.WRITE, RecordsByOutcome(writer, letterbox, settings, meter)),
+        },
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(store, readers))},
     }
 
