@@ -133,7 +133,7 @@ def test_constants_are_no_state() -> None:
     assert mutable_state(_probe(text)) == []
 
 
-SEES_EVERYTHING = frozenset({"jobmeter.serve.app", "jobmeter.serve.page"})
+SEES_EVERYTHING = frozenset({"jobmeter.serve.table", "jobmeter.serve.page"})
 """Modules of the server that may name the scope of everything: to look up what is to be changed, to compare with it."""
 
 
