@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from bench.postgresql import create_database, drop_database, private_server
 
-MEASUREMENTS = ("store", "http", "spool", "collect", "collect_htcondor", "collect_oar")
+MEASUREMENTS = ("store", "http", "moving", "spool", "collect", "collect_htcondor", "collect_oar")
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""
 HISTORY_RECORDS_MAX = 100_000
