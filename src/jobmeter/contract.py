@@ -260,6 +260,18 @@ class TokenStore(Protocol):
         ...
 
 
+class Bookmarks(Protocol):
+    """A small durable memory of whoever reads something into the account: how far the reading is, by name."""
+
+    def bookmark(self, name: str) -> str | None:
+        """What was kept under `name`, or None."""
+        ...
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """Keep `value` under `name` in place of what was there, durable on return."""
+        ...
+
+
 class Clock(Protocol):
     """Where instants come from, so that tests can choose them."""
 

@@ -1,6 +1,6 @@
 """The door: the one place where it is found out who asks, before any endpoint is reached.
 
-Every endpoint is entered in the table of `jobmeter.serve.table` with what it needs. The door answers 401 to those who do
+Every endpoint stands in the table (`jobmeter.serve.table`) with what it needs. The door answers 401 to those who do
 not say who they are, 403 to those who may not, and hands all others on with an `Asker`, which `jobmeter.serve.asker`
 gives to the endpoint. What a request says of itself in `Forwarded` and `X-Forwarded-…` is never looked at: the door
 goes by the connection.

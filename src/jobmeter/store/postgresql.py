@@ -195,6 +195,23 @@ class PostgresqlStore:
             )
         )
 
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
+        return rows[0][0] if rows else None
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+
+        def work(writer: Connection) -> None:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (%s, %s) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+        self._write(work)
+
     def ping(self) -> None:
         """See RecordStore."""
         with answering(), self._writers.lend() as writer:

@@ -223,6 +223,21 @@ class SqliteStore:
             )
             return totals((value.decode(), count) for value, count in rows)
 
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0].decode())
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+        with self._writing() as writer:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
     def ping(self) -> None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
