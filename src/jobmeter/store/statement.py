@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Select, and_, false, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Executable, Select, and_, false, literal, or_, select, true
 
 from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
@@ -33,6 +33,14 @@ class Statement(NamedTuple):
 def compiled(question: Select[Any], dialect: Dialect) -> Statement:
     """The text and the values of `question` for the driver of `dialect`."""
     result = question.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    return Statement(result.string, dict(result.params))
+
+
+def written(statement: Executable | str, dialect: Dialect) -> Statement:
+    """As `compiled`, of any statement; one that is text already stays as it is."""
+    if isinstance(statement, str):
+        return Statement(statement, {})
+    result = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
     return Statement(result.string, dict(result.params))
 
 
@@ -119,9 +127,10 @@ def _order(order: Order) -> tuple[ColumnElement[Any], ...]:
 
 
 def _scope(scope: Scope, probe: BodyProbe, resolve: Resolve) -> list[ColumnElement[bool]]:
-    if scope.rules is None:
+    if scope.any_of is None:
         return []
-    return [or_(false(), *[_rule(rule, probe, resolve) for rule in scope.rules])]
+    groups = [and_(true(), *[_rule(rule, probe, resolve) for rule in group]) for group in scope.any_of]
+    return [or_(false(), *groups)]
 
 
 def _rule(rule: Rule, probe: BodyProbe, resolve: Resolve) -> ColumnElement[bool]:

@@ -7,7 +7,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Order, Position, Question, Rule
+from jobmeter.model.question import (
+    Bound,
+    Column,
+    ComponentCondition,
+    MetaCondition,
+    Op,
+    Order,
+    Position,
+    Question,
+    Rule,
+)
 from jobmeter.store.archive.layout import KEY, START_US, STOP_US, amount, meta_column
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shred import split_key
@@ -15,7 +25,7 @@ from jobmeter.store.row import key_of, storable
 
 _SIGNS = {Op.GT: ">", Op.GTE: ">=", Op.LT: "<", Op.LTE: "<=", Op.EQUALS: "="}
 _META = "CAST(json_extract(whole, '$.meta') AS MAP(VARCHAR, VARCHAR[]))"
-_COMPONENTS = "CAST(json_extract(whole, '$.components') AS STRUCT(\"name\" VARCHAR, amount BIGINT)[])"
+_COMPONENTS = "CAST(json_extract(whole, '$.components') AS STRUCT(\"name\" VARCHAR, amount BIGINT, scores JSON)[])"
 
 
 class Clause(Struct, frozen=True):
@@ -41,8 +51,8 @@ def key_column(order: Order) -> str:
 def clauses(file: ArchiveFile, question: Question) -> list[Clause]:
     """What a row of `file` must fulfil to answer `question`, and not to be back in the database."""
     found = []
-    if question.scope.rules is not None:
-        found.append(any_of([_rule(file, rule) for rule in question.scope.rules]))
+    if question.scope.any_of is not None:
+        found.append(any_of([all_of([_rule(file, rule) for rule in group]) for group in question.scope.any_of]))
     if question.record_id is not None:
         found.append(_id(question.record_id))
     found += [_compared(START_US, bound) for bound in question.start_time]
@@ -63,6 +73,12 @@ def any_of(parts: Sequence[Clause]) -> Clause:
     if not parts:
         return FALSE
     return Clause(" OR ".join(f"({part.text})" for part in parts), [value for part in parts for value in part.values])
+
+
+def all_of(parts: Sequence[Clause]) -> Clause:
+    """Every one of `parts` holds."""
+    text = " AND ".join(f"({part.text})" for part in parts) or "true"
+    return Clause(text, [value for part in parts for value in part.values])
 
 
 def _compared(column: str, bound: Bound) -> Clause:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Executable, delete, func, insert, select
+from sqlalchemy import Executable, delete, insert, select
 
 from jobmeter.store.archive.ids import packed
 from jobmeter.store.archive.layout import Layout, layout_of
 from jobmeter.store.archive.writing import Written
 from jobmeter.store.tables import archive_files, archive_recalled
 
-Execute = Callable[[Executable], list[Any]]
+Execute = Callable[[Executable | str], list[Any]]
 """Runs a statement on the caller's connection and returns its rows (none for a statement that has none)."""
 
 
@@ -36,13 +36,14 @@ class ArchiveFile(Struct, frozen=True):
     recalled: tuple[int, ...] = ()
 
 
+_NEWEST = "SELECT coalesce(max(no), 0) FROM archive_files"
 _COLUMNS = [column for column in archive_files.c if column.name != "ids"]
 
 
 def newest(execute: Execute) -> int:
     """The number of the newest file that is listed, 0 when there is none."""
-    found: int | None = execute(select(func.max(archive_files.c.no)))[0][0]
-    return found or 0
+    found: int = execute(_NEWEST)[0][0]
+    return found
 
 
 def files(execute: Execute) -> list[ArchiveFile]:
@@ -56,9 +57,13 @@ def files(execute: Execute) -> list[ArchiveFile]:
 
 
 def _file(row: Sequence[Any], recalled: tuple[int, ...]) -> ArchiveFile:
-    number, *rest = (value.decode() if isinstance(value, bytes) else value for value in row)
-    path, month, layout, *others = rest
-    return ArchiveFile(number, path, month, layout_of(layout), *others, recalled)
+    # A connection for reading gives text as bytes.
+    told: dict[str, Any] = {
+        column.name: value.decode() if isinstance(value, bytes) else value
+        for column, value in zip(_COLUMNS, row, strict=True)
+    }
+    number, layout = told.pop("no"), layout_of(told.pop("layout"))
+    return ArchiveFile(number=number, layout=layout, recalled=recalled, **told)
 
 
 def ids_since(execute: Execute, number: int) -> list[tuple[int, bytes]]:

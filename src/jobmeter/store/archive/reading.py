@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jobmeter.model.question import Column, Op, Order, Question
-from jobmeter.store.archive.conditions import Clause, clauses, key_column
+from jobmeter.store.archive.conditions import Clause, all_of, clauses, key_column
 from jobmeter.store.archive.engine import Engine
 from jobmeter.store.archive.layout import STOP_US, body
 from jobmeter.store.archive.ledger import ArchiveFile
@@ -71,8 +71,13 @@ def _text(value: Any) -> bytes:
 
 
 def merged(streams: Sequence[Iterator[Row]], order: Order) -> Iterator[Row]:
-    """Rows of streams that are in order, in order."""
-    return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=sort_key(order))
+    """Rows of streams that are in order, in order. All are closed when this ends, however it ends."""
+    try:
+        yield from heapq.merge(*streams, key=sort_key(order))
+    finally:
+        for stream in streams:
+            if isinstance(stream, Generator):
+                stream.close()
 
 
 class Reader:
@@ -95,9 +100,7 @@ class Reader:
         if question.order.descending:
             groups.reverse()
         read = self._backwards if question.order.descending else self._forwards
-        return chain.from_iterable(
-            merged([read(file, question) for file in group], question.order) for group in groups
-        )
+        return chain.from_iterable(merged([read(file, question) for file in group], question.order) for group in groups)
 
     def _forwards(self, file: ArchiveFile, question: Question) -> Iterator[Row]:
         """In the order in which the file is written."""
@@ -165,8 +168,7 @@ class Reader:
 
 
 def _where(file: ArchiveFile, question: Question) -> Clause:
-    parts = clauses(file, question)
-    return Clause(" AND ".join(f"({part.text})" for part in parts) or "true", [v for part in parts for v in part.values])
+    return all_of(clauses(file, question))
 
 
 def _overlapping(files: Sequence[ArchiveFile]) -> list[list[ArchiveFile]]:

@@ -97,6 +97,8 @@ class Spooled:
         self.content = Content()
         self.digests: list[int] = []
         self.first_stop_us = self.last_stop_us = self.first_start_us = self.last_seq = 0
+        self.end_seq = 0
+        """The number of insertion of the last row."""
 
     def take(self, rows: Iterable[tuple[int, int, int, str, bytes]]) -> None:
         """Keep rows: seq, start and stop in microseconds, key, body; in order of stop and seq."""
@@ -107,7 +109,7 @@ class Spooled:
                 if not self.content.rows:
                     self.first_stop_us, self.first_start_us = stop_us, start_us
                 self.first_start_us = min(self.first_start_us, start_us)
-                self.last_stop_us, self.last_seq = stop_us, max(self.last_seq, seq)
+                self.last_stop_us, self.end_seq, self.last_seq = stop_us, seq, max(self.last_seq, seq)
                 self.digests.append(digest_of(key))
                 self.content.add(seq, record_body)
 
@@ -201,7 +203,7 @@ def _copy(engine: Engine, spooled: Spooled, layout: Layout, path: Path, compress
 
 
 def _feed(pieces: Iterable[bytes], descriptor: int) -> None:
-    with suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as pipe:  # noqa: PTH123 - a descriptor
+    with suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as pipe:
         for piece in pieces:
             view = memoryview(piece)
             while view:
@@ -248,5 +250,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
