@@ -74,6 +74,13 @@ class Host(Struct, frozen=True):
         path = Path(absolute)
         return self.root / path.relative_to("/") if path.is_absolute() else path
 
+    def name(self) -> str:
+        """The machine's own name for itself (`uname -n`)."""
+        try:
+            return self.path("/proc/sys/kernel/hostname").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return os.uname().nodename
+
     def run(
         self,
         argv: Sequence[str],

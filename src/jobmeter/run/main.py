@@ -73,6 +73,12 @@ def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "kubernetes", *words])
 
 
+def afmetrics_collector(argv: Sequence[str] | None = None) -> int:
+    """`afmetrics_collector` is `jobmeter facility`, which says only what is wrong unless told otherwise."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["facility", "--as-afmetrics-collector", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]
