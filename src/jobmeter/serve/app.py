@@ -28,6 +28,7 @@ from jobmeter.serve.page import Home
 from jobmeter.serve.reads import RECORD_PREFIX, HealthCheck, OneRecord, Readers
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList
+from jobmeter.serve.totals import RecordTotals
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
@@ -82,6 +83,7 @@ def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Appli
         "/metrics": {"GET": _Metrics(meter, readers)},
         "/openapi.json": {"GET": _Fixed(description())},
         "/v2/records": {"POST": RecordsByOutcome(writer, letterbox, settings, meter)},
+        "/v2/totals": {"GET": RecordTotals(store, readers)},
         "/v2/dead-letters": {"GET": DeadLetters(store, readers)},
     }
     measured = {

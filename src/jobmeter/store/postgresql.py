@@ -20,18 +20,22 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.grouped import parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import compiled, select_bodies
+from jobmeter.store.statement import View, compiled, select_bodies
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe()
+_PROBE = PostgresqlProbe(records.c.body)
 
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
@@ -135,6 +139,11 @@ class PostgresqlStore:
                 yield from _bodies(reader, question)
 
         return Chunks(rows(), release)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            return _totals(reader, question)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
@@ -293,9 +302,24 @@ def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
         text, values = compiled(numbers, _DIALECT)
         return [number for (number,) in reader.execute(text.encode(), values)]
 
-    text, values = compiled(select_bodies(question, _PROBE, resolve), _DIALECT)
+    text, values = compiled(select_bodies(question, View(records, _PROBE, resolve)), _DIALECT)
     with reader.cursor(binary=True) as cursor:
         # Bodies go out as they come in: never decoded.
         cursor.adapters.register_loader("text", ByteaBinaryLoader)
         for (body,) in cursor.stream(text.encode(), values, size=_ROWS_AT_ONCE):
             yield body
+
+
+def _totals(reader: Connection, question: TotalQuestion) -> list[Total]:
+    def ask(statement: Select[Any]) -> list[Any]:
+        text, values = compiled(statement, _DIALECT)
+        return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
+
+    def resolve(numbers: Select[tuple[int]]) -> list[int]:
+        return [number for (number,) in ask(numbers)]
+
+    tally = Tally(question)
+    for part in parts_of(question, View(records, _PROBE, resolve)):
+        tally.add(part, ask(part.statement(True)))
+    rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
+    return tally.totals(dict(rows.fetchall()))
