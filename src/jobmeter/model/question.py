@@ -87,8 +87,29 @@ class Scope(Struct, frozen=True):
         return cls(rules=None)
 
 
+class Position(Struct, frozen=True):
+    """The place of a record in an order: its value in the order's column, and its number of insertion.
+
+    `value` is microseconds since 1970 for times, seconds for runtimes, a key for record ids; None where it has none.
+    No two records share a place, so what stands behind one is well defined however many records come in.
+    """
+
+    value: int | str | None
+    seq: int
+
+
+class Page(Struct, frozen=True):
+    """Some bodies in order, and the place of the last one when there are more behind it."""
+
+    bodies: list[bytes]
+    last: Position | None
+
+
 class Question(Struct, frozen=True):
-    """Which records, in which order, at most how many. All conditions hold together."""
+    """Which records, in which order, at most how many. All conditions hold together.
+
+    With `after` only those behind that place in the order, whether or not the record that had it is still there.
+    """
 
     scope: Scope
     record_id: str | None = None
@@ -100,3 +121,4 @@ class Question(Struct, frozen=True):
     scores: tuple[ScoreCondition, ...] = ()
     order: Order = Order()
     limit: int | None = None
+    after: Position | None = None

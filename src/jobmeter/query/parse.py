@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from jobmeter.model.question import (
@@ -29,7 +29,7 @@ from jobmeter.query.fault import BadQuery, shown
 from jobmeter.query.pairs import Pair, pairs
 from jobmeter.wire.auditor import parse_time
 
-__all__ = ["BadQuery", "Draft", "parse_question"]
+__all__ = ["BadQuery", "Draft", "parse_question", "question_of"]
 
 N = TypeVar("N", int, float)
 
@@ -55,8 +55,13 @@ def parse_question(query: bytes | str, scope: Scope) -> Question:
     "greater than the largest"; one that every number satisfies is "at most the largest", as a record without the
     number still fails it.
     """
+    return question_of(pairs(query), scope)
+
+
+def question_of(conditions: Iterable[Pair], scope: Scope) -> Question:
+    """As `parse_question`, of pairs."""
     draft = Draft()
-    for pair in pairs(query):
+    for pair in conditions:
         draft.take(pair)
     return draft.question(scope)
 

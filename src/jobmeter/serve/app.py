@@ -21,13 +21,14 @@ from jobmeter.contract import Clock, RecordStore
 from jobmeter.serve.answer import JSON, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.letterbox import Letterbox
+from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
 from jobmeter.serve.page import Home
 from jobmeter.serve.reads import RECORD_PREFIX, HealthCheck, OneRecord, Readers
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.stream import RecordList
+from jobmeter.serve.stream import RecordList, Streams
 from jobmeter.serve.totals import RecordTotals
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
@@ -75,14 +76,18 @@ def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Appli
     letterbox = Letterbox(writer, clock)
     writes = Writes(writer, letterbox, settings, meter)
     health = HealthCheck(store, readers)
+    streams = Streams(store, settings.limits, meter)
     endpoints: dict[str, dict[str, Endpoint]] = {
         "/record": {"POST": writes.post_record, "PUT": writes.put_record},
-        "/records": {"GET": RecordList(store, settings.limits, meter), "POST": writes.post_records},
+        "/records": {"GET": RecordList(streams), "POST": writes.post_records},
         ONE_RECORD: {"GET": OneRecord(store, readers, as_auditor=settings.auditor_status_codes)},
         "/health_check": {"GET": health, "HEAD": health},
         "/metrics": {"GET": _Metrics(meter, readers)},
         "/openapi.json": {"GET": _Fixed(description())},
-        "/v2/records": {"POST": RecordsByOutcome(writer, letterbox, settings, meter)},
+        "/v2/records": {
+            "GET": Listings(store, readers, streams),
+            "POST": RecordsByOutcome(writer, letterbox, settings, meter),
+        },
         "/v2/totals": {"GET": RecordTotals(store, readers)},
         "/v2/dead-letters": {"GET": DeadLetters(store, readers)},
     }

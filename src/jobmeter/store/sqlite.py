@@ -7,8 +7,9 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +20,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
@@ -28,11 +29,12 @@ from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Si
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
-from jobmeter.store.statement import View, compiled, select_bodies
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX, Tally
 
@@ -164,7 +166,7 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from _bodies(reader, question)
+                yield from islice(_bodies(reader, question), question.limit)
 
         return Chunks(rows(), release)
 
@@ -172,6 +174,14 @@ class SqliteStore:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, _snapshot(reader):
             return _totals(reader, question)
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            reader.execute("BEGIN")
+            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            reader.execute("COMMIT")
+        return page
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
@@ -221,6 +231,21 @@ class SqliteStore:
                 "JOIN facets f ON f.no = t.no"
             )
             return totals((value.decode(), count) for value, count in rows)
+
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0].decode())
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+        with self._writing() as writer:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -288,11 +313,21 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
+        for (body,) in reader.execute(*compiled(statement, _DIALECT)):
+            yield body
+
+
+def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
+        yield from reader.execute(*compiled(statement, _DIALECT))
+
+
+def _resolver(reader: sqlite3.Connection) -> Resolve:
     def resolve(numbers: Select[tuple[int]]) -> list[int]:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
-    for (body,) in reader.execute(*compiled(select_bodies(question, View(records, _PROBE, resolve)), _DIALECT)):
-        yield body
+    return resolve
 
 
 @contextmanager
@@ -304,11 +339,8 @@ def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
 
 
 def _totals(reader: sqlite3.Connection, question: TotalQuestion) -> list[Total]:
-    def resolve(numbers: Select[tuple[int]]) -> list[int]:
-        return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
-
     tally = Tally(question)
-    for part in parts_of(question, View(records, _PROBE, resolve)):
+    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
         tally.add(part, _exact_rows(reader, part))
     return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
 

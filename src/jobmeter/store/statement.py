@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, false, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, and_, false, literal, or_, select
 
-from jobmeter.model.question import Column, MetaCondition, Order, Question, Rule, Scope
+from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
 from jobmeter.store.facet import FACET_OF_KEY, term
 from jobmeter.store.probe import BodyProbe
@@ -16,6 +16,8 @@ from jobmeter.store.tables import facet_terms
 
 NUMBERS_MAX = 64
 """More dictionary numbers than these are not listed in the statement but looked up by it."""
+
+_NEVER_ABSENT = frozenset({Column.START_TIME, Column.RECORD_ID})
 
 Resolve = Callable[[Select[tuple[int]]], list[int]]
 """Runs a SELECT of dictionary numbers now, in the same view of the database as the statement that will use them."""
@@ -42,20 +44,34 @@ def compiled(question: Select[Any], dialect: Dialect) -> Statement:
     return Statement(result.string, dict(result.params))
 
 
-def select_bodies(question: Question, view: View) -> Select[tuple[str]]:
-    """The bodies that answer `question`, in its order."""
-    statement = select(view.rows.c.body).where(*conditions(question, view)).order_by(*_order(question.order, view.rows))
+def select_bodies(question: Question, view: View) -> list[Select[tuple[str]]]:
+    """The bodies that answer `question`, in its order: the answers of all statements, one after the other.
+
+    Each statement has the question's limit.
+    """
+    return _selects(question, view, (view.rows.c.body,))
+
+
+def select_rows(question: Question, view: View) -> list[Select[tuple[Any, int, str]]]:
+    """As `select_bodies`, each body behind the two parts of its place in the order."""
+    return _selects(question, view, (_column(question.order, view.rows), view.rows.c.seq, view.rows.c.body))
+
+
+def _selects(question: Question, view: View, columns: tuple[ColumnElement[Any], ...]) -> list[Select[Any]]:
+    statement = select(*columns).where(*conditions(question, view)).order_by(*_order(question.order, view.rows))
     if question.limit is not None:
         statement = statement.limit(literal(min(question.limit, INT64_MAX), BigInteger()))
-    return statement
+    if question.after is None:
+        return [statement]
+    return [statement.where(part) for part in _behind(question.order, question.after, view.rows)]
 
 
 def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
-    """What all rows that `question` is about fulfil; its order and limit are left out."""
+    """What all rows that `question` is about fulfil; its order, place and limit are left out."""
     rows, probe = view.rows, view.probe
     found = [*_scope(question.scope, view)]
     if question.record_id is not None:
-        found.append(rows.c.record_id == key_of(question.record_id) if storable(question.record_id) else false())
+        found.append(_record_id(question.record_id, rows))
     columns: list[tuple[ColumnElement[Any], tuple[Any, ...]]] = [
         (rows.c.start_us, question.start_time),
         (rows.c.stop_us, question.stop_time),
@@ -71,19 +87,41 @@ def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
     return found
 
 
+def _behind(order: Order, place: Position, rows: FromClause) -> list[ColumnElement[bool]]:
+    """The rows behind `place`, in parts that follow one another: an index serves a range, not a choice of ranges."""
+    column = _column(order, rows)
+    later = rows.c.seq > place.seq
+    absent = column.is_(None)
+    if place.value is None:
+        return [and_(absent, later), column.is_not(None)] if order.descending else [and_(absent, later)]
+    beyond = column < place.value if order.descending else column > place.value
+    reached = column <= place.value if order.descending else column >= place.value
+    present = and_(reached, or_(beyond, later))
+    return [present] if order.descending or order.column in _NEVER_ABSENT else [present, absent]
+
+
+def _record_id(record_id: str, rows: FromClause) -> ColumnElement[bool]:
+    return rows.c.record_id == key_of(record_id) if storable(record_id) else false()
+
+
 def seconds_of(rows: FromClause) -> ColumnElement[Any]:
     """Whole seconds from start to stop; NULL while the job runs."""
     # Both databases cut towards zero, which is down, since a stop is never before its start.
     return (rows.c.stop_us - rows.c.start_us) // literal(1_000_000, BigInteger())
 
 
-def _order(order: Order, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+def _column(order: Order, rows: FromClause) -> ColumnElement[Any]:
     column: ColumnElement[Any] = {
         Column.START_TIME: rows.c.start_us,
         Column.STOP_TIME: rows.c.stop_us,
         Column.RUNTIME: seconds_of(rows),
         Column.RECORD_ID: rows.c.record_id,
     }[order.column]
+    return column
+
+
+def _order(order: Order, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+    column = _column(order, rows)
     first = column.desc().nulls_first() if order.descending else column.asc().nulls_last()
     return first, rows.c.seq
 
