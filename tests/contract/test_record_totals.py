@@ -156,6 +156,6 @@ def test_the_filter_and_the_scope_hold(store: RecordStore) -> None:
     found = asked(store, SITE, scores=(ScoreCondition("S", (ScoreBound(Op.GT, 10.25),)),))
     assert values(found) == {("a",): 1}
     assert values(asked(store, SITE, meta=(MetaCondition("site_id", ("b",)),))) == {("b",): 1}
-    scope = Scope((Rule("site_id", ("a", "c")),))
+    scope = Scope(((Rule("site_id", ("a", "c")),),))
     assert values(store.totals(TotalQuestion(Question(scope), (SITE,)))) == {("a",): 1, ("c",): 1}
     assert store.totals(TotalQuestion(Question(Scope(())), ())) == []

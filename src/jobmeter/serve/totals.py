@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.question import Column
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import from_microseconds
 from jobmeter.model.total import Extreme, FieldDimension, Measured, TooManyGroups, Total, TotalQuestion
 from jobmeter.query.parse import BadQuery
 from jobmeter.query.total_text import dimension_text, measure_text
 from jobmeter.query.totals import parse_totals
 from jobmeter.serve.answer import JSON, Header, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.reads import Readers
 
 CSV = b"text/csv; charset=utf-8"
@@ -59,7 +59,7 @@ class RecordTotals:
         """Answer with the totals that the query string asks for."""
         del receive
         try:
-            question = parse_totals(scope["query_string"], Rows.everything())
+            question = parse_totals(scope["query_string"], asker_of(scope).scope)
             wanted = csv_of if _wants_csv(scope["headers"]) else json_of
             body = await self._readers.ask(lambda: wanted(question, self._store.totals(question)))
         except (BadQuery, TooManyGroups) as fault:

@@ -23,6 +23,7 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
+from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.grouped import parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
@@ -138,7 +139,7 @@ class PostgresqlStore:
 
         def rows() -> Iterator[bytes]:
             with answering():
-                yield from islice(_bodies(reader, question), question.limit)
+                yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 

@@ -24,6 +24,7 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
+from jobmeter.store.compare import at_most
 from jobmeter.store.exact import ExactSum
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
@@ -166,7 +167,7 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from islice(_bodies(reader, question), question.limit)
+                yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, and_, false, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, and_, false, literal, or_, select, true
 
 from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
@@ -127,9 +127,10 @@ def _order(order: Order, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
 
 
 def _scope(scope: Scope, view: View) -> list[ColumnElement[bool]]:
-    if scope.rules is None:
+    if scope.any_of is None:
         return []
-    return [or_(false(), *[_rule(rule, view) for rule in scope.rules])]
+    groups = [and_(true(), *[_rule(rule, view) for rule in group]) for group in scope.any_of]
+    return [or_(false(), *groups)]
 
 
 def _rule(rule: Rule, view: View) -> ColumnElement[bool]:
