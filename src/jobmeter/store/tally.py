@@ -34,9 +34,6 @@ GROUPS_MAX = 200_000
 ROWS_MAX = 1_000_000
 """Partial sums that are looked at for one measure: groups times the different scores in them."""
 
-# Digits for the product of four of the largest and smallest numbers that a score can be: never rounded, or refused.
-_EXACT = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
-
 _Cell = list[Any]
 """Value and count of a measure so far."""
 
@@ -48,6 +45,8 @@ class Tally:
 
     def __init__(self, question: TotalQuestion) -> None:
         self._question = question
+        # Digits for the product of four of the largest and smallest scores there can be: never rounded, or refused.
+        self._exact = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
         self._groups: dict[tuple[Any, ...], list[_Cell]] = {}
 
     def add(self, part: Part, rows: Sequence[Sequence[Any]]) -> None:
@@ -57,11 +56,11 @@ class Tally:
         measures = self._question.measures
         for row in rows:
             cells = self._cells(tuple(_text(value) for value in row[: part.keys]))
-            weight = _weight(row[part.keys : part.sums_from])
+            weight = _weight(self._exact, row[part.keys : part.sums_from])
             for place, number in enumerate(part.measures):
                 value, counted = row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2]
                 if counted:
-                    _join(measures[number], cells[number], _whole(value), weight, int(counted))
+                    _join(self._exact, measures[number], cells[number], _whole(value), weight, int(counted))
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""
@@ -85,7 +84,7 @@ class Tally:
             else:
                 for measure, into, cell in zip(self._question.measures, known, cells, strict=True):
                     if cell[1]:
-                        _join(measure, into, cell[0], None, cell[1])
+                        _join(self._exact, measure, into, cell[0], None, cell[1])
         return in_order([Total(key, self._measured(cells)) for key, cells in found.items()])
 
     def _cells(self, key: tuple[Any, ...]) -> list[_Cell]:
@@ -98,48 +97,48 @@ class Tally:
 
     def _measured(self, cells: list[_Cell]) -> tuple[Measured, ...]:
         return tuple(
-            Measured(_scaled(measure, value), counted)
+            Measured(_scaled(self._exact, measure, value), counted)
             for measure, (value, counted) in zip(self._question.measures, cells, strict=True)
         )
 
 
-def _join(measure: Any, cell: _Cell, value: Any, weight: Decimal | None, counted: int) -> None:
+def _join(exact: Context, measure: Any, cell: _Cell, value: Any, weight: Decimal | None, counted: int) -> None:
     if weight is not None:
-        value = _EXACT.multiply(Decimal(value), weight)
+        value = exact.multiply(Decimal(value), weight)
     if cell[0] is None:
         cell[0] = value
     elif isinstance(measure, Extreme):
         cell[0] = (max if measure.latest else min)(cell[0], value)
     elif isinstance(value, Decimal):
-        cell[0] = _EXACT.add(cell[0], value)
+        cell[0] = exact.add(cell[0], value)
     else:
         cell[0] += value
     cell[1] += counted
 
 
-def _weight(scores: Sequence[Any]) -> Decimal | None:
+def _weight(exact: Context, scores: Sequence[Any]) -> Decimal | None:
     """The product of scores; None where there are none."""
     weight: Decimal | None = None
     for score in scores:
         factor = score if isinstance(score, Decimal) else Decimal(repr(float(score)))
-        weight = factor if weight is None else _EXACT.multiply(weight, factor)
+        weight = factor if weight is None else exact.multiply(weight, factor)
     return weight
 
 
-def _scaled(measure: Any, value: Any) -> int | Decimal | None:
+def _scaled(exact: Context, measure: Any, value: Any) -> int | Decimal | None:
     if value is not None and isinstance(measure, Product):
         if measure.span is Span.DURATION:
-            value = _EXACT.scaleb(Decimal(value), -6)
+            value = exact.scaleb(Decimal(value), -6)
         if isinstance(value, Decimal):
-            return _shortest(value)
+            return _shortest(exact, value)
     result: int | Decimal | None = value
     return result
 
 
-def _shortest(value: Decimal) -> Decimal:
+def _shortest(exact: Context, value: Decimal) -> Decimal:
     """The same number without zeros at its end, and without an exponent where it is whole."""
-    normal = value.normalize(_EXACT)
-    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1), context=_EXACT)  # type: ignore[operator]
+    normal = value.normalize(exact)
+    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1), context=exact)  # type: ignore[operator]
 
 
 def _whole(value: Any) -> int:
