@@ -148,9 +148,9 @@ class Peer:
             timer.cancel()
 
     @contextmanager
-    def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Reply]:
+    def open(self, method: str, path: str, body: bytes | None = None, *, accept: str = "*/*") -> Iterator[Reply]:
         """One request and the head of its answer; the timeout counts for each wait. Raises PeerAway."""
-        response = self._response(method, path, body)
+        response = self._response(method, path, body, accept)
         try:
             yield Reply(response, self.address)
         finally:
@@ -173,8 +173,8 @@ class Peer:
         self._connection = None
         self._socket = None
 
-    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": "*/*"}
+    def _response(self, method: str, path: str, body: bytes | None, accept: str) -> http.client.HTTPResponse:
+        headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._headers is not None:

@@ -81,7 +81,7 @@ def test_what_the_real_client_writes_is_understood(query: str, question: Questio
 
 
 def test_the_scope_is_carried_into_the_question() -> None:
-    scope = Scope((Rule("group", ("physics",)),))
+    scope = Scope(((Rule("group", ("physics",)),),))
     assert parse_question("limit=1", scope) == Question(scope, limit=1)
 
 

@@ -85,10 +85,12 @@ def _matches(record: Record, question: Question) -> bool:
 
 
 def _visible(record: Record, scope: Scope) -> bool:
-    if scope.rules is None:
+    if scope.any_of is None:
         return True
     meta = record.meta or {}
-    return any(set(rule.values) & set(meta.get(rule.key, ())) for rule in scope.rules)
+    seen = any(all(set(rule.values) & set(meta.get(rule.key, ())) for rule in group) for group in scope.any_of)
+    assert scope.sees(record.meta) == seen
+    return seen
 
 
 def _within(value: int | None, bounds: Sequence[Bound]) -> bool:

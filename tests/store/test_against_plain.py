@@ -45,7 +45,8 @@ time_bounds = st.lists(
 )
 amount_bounds = st.lists(st.builds(Bound, operators, amounts | st.just(2**64)), max_size=2).map(tuple)
 values = st.lists(names, max_size=2).map(tuple)
-rules = st.lists(st.builds(Rule, keys, values), max_size=2).map(tuple)
+groups = st.lists(st.builds(Rule, keys, values), min_size=1, max_size=2).map(tuple)
+rules = st.lists(groups, max_size=2).map(tuple)
 questions = st.builds(
     Question,
     scope=st.builds(Scope, st.none() | rules),
@@ -93,7 +94,7 @@ class Machine(RuleBasedStateMachine):
         self._compare(Question(Scope.everything(), components=(ComponentCondition(name, bounds),), order=order))
 
     @rule(allowed=rules, order=orders)
-    def ask_scope(self, allowed: tuple[Rule, ...], order: Order) -> None:
+    def ask_scope(self, allowed: tuple[tuple[Rule, ...], ...], order: Order) -> None:
         self._compare(Question(Scope(allowed), order=order))
         for record in self.plain.records.values():
             seen = self.store.one(record.record_id, Scope(allowed)) is not None

@@ -8,7 +8,7 @@ The language is AUDITOR's, of all client generations, read by its intention: con
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from jobmeter.model.question import (
     Bound,
@@ -25,7 +25,7 @@ from jobmeter.query.fault import BadQuery, shown
 from jobmeter.query.pairs import Pair, pairs
 from jobmeter.wire.auditor import parse_time
 
-__all__ = ["BadQuery", "parse_question"]
+__all__ = ["BadQuery", "parse_question", "question_of"]
 
 _COUNT_MAX = 2**64 - 1
 """The largest number that AUDITOR's clients can send; what is stored ends at AMOUNT_MAX."""
@@ -48,8 +48,13 @@ def parse_question(query: bytes | str, scope: Scope) -> Question:
     "greater than the largest"; one that every number satisfies is "at most the largest", as a record without the
     number still fails it.
     """
+    return question_of(pairs(query), scope)
+
+
+def question_of(conditions: Iterable[Pair], scope: Scope) -> Question:
+    """As `parse_question`, of pairs."""
     draft = _Draft()
-    for pair in pairs(query):
+    for pair in conditions:
         draft.take(pair)
     return draft.question(scope)
 

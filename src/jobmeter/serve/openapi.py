@@ -47,6 +47,13 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     ),
     "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
     "limit": _query("limit", _WHOLE, "At most so many records."),
+    "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
+    "columns": _query(
+        "columns",
+        {"type": "string"},
+        "Of CSV, with commas between: record_id, start_time, stop_time, runtime, components, meta, meta.KEY, "
+        "component.NAME, score.COMPONENT.NAME; or found: one for each key, component and score of the first records.",
+    ),
 }
 
 

@@ -19,6 +19,13 @@ class StoredRecord(Record, frozen=True):
     runtime: int | None = None
 
 
+class RecordList(Struct, frozen=True):
+    """A page of records; `next` is the cursor of the page behind it, null when there is none."""
+
+    records: list[StoredRecord]
+    next: str | None
+
+
 class RecordUpdate(Record, frozen=True):
     """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
 
@@ -28,6 +35,8 @@ class Kind(Enum):
 
     JSON = "application/json"
     LINES = "application/x-ndjson"
+    CSV = "text/csv"
+    PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
 
@@ -112,6 +121,25 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=_FILTERS,
+    ),
+    Operation(
+        "GET",
+        "/v2/records",
+        "listRecords",
+        "Records that match a filter: JSON in pages; JSON lines, CSV or Parquet as pages or whole.",
+        (
+            Reply(
+                200,
+                "The form that Accept asks for. JSON is always a page, the others where limit is at most 10,000; "
+                "a header Link with rel=next tells where the next page begins.",
+                (RecordList,),
+                (Kind.JSON, Kind.LINES, Kind.CSV, Kind.PARQUET),
+            ),
+            Reply(400, "The filter, the cursor or a column is not understood.", (Problem,)),
+            Reply(406, "Accept names no form that there is.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=(*_FILTERS, "cursor", "columns"),
     ),
     Operation(
         "POST",

@@ -22,6 +22,11 @@ _OPERATORS: dict[Op, Callable[[Any, Any], Any]] = {
 }
 
 
+def at_most(limit: int | None) -> int | None:
+    """The limit as far as it can be counted; None for none."""
+    return None if limit is None else min(limit, INT64_MAX)
+
+
 def compared(column: ColumnElement[Any], bound: Bound) -> ColumnElement[bool]:
     """Whether the column's value is within `bound`; NULL never is.
 

@@ -7,8 +7,9 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,17 +20,19 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.store.chunks import Chunks
+from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
-from jobmeter.store.statement import compiled, select_bodies
+from jobmeter.store.statement import Resolve, compiled, select_bodies, select_rows
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
 _PROBE = SqliteProbe()
@@ -159,9 +162,17 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from _bodies(reader, question)
+                yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            reader.execute("BEGIN")
+            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            reader.execute("COMMIT")
+        return page
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
@@ -211,6 +222,21 @@ class SqliteStore:
                 "JOIN facets f ON f.no = t.no"
             )
             return totals((value.decode(), count) for value, count in rows)
+
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0].decode())
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+        with self._writing() as writer:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -277,11 +303,21 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+    for statement in select_bodies(question, _PROBE, _resolver(reader)):
+        for (body,) in reader.execute(*compiled(statement, _DIALECT)):
+            yield body
+
+
+def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+    for statement in select_rows(question, _PROBE, _resolver(reader)):
+        yield from reader.execute(*compiled(statement, _DIALECT))
+
+
+def _resolver(reader: sqlite3.Connection) -> Resolve:
     def resolve(numbers: Select[tuple[int]]) -> list[int]:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
-    for (body,) in reader.execute(*compiled(select_bodies(question, _PROBE, resolve), _DIALECT)):
-        yield body
+    return resolve
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Select, false, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Select, and_, false, literal, or_, select, true
 
-from jobmeter.model.question import Column, MetaCondition, Order, Question, Rule, Scope
+from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
 from jobmeter.store.facet import FACET_OF_KEY, term
 from jobmeter.store.probe import BodyProbe
@@ -16,6 +16,8 @@ from jobmeter.store.tables import facet_terms, records
 
 NUMBERS_MAX = 64
 """More dictionary numbers than these are not listed in the statement but looked up by it."""
+
+_NEVER_ABSENT = frozenset({Column.START_TIME, Column.RECORD_ID})
 
 Resolve = Callable[[Select[tuple[int]]], list[int]]
 """Runs a SELECT of dictionary numbers now, in the same view of the database as the statement that will use them."""
@@ -34,8 +36,32 @@ def compiled(question: Select[Any], dialect: Dialect) -> Statement:
     return Statement(result.string, dict(result.params))
 
 
-def select_bodies(question: Question, probe: BodyProbe, resolve: Resolve) -> Select[tuple[str]]:
-    """The bodies that answer `question`, in its order."""
+def select_bodies(question: Question, probe: BodyProbe, resolve: Resolve) -> list[Select[tuple[str]]]:
+    """The bodies that answer `question`, in its order: the answers of all statements, one after the other.
+
+    Each statement has the question's limit.
+    """
+    return _selects(question, probe, resolve, (records.c.body,))
+
+
+def select_rows(question: Question, probe: BodyProbe, resolve: Resolve) -> list[Select[tuple[Any, int, str]]]:
+    """As `select_bodies`, each body behind the two parts of its place in the order."""
+    return _selects(question, probe, resolve, (_column(question.order), records.c.seq, records.c.body))
+
+
+def _selects(
+    question: Question, probe: BodyProbe, resolve: Resolve, columns: tuple[ColumnElement[Any], ...]
+) -> list[Select[Any]]:
+    conditions = _conditions(question, probe, resolve)
+    statement = select(*columns).where(*conditions).order_by(*_order(question.order))
+    if question.limit is not None:
+        statement = statement.limit(literal(min(question.limit, INT64_MAX), BigInteger()))
+    if question.after is None:
+        return [statement]
+    return [statement.where(part) for part in _behind(question.order, question.after)]
+
+
+def _conditions(question: Question, probe: BodyProbe, resolve: Resolve) -> list[ColumnElement[bool]]:
     conditions = [*_scope(question.scope, probe, resolve)]
     if question.record_id is not None:
         conditions.append(_record_id(question.record_id))
@@ -51,10 +77,20 @@ def select_bodies(question: Question, probe: BodyProbe, resolve: Resolve) -> Sel
             conditions.append(probe.component_within(component.name, component.bounds))
         else:
             conditions.append(false())
-    statement = select(records.c.body).where(*conditions).order_by(*_order(question.order))
-    if question.limit is not None:
-        statement = statement.limit(literal(min(question.limit, INT64_MAX), BigInteger()))
-    return statement
+    return conditions
+
+
+def _behind(order: Order, place: Position) -> list[ColumnElement[bool]]:
+    """The rows behind `place`, in parts that follow one another: an index serves a range, not a choice of ranges."""
+    column = _column(order)
+    later = records.c.seq > place.seq
+    absent = column.is_(None)
+    if place.value is None:
+        return [and_(absent, later), column.is_not(None)] if order.descending else [and_(absent, later)]
+    beyond = column < place.value if order.descending else column > place.value
+    reached = column <= place.value if order.descending else column >= place.value
+    present = and_(reached, or_(beyond, later))
+    return [present] if order.descending or order.column in _NEVER_ABSENT else [present, absent]
 
 
 def _record_id(record_id: str) -> ColumnElement[bool]:
@@ -66,21 +102,27 @@ def _runtime() -> ColumnElement[Any]:
     return (records.c.stop_us - records.c.start_us) // literal(1_000_000, BigInteger())
 
 
-def _order(order: Order) -> tuple[ColumnElement[Any], ...]:
+def _column(order: Order) -> ColumnElement[Any]:
     column: ColumnElement[Any] = {
         Column.START_TIME: records.c.start_us,
         Column.STOP_TIME: records.c.stop_us,
         Column.RUNTIME: _runtime(),
         Column.RECORD_ID: records.c.record_id,
     }[order.column]
+    return column
+
+
+def _order(order: Order) -> tuple[ColumnElement[Any], ...]:
+    column = _column(order)
     first = column.desc().nulls_first() if order.descending else column.asc().nulls_last()
     return first, records.c.seq
 
 
 def _scope(scope: Scope, probe: BodyProbe, resolve: Resolve) -> list[ColumnElement[bool]]:
-    if scope.rules is None:
+    if scope.any_of is None:
         return []
-    return [or_(false(), *[_rule(rule, probe, resolve) for rule in scope.rules])]
+    groups = [and_(true(), *[_rule(rule, probe, resolve) for rule in group]) for group in scope.any_of]
+    return [or_(false(), *groups)]
 
 
 def _rule(rule: Rule, probe: BodyProbe, resolve: Resolve) -> ColumnElement[bool]:
