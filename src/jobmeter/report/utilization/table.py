@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from html import escape
@@ -99,13 +98,19 @@ def _line(name: str, parts: Sequence[Usage], power: Power, co2_per_kwh: Fraction
 
 def as_csv(found: Iterable[Line]) -> str:
     """The file as AUDITOR's plugin writes it, numbers in full. A name that a spreadsheet would compute is quoted."""
-    text = io.StringIO()
+    text = _Text()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
     for line in found:
         efficiency = "" if line.efficiency is None else line.efficiency
         writer.writerow([_inert(line.name), line.khs23h, efficiency, line.corehours, line.energy_kwh, line.co2_kg])
-    return text.getvalue()
+    return "".join(text)
+
+
+class _Text(list[str]):
+    """Gathers what is written to it."""
+
+    write = list.append
 
 
 def _inert(name: str) -> str:
