@@ -60,7 +60,8 @@ class Tally:
             for place, number in enumerate(part.measures):
                 value, counted = row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2]
                 if counted:
-                    _join(self._exact, measures[number], cells[number], _whole(value), weight, int(counted))
+                    term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
+                    _join(self._exact, measures[number], cells[number], term, int(counted))
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""
@@ -84,7 +85,7 @@ class Tally:
             else:
                 for measure, into, cell in zip(self._question.measures, known, cells, strict=True):
                     if cell[1]:
-                        _join(self._exact, measure, into, cell[0], None, cell[1])
+                        _join(self._exact, measure, into, cell[0], cell[1])
         return in_order([Total(key, self._measured(cells)) for key, cells in found.items()])
 
     def _cells(self, key: tuple[Any, ...]) -> list[_Cell]:
@@ -102,9 +103,7 @@ class Tally:
         )
 
 
-def _join(exact: Context, measure: Any, cell: _Cell, value: Any, weight: Decimal | None, counted: int) -> None:
-    if weight is not None:
-        value = exact.multiply(Decimal(value), weight)
+def _join(exact: Context, measure: Any, cell: _Cell, value: Any, counted: int) -> None:
     if cell[0] is None:
         cell[0] = value
     elif isinstance(measure, Extreme):
