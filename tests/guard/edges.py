@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire"}),
+    "transport": COMMON | {"deliver"},
     "serve": COMMON | {"query"},
     "run": None,
 }
