@@ -23,7 +23,7 @@ def test_a_frame_arrives_and_is_acknowledged() -> None:
         sender = Sender(SenderSettings((there.acknowledged,)), "n1")
         for number in range(200):
             sender.offer(batch(number))
-        eventually(lambda: sender.counts.sent == 200)
+        eventually(lambda: sender.tally.sent == 200)
         sender.close(0)
         assert there.values() == list(range(200))
     assert sender.waiting == 0
@@ -54,11 +54,11 @@ def test_while_the_gatherer_is_away_nothing_is_lost_and_nothing_blocks(tmp_path:
             eventually(lambda: not sender._inbox)
     eventually(lambda: sender.waiting == 3600)
     sender.close(0)
-    assert sender.counts.dropped == 0
+    assert sender.tally.dropped == 0
     with gathering() as there:
         again = Sender(SenderSettings((there.acknowledged,), spool_folder=tmp_path), "n1")
         again.offer(batch(3600))
-        eventually(lambda: again.counts.sent == 3601)
+        eventually(lambda: again.tally.sent == 3601)
         again.close(0)
         assert there.values() == list(range(3601))
         assert there.intake.streams.missing_frames() == 0
@@ -70,8 +70,8 @@ def test_what_goes_over_all_bounds_is_dropped_and_the_gatherer_gets_to_know() ->
     for number in range(500):
         sender.offer(batch(number))
         eventually(lambda: not sender._inbox)
-    eventually(lambda: sender.counts.dropped > 300)
-    dropped = sender.counts.dropped
+    eventually(lambda: sender.tally.dropped > 300)
+    dropped = sender.tally.dropped
     assert sender.waiting == 500 - dropped
     sender.close(0)
 
@@ -82,12 +82,12 @@ def test_a_gatherer_that_comes_back_gets_what_it_had_not_answered_and_knows_repe
         address = there.acknowledged
         sender = Sender(SenderSettings((address,), answer_seconds=1), "n1")
         sender.offer(batch(1))
-        eventually(lambda: sender.counts.sent == 1)
+        eventually(lambda: sender.tally.sent == 1)
     for number in range(2, 50):
         sender.offer(batch(number))
     settings = GateSettings(None, address)
     with gathering(settings, log) as back:
-        eventually(lambda: sender.counts.sent == 49)
+        eventually(lambda: sender.tally.sent == 49)
         sender.close(0)
         assert back.values() == list(range(1, 50))
 
@@ -97,14 +97,14 @@ def test_the_next_gatherer_of_the_list_takes_over() -> None:
         with gathering() as first:
             sender = Sender(SenderSettings((first.acknowledged, second.acknowledged), answer_seconds=0.5), "n1")
             sender.offer(batch(1))
-            eventually(lambda: sender.counts.sent == 1)
+            eventually(lambda: sender.tally.sent == 1)
             assert first.values() == [1]
         for number in range(2, 30):
             sender.offer(batch(number))
-        eventually(lambda: sender.counts.sent == 29)
+        eventually(lambda: sender.tally.sent == 29)
         sender.close(0)
         assert second.values() == list(range(2, 30))
-        assert sender.counts.switched >= 1
+        assert sender.tally.switched >= 1
 
 
 def test_with_curve_only_known_nodes_and_the_right_gatherer_talk(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_with_curve_only_known_nodes_and_the_right_gatherer_talk(tmp_path: Path)
         )
         for number, sender in enumerate((strange, plain, good)):
             sender.offer(batch(number))
-        eventually(lambda: good.counts.sent == 1)
+        eventually(lambda: good.tally.sent == 1)
         eventually(lambda: there.gate.counts.refused >= 2)
         assert there.values() == [2]
-        assert (strange.counts.sent, plain.counts.sent) == (0, 0)
+        assert (strange.tally.sent, plain.tally.sent) == (0, 0)
         for sender in (strange, plain, good):
             sender.close(0)
 
@@ -173,7 +173,7 @@ def test_a_port_scan_disturbs_nobody() -> None:
                         probe.recv(100)
         sender = Sender(SenderSettings((there.acknowledged,)), "n1")
         sender.offer(batch(1))
-        eventually(lambda: sender.counts.sent == 1)
+        eventually(lambda: sender.tally.sent == 1)
         sender.close(0)
         eventually(lambda: there.gate.counts.refused + there.intake.counts.unreadable > 0)
         assert there.values() == [1]
@@ -211,8 +211,8 @@ def test_a_gatherer_without_room_takes_nothing_and_loses_nothing() -> None:
         for number in range(100):
             sender.offer(batch(number))
         eventually(lambda: there.intake.counts.refused_no_room > 50)
-        assert sender.counts.sent == 0
+        assert sender.tally.sent == 0
         log.is_full = False
-        eventually(lambda: sender.counts.sent == 100)
+        eventually(lambda: sender.tally.sent == 100)
         sender.close(0)
         assert there.values() == list(range(100))

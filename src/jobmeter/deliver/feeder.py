@@ -88,6 +88,7 @@ class Feeder:
         self._unflushed = False
         self._reopen = threading.Event()
         self._complaints = Complaints(log)
+        self._keep_place()  # from its first moment on, what comes in is owed to this sink
 
     @property
     def done(self) -> int:
@@ -224,6 +225,9 @@ class Feeder:
         self._unflushed = False
         self.stats.flushed_at = time.time()
         self._done = self._reader.number
+        self._keep_place()
+
+    def _keep_place(self) -> None:
         if (file := self._cursor_file) is not None:
             self._guarded("cursor", lambda: _write(file, self._done))
 

@@ -73,6 +73,12 @@ def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "kubernetes", *words])
 
 
+def colmet_collector(argv: Sequence[str] | None = None) -> int:
+    """`colmet-collector` is `jobmeter gather --as-colmet`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["gather", "--as-colmet", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]

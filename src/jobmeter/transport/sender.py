@@ -91,10 +91,23 @@ class Sender:
         self._thread.start()
 
     @property
-    def counts(self) -> SenderCounts:
+    def tally(self) -> SenderCounts:
         """What became of the samples so far."""
         self._counts.dropped = self._backlog.dropped + self._inbox_dropped
         return self._counts
+
+    def counts(self) -> dict[str, int]:
+        """What became of the samples so far, what waits, and how often another gatherer was turned to, by name."""
+        tally = self.tally
+        return {
+            "samples_offered": tally.offered,
+            "samples_sent": tally.sent,
+            "samples_refused": tally.refused,
+            "samples_dropped": tally.dropped,
+            "gatherers_switched": tally.switched,
+            "messages_waiting": self.waiting,
+            "spool_bytes": self.spool_bytes,
+        }
 
     @property
     def waiting(self) -> int:
@@ -189,7 +202,7 @@ class Sender:
                     self._encode(part)
 
     def _encode(self, batch: SampleBatch) -> None:
-        head = Head(self._node, self._stream, self._sequence + 1, self.counts.dropped)
+        head = Head(self._node, self._stream, self._sequence + 1, self.tally.dropped)
         try:
             frame = encode_frame(head, batch, with_help=self._sequence % _WITH_HELP_EVERY == 0)
         except (OverflowError, ValueError) as fault:

@@ -42,9 +42,9 @@ class Column(Struct, frozen=True):
 class Record(Struct, frozen=True):
     """One class of Colmet's records: its name on the wire, the source of ours that fills it, its columns.
 
-    `slots` says what a place is: "zone" the zones of RAPL, three for each package (package, core, dram), energy and range
-    in turn; "index" the number at the end of the instance; "event" the events in the order of the settings, which is
-    that of `Sample.metrics`.
+    `slots` says what a place is: "zone" the zones of RAPL, three for each package (package, core, dram), energy and
+    range in turn; "index" the number at the end of the instance; "event" the events in the order of the settings, which
+    is that of `Sample.metrics`.
     """
 
     name: str
