@@ -1,28 +1,20 @@
 """How fast the history of an OAR is read into a spool, and how much memory that takes.
 
-A program that stands in for oarstat prints generated jobs as OAR 2.5 does, those of the time that is asked for. A
-process of its own reads a tenth of them first, so that memory which grows with the history shows.
+A program that stands in for oarstat prints generated jobs as OAR 2.5 does, those of the time that is asked for.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import resource
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import history
 from jobmeter.contract import JobSource
-from jobmeter.deliver.settings import SpoolSettings
-from jobmeter.deliver.spool import Spool
 from jobmeter.observe.batch.oar import Settings, open_source
-from jobmeter.observe.host import Host, SystemClock
+from jobmeter.observe.host import Host
 from jobmeter.observe.shape.rules import ComponentRule, KeyType, MetaRule
 
 BEGIN = 1_700_000_000
@@ -62,62 +54,14 @@ if entries:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the rate, the peak of memory, and by how much it grew over a tenth of the jobs."""
-    parser = argparse.ArgumentParser(prog="bench.collect_oar", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--alone", action="store_true", help="measure in this process and print JSON")
-    options = parser.parse_args(argv)
-    if options.alone:
-        print(json.dumps(_measured(options.records)))
-        return 0
-    small, whole = (_apart(count) for count in (max(1, options.records // 10), options.records))
-    rows = (
-        ("jobs read into the spool", options.records / whole["seconds"], "jobs/s"),
-        ("peak memory", whole["peak"], "MiB"),
-        ("memory more than with a tenth of the jobs", max(whole["peak"] - small["peak"], 0.0), "MiB"),
-    )
-    for work, value, unit in rows:
-        print(f"  oar: {work:<46}  {value:>10,.1f} {unit}")
-    return 0
+    return history.main("oar", _opened, argv)
 
 
-def _apart(count: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.collect_oar", "--alone", "--records", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def _measured(count: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        script = folder / "printing.py"
-        script.write_text(_PRINTS)
-        program = folder / "oarstat"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}" {count} {BEGIN} {SPACING_SECONDS} "$@"\n')
-        program.chmod(0o755)
-        source = open_source(_settings(program), Host(Path("/"), _Then(count), dict(os.environ)))
-        with Spool(folder / "spool.db", SpoolSettings(), SystemClock()) as spool:
-            seconds, queued = _read(source, spool)
-            assert queued == count, f"{queued} of {count} jobs came"
-    return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-
-
-class _Then:
-    """The clock an hour after the last job."""
-
-    def __init__(self, count: int) -> None:
-        self._now = datetime.fromtimestamp(BEGIN + count * SPACING_SECONDS + 3600, UTC)
-
-    def now(self) -> datetime:
-        return self._now
-
-
-def _read(source: JobSource, spool: Spool) -> tuple[float, int]:
-    started, queued = time.perf_counter(), 0
-    for batch in source.read(None):
-        queued += spool.absorb("bench", batch).queued
-    return time.perf_counter() - started, queued
+@contextmanager
+def _opened(folder: Path, jobs: int) -> Iterator[JobSource]:
+    program = history.program(folder, "oarstat", _PRINTS, jobs, BEGIN, SPACING_SECONDS)
+    clock = history.Standing(datetime.fromtimestamp(BEGIN + jobs * SPACING_SECONDS + 3600, UTC))
+    yield open_source(_settings(program), Host(Path("/"), clock, dict(os.environ)))
 
 
 def _settings(program: Path) -> Settings:

@@ -1,7 +1,7 @@
 """`make bench`: all measurements on SQLite and on a private PostgreSQL, in one table beside the product's aims.
 
-A measurement is a module of this folder with `main(argv)`. It takes `--records N`, and `--database URL` where a
-database matters, and prints a line a row: the work, two blanks or more, a number, its unit. Without `--database` it
+A measurement is a module of this folder that can be run by itself. It takes `--records N`, and `--database URL` where
+a database matters, and prints a line a row: the work, two blanks or more, a number, its unit. Without `--database` it
 measures with SQLite in a temporary folder.
 """
 
@@ -14,17 +14,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.postgresql import create_database, drop_database, private_server
 
-MEASUREMENTS = ("store", "http", "spool", "collect", "collect_htcondor", "collect_oar")
+MEASUREMENTS = tuple(
+    file.stem
+    for file in sorted(Path(__file__).parent.glob("*.py"))
+    if file.stem != "run" and "__main__" in file.read_text(encoding="utf-8")
+)
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""
 HISTORY_RECORDS_MAX = 100_000
 """So many jobs of history the collectors read in."""
+EPILOGS_MAX = 1000
+"""So many epilogs are started at once."""
 
 _ROW = re.compile(r"\s*(?P<work>\S.*?)(?:\s{2,}|:\s+)(?P<value>[\d,]+(?:\.\d+)?)\s+(?P<unit>\S+)(?P<rest>.*)")
 
@@ -59,6 +64,9 @@ AIMS = (
     Aim("store|http", r"^first (page|\d+)", "ms", 20, 20, at_most=True),
     Aim("store|http", r"total site", "ms", 100, 100, at_most=True),
     Aim("store", r"^stored", "bytes/record", 700, 700, at_most=True),
+    Aim("samples", r"^values in", "values/s", 250_000, 250_000),
+    Aim("samples", r"^at rest, \d+ metrics", "bytes/value", 2, 2, at_most=True),
+    Aim("samples", r"^history of a job", "ms", 200, 200, at_most=True),
 )
 
 
@@ -69,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=MEASUREMENTS, help="this measurement (may be given again)")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), help="this database only")
     arguments = parser.parse_args(argv)
-    chosen = [name for name in arguments.only or MEASUREMENTS if find_spec(f"bench.{name}") is not None]
+    chosen = arguments.only or MEASUREMENTS
     databases = [arguments.database] if arguments.database else ["sqlite", "postgresql"]
     rows: list[Row] = []
     failed: list[str] = []
@@ -97,6 +105,8 @@ def _help(name: str) -> str:
 def _records(name: str, count: int) -> list[str]:
     if name == "spool":
         count = min(count, SPOOL_RECORDS_MAX)
+    elif name == "epilogs":
+        count = min(count, EPILOGS_MAX)
     elif name.startswith("collect"):
         count = min(count, HISTORY_RECORDS_MAX)
     return ["--records", str(count)]

@@ -12,7 +12,8 @@ cursors.
 
 *Sample source*: `read(now_ns, jobs)` once per period, in the sampling thread, so it never waits for a device or a tool.
 "Absent" (this machine has none) is told by `SourceAbsent` when the source is opened, "gone" (a job ended during the
-read) leaves that job out, "unreadable" raises `SourceUnreadable`.
+read) leaves that job out, "unreadable" raises `SourceUnreadable`. When a job has left the node, the source is read once
+more with only that job and `last=True`: it gives what it still knows of it, and forgets it.
 
 *Sample sink*: `write(batch)` for each batch of a node, one outcome per sample, in order. `flush` makes what was
 accepted durable, `reopen` begins new files where there are files. Like every sink it neither retries nor drops.
@@ -26,7 +27,7 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -37,9 +38,11 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Outcome, Stopped, Stored
 from jobmeter.model.period import Period
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.model.token import Token
+from jobmeter.model.total import Total, TotalQuestion
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -107,15 +110,36 @@ class FollowingSource(JobSource, Protocol):
 class SampleSource(Protocol):
     """A measurement of the node and its jobs, taken every period."""
 
-    metrics: tuple[Metric, ...]
-    """The catalogue entries of what it reads."""
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The catalogue entries of what it reads; their names begin with the source's name."""
+        ...
 
-    def read(self, now_ns: int, jobs: Sequence[RunningJob]) -> Iterable[Sample]:
-        """The samples of this instant for the node and for these jobs, cumulative where the metric is a counter."""
+    def read(self, now_ns: int, jobs: Sequence[RunningJob], *, last: bool = False) -> Iterable[Sample]:
+        """The samples of this instant for the node and for these jobs, cumulative where the metric is a counter.
+
+        With `last` the jobs have just ended, and nothing of the node is asked for.
+        """
         ...
 
     def close(self) -> None:
         """Release descriptors and helpers. Called once."""
+        ...
+
+
+class SampleSender(Protocol):
+    """Where a node's loop hands its batches to; behind it they wait, travel and are acknowledged."""
+
+    def offer(self, batch: SampleBatch) -> None:
+        """Take over a batch. Never blocks and never raises; what must be dropped is counted there."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """What the node tells of its sending: numbers by name ("batches_sent", "samples_dropped", "waiting_bytes")."""
+        ...
+
+    def close(self, linger_seconds: float) -> None:
+        """Try for so long to send what waits, keep the rest where it keeps things, and release. Called once."""
         ...
 
 
@@ -181,6 +205,20 @@ class RecordStore(Protocol):
         """
         ...
 
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """Sums and extremes of the matching records, group by group in the order of the keys; one consistent view.
+
+        Raises TooManyGroups.
+        """
+        ...
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """The first of the matching records, in order: up to the question's limit, which it must have.
+
+        Earlier where the bodies reach `bytes_max`; then, and where more than the limit match, `last` is set.
+        """
+        ...
+
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters, durable on return. The oldest go when the store's bound is reached, and are counted."""
         ...
@@ -199,6 +237,46 @@ class RecordStore(Protocol):
 
     def close(self) -> None:
         """Finish what runs and release the database."""
+        ...
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """The bearer tokens that were handed out, known by the digest of their secret. Safe to call from several threads.
+
+    Every method raises StoreUnavailable when the database does not answer.
+    """
+
+    def add(self, token: Token, digest: bytes) -> Token:
+        """Keep a new token, durable on return; the same with the number that it was given."""
+        ...
+
+    def all(self) -> list[Token]:
+        """Every token there ever was, in order of number."""
+        ...
+
+    def find(self, digest: bytes) -> Token | None:
+        """The token whose secret has this digest, whether or not it is good at present."""
+        ...
+
+    def revoke(self, number: int, moment: datetime) -> Token | None:
+        """End the token with this number, unless it was ended before; what it is now, None when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+class Bookmarks(Protocol):
+    """A small durable memory of whoever reads something into the account: how far the reading is, by name."""
+
+    def bookmark(self, name: str) -> str | None:
+        """What was kept under `name`, or None."""
+        ...
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """Keep `value` under `name` in place of what was there, durable on return."""
         ...
 
 

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "deliver": COMMON,
     "sinks": COMMON,
     "store": COMMON,
+    "moving": COMMON,
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire"}),

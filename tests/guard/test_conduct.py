@@ -132,3 +132,12 @@ def test_constants_are_no_state() -> None:
     text = "__all__ = ['f']\nNAMES = ['a']\n_BY = {n: 1 for n in NAMES}\n"
     text += "def f():\n    own = []\n    own.append(NAMES[0])\n"
     assert mutable_state(_probe(text)) == []
+
+
+SEES_EVERYTHING = frozenset({"jobmeter.serve.table", "jobmeter.serve.page"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed, to compare with it."""
+
+
+def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:
+    naming = {module.name for module in EVERY_MODULE if module.room == "serve" and ".everything()" in module.text}
+    assert naming <= SEES_EVERYTHING

@@ -63,11 +63,15 @@ class Output(Struct, frozen=True):
 
 
 class Host(Struct, frozen=True):
-    """A machine under `root`, with its clock and the environment that its commands may be given parts of."""
+    """A machine under `root`, with its clock and the environment that its commands may be given parts of.
+
+    `name` is what it calls itself; the samples of a node carry it.
+    """
 
     root: Path
     clock: Clock
     environment: Mapping[str, str]
+    name: str = ""
 
     def path(self, absolute: str | Path) -> Path:
         """Where the file that the machine calls `absolute` is found from here. A relative path is left as it is."""
@@ -126,7 +130,7 @@ class Host(Struct, frozen=True):
 
 def this_host() -> Host:
     """The machine that this program runs on."""
-    return Host(Path("/"), SystemClock(), dict(os.environ))
+    return Host(Path("/"), SystemClock(), dict(os.environ), os.uname().nodename)
 
 
 def _started(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

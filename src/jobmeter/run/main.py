@@ -79,6 +79,12 @@ def colmet_collector(argv: Sequence[str] | None = None) -> int:
     return main(["gather", "--as-colmet", *words])
 
 
+def colmet_node(argv: Sequence[str] | None = None) -> int:
+    """`colmet-node ...` is `jobmeter node --as-colmet ...`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["node", "--as-colmet", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]

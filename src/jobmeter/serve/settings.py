@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from jobmeter.serve.access import AccessSettings
 from jobmeter.settings.deployment import Logging
 
 DatabaseMetric = Literal["RecordCount", "RecordCountPerSite", "RecordCountPerGroup", "RecordCountPerUser"]
@@ -173,6 +174,7 @@ class ServeSettings(Struct, frozen=True):
     auditor_status_codes: Annotated[
         bool, Meta(description="Answer duplicates and unknown record ids with AUDITOR's own status codes.")
     ] = False
+    access: Annotated[AccessSettings, Meta(description="Who may do what.")] = AccessSettings()
     tls_config: Annotated[TlsConfig | None, Meta(description="AUDITOR's TLS.")] = None
     rbac_config: Annotated[RbacConfig | None, Meta(description="AUDITOR's access rules.")] = None
     archival_config: Annotated[ArchivalConfig | None, Meta(description="AUDITOR's archiving to Parquet.")] = None

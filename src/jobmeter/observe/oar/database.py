@@ -15,6 +15,9 @@ from jobmeter.observe.oar.settings import Settings
 from jobmeter.observe.oar.where import ended_in
 from jobmeter.observe.shape.values import Unreadable
 
+_STOP_TIME = "coalesce(stop_time, 0)"
+"""In OAR 3 the time of a job that has not ended may be null, in OAR 2 it is 0."""
+
 
 class Database:
     """The accounting of an OAR cluster, as it stands in its tables.
@@ -56,7 +59,7 @@ SELECT row_to_json(found) FROM (
       FROM assigned_resources a JOIN resources r USING (resource_id)
       WHERE a.moldable_job_id = j.assigned_moldable_job) AS resources
   FROM jobs j LEFT JOIN moldable_job_descriptions m ON m.moldable_id = j.assigned_moldable_job
-  WHERE {ended_in(period)}
+  WHERE {ended_in(period, _STOP_TIME)}
 ) found"""  # noqa: S608 - whole numbers, and a word that the settings have checked
 
 
@@ -102,10 +105,10 @@ def _texts(entry: Mapping[str, Any], name: str) -> Iterator[str]:
 
 
 def _resource(entry: Any) -> Resource:
-    if not isinstance(entry, list) or len(entry) != 3 or not all(isinstance(text, str) for text in entry[:2]):
+    if not isinstance(entry, list) or len(entry) != 3 or not all(isinstance(text, str | None) for text in entry[:2]):
         raise Unreadable("a resource is not its type, host and core")
     kind, host, core = entry
-    return Resource(type=kind, host=host, core=str(core) if isinstance(core, int | str) else "")
+    return Resource(type=kind or "", host=host or "", core=str(core) if isinstance(core, int | str) else "")
 
 
 def _environment(given: Mapping[str, str], password_file: str | None) -> dict[str, str]:

@@ -1,0 +1,134 @@
+"""The loop of a node: look for jobs, read the sources that are due, hand the batch over, wait for the next instant.
+
+Instants are multiples of each source's period since 1970, so that nodes with right clocks sample together. One thread
+does it all and waits for nothing but the clock and the kernel's news of jobs. A source that fails is said once, when it
+begins to fail, and once when it works again; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from jobmeter.contract import SampleSender, SampleSource, SourceUnreadable
+from jobmeter.model.job import RunningJob
+from jobmeter.model.metric import Metric
+from jobmeter.model.sample import JobEnd, Sample, SampleBatch
+from jobmeter.observe.ceiling import Ceiling
+from jobmeter.observe.closing import LastValues
+from jobmeter.observe.jobs.finder import Changes, JobFinder
+from jobmeter.observe.selfmeasure import METRICS as SELF_METRICS
+from jobmeter.observe.selfmeasure import SelfMeasure
+
+log = logging.getLogger("jobmeter.observe")
+
+
+class Scheduled(Struct):
+    """A source with its period, and how it has fared."""
+
+    name: str
+    source: SampleSource
+    period_ns: int
+    next_ns: int = 0
+    reads: int = 0
+    faults: int = 0
+    spent_ns: int = 0
+    failing: bool = False
+
+
+class Agent:
+    """What one node does. `clock_ns` gives the time since 1970 in nanoseconds."""
+
+    def __init__(  # noqa: PLR0913 - what a loop is made of
+        self,
+        node: str,
+        finder: JobFinder,
+        sources: Sequence[Scheduled],
+        sender: SampleSender,
+        *,
+        ceiling: Ceiling,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.node = node
+        self.finder = finder
+        self.sources = tuple(sources)
+        self.sender = sender
+        self.ceiling = ceiling
+        self._clock_ns = clock_ns
+        self._last = LastValues()
+        self.self_measure = SelfMeasure(node)
+        self.metrics: tuple[Metric, ...] = (
+            *(metric for each in self.sources for metric in each.source.metrics),
+            *SELF_METRICS,
+        )
+
+    def next_ns(self) -> int:
+        """When the next source is due."""
+        return min((each.next_ns for each in self.sources), default=self._clock_ns() + 1_000_000_000)
+
+    def turn(self, *, everything: bool = False) -> None:
+        """Look for jobs, read what is due, and hand the samples over."""
+        now = self._clock_ns()
+        changes = self.finder.look(now)
+        samples, ends = self._ended(changes, now)
+        if changes.emptied:
+            samples += self._read(self.sources, now, changes.emptied, keep=True)
+        due = [each for each in self.sources if everything or each.next_ns <= now]
+        if due:
+            jobs = self.finder.jobs
+            samples += self._read(due, now, jobs, keep=True)
+            for each in due:
+                period = each.period_ns * self.ceiling.stretch
+                each.next_ns = (now // period + 1) * period
+            samples += self.self_measure.samples(now, self.sources, self.sender.counts(), self.ceiling.stretch)
+            self.ceiling.judge(now)
+        if samples or ends:
+            self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
+
+    def finish(self) -> None:
+        """Read everything once more, as the last word before the program ends."""
+        self.turn(everything=True)
+
+    def close(self) -> None:
+        """Close the sources and stop looking for jobs."""
+        for each in self.sources:
+            each.source.close()
+        self.finder.close()
+
+    def _ended(self, changes: Changes, now: int) -> tuple[list[Sample], list[JobEnd]]:
+        """What can still be said of jobs that have gone, and the news that they have."""
+        if not changes.ended:
+            return [], []
+        final = self._read(self.sources, now, changes.ended, last=True)
+        samples = []
+        for job in changes.ended:
+            samples += self._last.closed(job.identity, [each for each in final if each.job == job.identity], now)
+        return samples, [JobEnd(job.identity, self.node, now) for job in changes.ended]
+
+    def _read(
+        self, due: Sequence[Scheduled], now: int, jobs: Sequence[RunningJob], *, last: bool = False, keep: bool = False
+    ) -> list[Sample]:
+        samples: list[Sample] = []
+        for each in due:
+            started = time.thread_time_ns()
+            try:
+                read = list(each.source.read(now, jobs, last=last))
+            except SourceUnreadable as fault:
+                each.faults += 1
+                if not each.failing:
+                    each.failing = True
+                    log.warning("node.source_unreadable source=%s reason=%r", each.name, str(fault))
+                continue
+            finally:
+                each.reads += 1
+                each.spent_ns += time.thread_time_ns() - started
+            if each.failing:
+                each.failing = False
+                log.info("node.source_readable source=%s", each.name)
+            samples += read
+        if keep:
+            self._last.keep(samples)
+        return samples

@@ -1,0 +1,103 @@
+"""Where the control groups of this machine are: which controllers are mounted the old way, where the unified tree is.
+
+Facts: proc(5) on mountinfo, cgroups(7). Both forms stand side by side on hybrid machines, so it is decided for each
+controller which of them counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from jobmeter.contract import SourceAbsent, SourceUnreadable
+from jobmeter.model.job import RunningJob
+from jobmeter.observe.host import Host
+
+UNIFIED = ""
+"""The name of the unified tree where controllers are named."""
+
+PREFERRED = ("cpuacct", "memory", UNIFIED, "cpu", "freezer", "cpuset", "devices", "pids", "blkio")
+"""In which trees a job's folder is looked at first."""
+
+_CONTROLLERS = frozenset(
+    {"cpu", "cpuacct", "cpuset", "memory", "blkio", "devices", "freezer", "pids", "perf_event", "hugetlb", "rdma"}
+    | {"net_cls", "net_prio", "misc"}
+)
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+class Hierarchies(Struct, frozen=True):
+    """The roots of the mounted trees, as paths from here: `old` by controller, `unified` where version 2 is mounted."""
+
+    old: Mapping[str, str]
+    unified: str | None
+
+    def roots(self) -> dict[str, str]:
+        """All roots by controller, the preferred ones first; a controller that shares its tree comes once."""
+        every = dict(self.old)
+        if self.unified is not None:
+            every[UNIFIED] = self.unified
+        order = [*(name for name in PREFERRED if name in every), *sorted(set(every) - set(PREFERRED))]
+        return {name: every[name] for name in order}
+
+    def folder(self, controller: str, job: RunningJob) -> tuple[int, str] | None:
+        """The version (1 or 2) and the folder where a controller's files of a job are, None where it has none."""
+        if (root := self.old.get(controller)) is not None:
+            below = job.cgroups.get(controller)
+            return None if below is None else (1, f"{root}/{below}")
+        if self.unified is not None and (below := job.cgroups.get(UNIFIED)) is not None:
+            return 2, f"{self.unified}/{below}"
+        return None
+
+    def any_folder(self, job: RunningJob) -> str | None:
+        """A folder that holds the job, in the tree that is preferred."""
+        for controller, root in self.roots().items():
+            if (below := job.cgroups.get(controller)) is not None:
+                return f"{root}/{below}"
+        return None
+
+    def below(self, path: str) -> tuple[str, str] | None:
+        """In which tree a folder is: a controller of it, and the folder below its root; None where it is in none."""
+        found = [(root, name) for name, root in self.roots().items() if path == root or path.startswith(root + "/")]
+        if not found:
+            return None
+        root, name = max(found, key=lambda each: len(each[0]))
+        return name, path[len(root) :].strip("/")
+
+
+def hierarchies(host: Host) -> Hierarchies:
+    """What is mounted. Raises SourceUnreadable when that cannot be read, SourceAbsent when nothing is mounted."""
+    try:
+        text = host.path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as fault:
+        raise SourceUnreadable(f"/proc/self/mountinfo cannot be read: {fault.strerror}") from None
+    found = parse(text)
+    if not found.old and found.unified is None:
+        raise SourceAbsent("no control groups are mounted")
+    return Hierarchies(
+        {name: str(host.path(root)) for name, root in found.old.items()},
+        None if found.unified is None else str(host.path(found.unified)),
+    )
+
+
+def parse(mountinfo: str) -> Hierarchies:
+    """The roots that the text of mountinfo names, as the machine calls them. The first mount of a tree counts."""
+    old: dict[str, str] = {}
+    unified: str | None = None
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        words, kind = before.split(), after.split()
+        if not separator or len(words) < 5 or len(kind) < 3 or words[3].startswith("/.."):
+            continue
+        place = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), words[4])
+        if kind[0] == "cgroup2" and unified is None:
+            unified = place
+        elif kind[0] == "cgroup":
+            for option in kind[2].split(","):
+                if option in _CONTROLLERS or option.startswith("name="):
+                    old.setdefault(option, place)
+        elif kind[0] == "cpuset":
+            old.setdefault("cpuset", place)
+    return Hierarchies(old, unified)

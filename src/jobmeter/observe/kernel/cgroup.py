@@ -1,0 +1,135 @@
+"""What the control groups of the jobs say: processor time, memory, block devices, processes, pressure.
+
+It is the truth for processor time and memory: the kernel counts there what every process of the job used, also those
+that lived for a moment only. Facts: the kernel's documents on control groups, versions 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from jobmeter.contract import SampleSource, SourceUnreadable
+from jobmeter.model.job import JobIdentity, RunningJob
+from jobmeter.model.metric import Metric
+from jobmeter.model.sample import Sample
+from jobmeter.observe.cgroups import Hierarchies, hierarchies
+from jobmeter.observe.groups.files import FILES, METRICS
+from jobmeter.observe.groups.text import Parser
+from jobmeter.observe.host import Host
+from jobmeter.observe.kept import KeptFile, kept
+
+Topic = Literal["cpu", "memory", "io", "pids", "pressure"]
+
+
+class Settings(Struct, frozen=True):
+    """What is read of every job's control group."""
+
+    topics: Annotated[tuple[Topic, ...], Meta(description="Which groups of values.")] = (
+        "cpu",
+        "memory",
+        "io",
+        "pids",
+        "pressure",
+    )
+
+
+class _Open(Struct):
+    """The open files of one job."""
+
+    job: RunningJob
+    files: list[tuple[KeptFile, tuple[Parser, ...]]]
+    metrics: tuple[str, ...]
+
+
+class CgroupSource:
+    """Reads the control groups of jobs."""
+
+    def __init__(self, settings: Settings, host: Host, trees: Hierarchies) -> None:
+        self._topics = frozenset(settings.topics)
+        self._node = host.name
+        self._trees = trees
+        self._open: dict[JobIdentity, _Open] = {}
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The catalogue entries."""
+        return METRICS
+
+    def read(self, now_ns: int, jobs: Sequence[RunningJob], *, last: bool = False) -> Iterator[Sample]:
+        """One sample per job that is still there."""
+        for job in jobs:
+            values = self._values(job)
+            if values is not None:
+                opened, numbers = values
+                yield Sample("cgroup", self._node, job.identity, now_ns, opened.metrics, numbers, since_ns=job.since_ns)
+            if last:
+                self._forget(job.identity)
+        if not last and len(self._open) > len(jobs):
+            for identity in set(self._open) - {job.identity for job in jobs}:
+                self._forget(identity)
+
+    def close(self) -> None:
+        """Close all files."""
+        for identity in list(self._open):
+            self._forget(identity)
+
+    def _values(self, job: RunningJob) -> tuple[_Open, tuple[int | None, ...]] | None:
+        opened = self._open.get(job.identity)
+        if opened is None or opened.job is not job:
+            self._forget(job.identity)
+            opened = self._opened(job)
+            if opened is None:
+                return None
+            self._open[job.identity] = opened
+        values: list[int | None] = []
+        try:
+            for file, parsers in opened.files:
+                data = file.read()
+                for parse in parsers:
+                    values += parse(data)
+        except OSError:
+            return None  # the folder was removed: the job is gone
+        except ValueError as fault:
+            raise SourceUnreadable(f"a control group of job {job.identity.job} is not understood: {fault}") from None
+        return opened, tuple(values)
+
+    def _opened(self, job: RunningJob) -> _Open | None:
+        files: dict[str, tuple[KeptFile, list[Parser]]] = {}
+        names: dict[str, list[str]] = {}
+        for each in FILES:
+            place = self._trees.folder(each.controller, job) if each.topic in self._topics else None
+            if place is None or place[0] != each.version:
+                continue
+            path = f"{place[1]}/{each.name}"
+            if path not in files:
+                if (file := kept(path)) is None:
+                    continue
+                files[path] = (file, [])
+                names[path] = []
+            try:
+                found, parser = each.learn(files[path][0].read())
+            except OSError:
+                continue
+            if found:
+                files[path][1].append(parser)
+                names[path] += found
+        if not files:
+            return None
+        order = tuple(name for path in files for name in names[path])
+        order = self._orders.setdefault(order, order)
+        return _Open(job, [(file, tuple(parsers)) for file, parsers in files.values()], order)
+
+    def _forget(self, identity: JobIdentity) -> None:
+        opened = self._open.pop(identity, None)
+        if opened is not None:
+            for file, _ in opened.files:
+                file.close()
+
+
+def open_source(settings: Settings, host: Host) -> SampleSource:
+    """The control groups of this host. Raises SourceAbsent where there are none."""
+    return CgroupSource(settings, host, hierarchies(host))
