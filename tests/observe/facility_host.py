@@ -31,7 +31,11 @@ class Machine:
 
     @property
     def host(self) -> Host:
-        return Host(self.root, self.clock, {"PATH": str(self.bin), "HOME": "/nowhere"})
+        return Host(self.root, self.clock, {"PATH": str(self.bin), "HOME": "/nowhere"}, self._name())
+
+    def _name(self) -> str:
+        file = self.root / "proc/sys/kernel/hostname"
+        return file.read_text().strip() if file.exists() else "here"
 
     def file(self, path: str, content: str | bytes) -> Path:
         file = self.root / path.lstrip("/")

@@ -22,8 +22,8 @@ from msgspec import Struct
 
 from jobmeter.contract import Clock, DocumentBatch, JobBatch
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFull
-from jobmeter.deliver.intake import RECORD_FORMAT, Intake, intake_of
 from jobmeter.deliver.letters import Letters
+from jobmeter.deliver.offer import RECORD_FORMAT, Offer, offer_of
 from jobmeter.deliver.queue import Entry, append, drop_aged, drop_for_room, due_entries, leading_group, next_due
 from jobmeter.deliver.seen import Kind, Memory
 from jobmeter.deliver.settings import SpoolSettings
@@ -112,36 +112,36 @@ class Spool:
         items that were collected before are queued once more. Raises SpoolFull at a bound: nothing was stored and the
         cursor stays, so the same batch must be read again later.
         """
-        intake = intake_of(batch)
+        offer = offer_of(batch)
         with self._writing() as change:
             db, tally, age, now = change
             self._memory.prune(db, age)
-            fresh = self._fresh(db, source, intake, age)
-            places = range(len(intake.items)) if again else fresh
-            items = [(source, intake.format, intake.items[place][1]) for place in places]
+            fresh = self._fresh(db, source, offer, age)
+            places = range(len(offer.items)) if again else fresh
+            items = [(source, offer.format, offer.items[place][1]) for place in places]
             self._make_room(change, sum(len(body) for _, _, body in items))
             append(db, tally, items, age, microseconds(now))
-            digests = [(_digest(raw).hex(), b"") for raw, _ in intake.refused]
-            buried = [intake.refused[place] for place in self._memory.unseen(db, source, Kind.REFUSED, digests, age)]
+            digests = [(_digest(raw).hex(), b"") for raw, _ in offer.refused]
+            buried = [offer.refused[place] for place in self._memory.unseen(db, source, Kind.REFUSED, digests, age)]
             self._letters.add_refused(db, tally, source, buried, now)
             if batch.cursor:
                 _set_cursor(db, source, batch.cursor)
-            repeated = len(intake.items) - len(items)
-            tally.count("seen", intake.seen)
-            tally.count("ignored", intake.ignored)
+            repeated = len(offer.items) - len(items)
+            tally.count("seen", offer.seen)
+            tally.count("ignored", offer.ignored)
             tally.count("collected", len(items))
             tally.count("repeated", repeated)
             tally.count("refused", len(buried))
         return Absorbed(len(items), repeated, len(buried))
 
-    def _fresh(self, db: sqlite3.Connection, source: str, intake: Intake, age: Age) -> list[int]:
+    def _fresh(self, db: sqlite3.Connection, source: str, offer: Offer, age: Age) -> list[int]:
         """The places of the items that are no repeats, in order."""
-        named = [(place, name, _digest(body)) for place, (name, body) in enumerate(intake.items) if name is not None]
+        named = [(place, name, _digest(body)) for place, (name, body) in enumerate(offer.items) if name is not None]
         asked = [(name, digest) for _, name, digest in named]
-        unseen = self._memory.unseen(db, source, intake.kind, asked, age, first_counts=intake.first_counts)
-        if len(named) == len(intake.items):
+        unseen = self._memory.unseen(db, source, offer.kind, asked, age, first_counts=offer.first_counts)
+        if len(named) == len(offer.items):
             return unseen
-        nameless = (place for place, (name, _) in enumerate(intake.items) if name is None)
+        nameless = (place for place, (name, _) in enumerate(offer.items) if name is None)
         return sorted([*(named[at][0] for at in unseen), *nameless])
 
     def due(self, limit: int) -> list[Entry]:

@@ -65,7 +65,7 @@ class Output(Struct, frozen=True):
 class Host(Struct, frozen=True):
     """A machine under `root`, with its clock and the environment that its commands may be given parts of.
 
-    `name` is what it calls itself; the samples of a node carry it.
+    `name` is what it calls itself; the samples and documents of a node carry it.
     """
 
     root: Path
@@ -77,13 +77,6 @@ class Host(Struct, frozen=True):
         """Where the file that the machine calls `absolute` is found from here. A relative path is left as it is."""
         path = Path(absolute)
         return self.root / path.relative_to("/") if path.is_absolute() else path
-
-    def name(self) -> str:
-        """The machine's own name for itself (`uname -n`)."""
-        try:
-            return self.path("/proc/sys/kernel/hostname").read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return os.uname().nodename
 
     def run(
         self,

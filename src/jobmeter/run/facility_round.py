@@ -106,7 +106,7 @@ def shape_of(settings: FacilitySettings, host: Host) -> tuple[Shape, Veil]:
             raise SourceUnreadable(f"{settings.hmac_key_file} holds no key")
     domain = settings.obfuscate_hosts
     veil = Veil(
-        host.name(),
+        host.name,
         user=pseudonym(settings.user_hash, settings.salt, key) if settings.obfuscate_users else None,
         host=(lambda name: host_pseudonym(name, domain)) if domain else None,
     )

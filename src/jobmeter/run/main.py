@@ -79,6 +79,12 @@ def afmetrics_collector(argv: Sequence[str] | None = None) -> int:
     return main(["facility", "--as-afmetrics-collector", *words])
 
 
+def colmet_collector(argv: Sequence[str] | None = None) -> int:
+    """`colmet-collector` is `jobmeter gather --as-colmet`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["gather", "--as-colmet", *words])
+
+
 def colmet_node(argv: Sequence[str] | None = None) -> int:
     """`colmet-node ...` is `jobmeter node --as-colmet ...`."""
     words = sys.argv[1:] if argv is None else argv

@@ -36,7 +36,7 @@ class HostSection:
     def __init__(self, settings: Settings, host: Host) -> None:
         self._settings = settings
         self._host = host
-        self._node = host.name()
+        self._node = host.name
 
     def read(self, cursor: str | None) -> Iterator[DocumentBatch]:
         """CPU, MEM, NETWORK, and DISK for each mount; the network's counters move with its document."""

@@ -52,7 +52,7 @@ class SshSection:
         """One document."""
         del cursor
         users, unreadable = self._as_it_was() if self._settings.as_it_was else self._users()
-        kind, body = user_count("ssh", "ssh", users, {"login_node": self._host.name()})
+        kind, body = user_count("ssh", "ssh", users, {"login_node": self._host.name})
         yield DocumentBatch((Document(kind, "", self._host.clock.now(), body),), unreadable=unreadable)
 
     def _users(self) -> tuple[list[str], tuple[str, ...]]:
