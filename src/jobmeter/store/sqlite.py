@@ -22,6 +22,7 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.archive.archive import Archive, added, recall, without_archived
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.archive.shelf import Session, Shelf, locked
@@ -29,6 +30,7 @@ from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
+from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
@@ -37,10 +39,12 @@ from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped,
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
-from jobmeter.store.statement import Resolve, compiled, select_bodies, select_rows, written
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe()
+_PROBE = SqliteProbe(records.c.body)
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
@@ -161,6 +165,11 @@ class SqliteStore:
                 yield from islice(self._answer(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, _snapshot(reader):
+            return _totals(reader, question, self.archive)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -305,13 +314,13 @@ class SqliteStore:
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, _PROBE, _resolver(reader)):
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in reader.execute(*compiled(statement, _DIALECT)):
             yield body
 
 
 def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, _PROBE, _resolver(reader)):
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
         yield from reader.execute(*compiled(statement, _DIALECT))
 
 
@@ -332,6 +341,41 @@ def _resolver(reader: sqlite3.Connection) -> Resolve:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
     return resolve
+
+
+@contextmanager
+def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
+    """All that is read within is of one state; what goes wrong ends the connection, and with it the transaction."""
+    reader.execute("BEGIN")
+    yield
+    reader.execute("COMMIT")
+
+
+def _totals(reader: sqlite3.Connection, question: TotalQuestion, archive: Archive) -> list[Total]:
+    tally = Tally(question)
+    parts = list(parts_of(question, View(records, _PROBE, _resolver(reader))))
+    for part in parts:
+        tally.add(part, _exact_rows(reader, part))
+    archive.add_totals(_execute(reader), question, parts, tally)
+    return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
+
+
+def _exact_rows(reader: sqlite3.Connection, part: Part) -> list[Sequence[Any]]:
+    """The rows of `part`: by SQLite's own arithmetic where that fits into 64 bits, else by Python's."""
+    try:
+        rows = reader.execute(*compiled(part.statement(False), _DIALECT)).fetchmany(ROWS_MAX + 1)
+    except sqlite3.OperationalError as fault:
+        if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+    else:
+        if not any(isinstance(value, float) for row in rows for value in row[part.sums_from :]):
+            return rows
+    return reader.execute(*compiled(part.statement(True), _DIALECT)).fetchmany(ROWS_MAX + 1)
+
+
+def _facet(reader: sqlite3.Connection, number: int) -> str:
+    (value,) = reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
+    return str(value, "utf-8")
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobmeter.contract import StoreUnavailable
+from jobmeter.store.exact import ExactSum
 from jobmeter.store.schema import VERSION_TABLE, require_head
 
 # The log is folded back into the file each time it has grown by 32 MiB (4,096 pages of 8 KiB), and cut to 64 MiB after
@@ -46,6 +47,7 @@ def connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float)
         raise
     if mode == "ro":
         connection.text_factory = bytes
+        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
     return connection
 
 

@@ -23,8 +23,23 @@ from jobmeter.model.question import (
     Question,
     Rule,
     Scope,
+    ScoreBound,
+    ScoreCondition,
 )
 from jobmeter.model.record import Component, RecordStop, microseconds
+from jobmeter.model.total import (
+    COUNT,
+    AmountDimension,
+    Extreme,
+    Factor,
+    FieldDimension,
+    MetaDimension,
+    Product,
+    Span,
+    TimeDimension,
+    TimeUnit,
+    TotalQuestion,
+)
 from jobmeter.store.archive.moving import Plan, archive_old, bring_back, listed
 from jobmeter.store.archive.shelf import ArchiveBusy
 from jobmeter.store.open import ArchivingStore, open_store
@@ -86,6 +101,9 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "wall": {"components": (ComponentCondition("WallTime", (Bound(Op.LT, 150),)),)},
     "any wall": {"components": (ComponentCondition("WallTime", ()),)},
     "second": {"components": (ComponentCondition("Cores", (Bound(Op.EQUALS, 2),)),)},
+    "score": {"scores": (ScoreCondition("HS", (ScoreBound(Op.GT, 1.5), ScoreBound(Op.LT, 9.0))),)},
+    "any score": {"scores": (ScoreCondition("HEPSPEC", ()),)},
+    "tiny score": {"scores": (ScoreCondition(HOSTILE[1], (ScoreBound(Op.EQUALS, 1.05e-8),)),)},
     "id": {"record_id": "slurm-12"},
     "long id": {"record_id": "x" * 2000},
     "no id": {"record_id": "nobody"},
@@ -149,6 +167,32 @@ def test_the_edge_of_a_month_is_its_first_microsecond_in_utc(store: ArchivingSto
 def test_counts_are_those_of_a_store_without_archive(read: ArchivingStore, plain: ArchivingStore) -> None:
     for facet in (None, "site", "group", "user"):
         assert read.counts(facet) == plain.counts(facet)
+
+
+TOTALS = {
+    "site by month": TotalQuestion(
+        Question(ALL),
+        (MetaDimension("site_id"), TimeDimension(TimeUnit.MONTH)),
+        (COUNT, Product((Factor("Cores"),), Span.RUNTIME), Extreme(Column.STOP_TIME, latest=True)),
+    ),
+    "scores by week": TotalQuestion(
+        Question(ALL, runtime=(Bound(Op.LT, 250),)),
+        (TimeDimension(TimeUnit.WEEK), MetaDimension("group")),
+        (Product((Factor("Cores", ("HS",)), Factor("WallTime"))), Extreme(Column.START_TIME, latest=False)),
+    ),
+    "fields": TotalQuestion(
+        Question(Scope(((Rule("site_id", ("S1", "A")),),))),
+        (FieldDimension(Column.RUNTIME), AmountDimension("WallTime"), TimeDimension(TimeUnit.DAY, Column.START_TIME)),
+        (COUNT, Product((), Span.DURATION), Product((), Span.RUNTIME)),
+    ),
+    "no groups": TotalQuestion(Question(ALL), (), (COUNT,)),
+    "year and note": TotalQuestion(Question(ALL), (TimeDimension(TimeUnit.YEAR), MetaDimension("note"))),
+}
+
+
+@pytest.mark.parametrize("asked", TOTALS, ids=str)
+def test_totals_are_those_of_a_store_without_archive(read: ArchivingStore, plain: ArchivingStore, asked: str) -> None:
+    assert read.totals(TOTALS[asked]) == plain.totals(TOTALS[asked])
 
 
 def test_an_archived_record_is_found_by_its_id_within_the_scope(read: ArchivingStore) -> None:

@@ -8,10 +8,12 @@ from threading import Lock
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import delete, insert
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.model.question import Question
+from jobmeter.model.question import Order, Question
+from jobmeter.model.total import TotalQuestion
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.engine import Engine
 from jobmeter.store.archive.ids import IdSet, unpacked
@@ -19,10 +21,13 @@ from jobmeter.store.archive.layout import KEY, START_US, STOP_US, body, meta_col
 from jobmeter.store.archive.ledger import ArchiveFile, Execute
 from jobmeter.store.archive.reading import Reader, merged, relevant
 from jobmeter.store.archive.shred import split_key
+from jobmeter.store.archive.sums import add_bodies
 from jobmeter.store.facet import Facet, Numbers, Signature
+from jobmeter.store.grouped import Part
 from jobmeter.store.paging import Row
 from jobmeter.store.row import key_of, storable
 from jobmeter.store.tables import records
+from jobmeter.store.tally import Tally
 
 _BLOCK = 1000
 
@@ -83,6 +88,12 @@ class Archive:
     def with_hot(self, files: Sequence[ArchiveFile], question: Question, hot: Iterator[Row]) -> Iterator[Row]:
         """The matching rows of files and database in order; `hot` are those of the database."""
         return merged([self._reader.rows(files, question), hot], question.order)
+
+    def add_totals(self, execute: Execute, question: TotalQuestion, parts: Sequence[Part], tally: Tally) -> None:
+        """Add what the archive holds of an answer to what the database gave."""
+        where = replace(question.where, order=Order(), limit=None, after=None)
+        if files := self.relevant(execute, where):
+            add_bodies(tally, question, parts, (found for _, _, found in self._reader.rows(files, where)))
 
     def held(self, execute: Execute, keys: Collection[str]) -> dict[str, Archived]:
         """Those of `keys` that are archived and not back in the database."""

@@ -17,8 +17,9 @@ from jobmeter.model.question import (
     Position,
     Question,
     Rule,
+    ScoreCondition,
 )
-from jobmeter.store.archive.layout import KEY, START_US, STOP_US, amount, meta_column
+from jobmeter.store.archive.layout import KEY, START_US, STOP_US, amount, meta_column, outline
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.row import key_of, storable
@@ -26,6 +27,7 @@ from jobmeter.store.row import key_of, storable
 _SIGNS = {Op.GT: ">", Op.GTE: ">=", Op.LT: "<", Op.LTE: "<=", Op.EQUALS: "="}
 _META = "CAST(json_extract(whole, '$.meta') AS MAP(VARCHAR, VARCHAR[]))"
 _COMPONENTS = "CAST(json_extract(whole, '$.components') AS STRUCT(\"name\" VARCHAR, amount BIGINT, scores JSON)[])"
+_SCORED = 'STRUCT("name" VARCHAR, amount BIGINT, scores STRUCT("name" VARCHAR, "value" DOUBLE)[])[]'
 
 
 class Clause(Struct, frozen=True):
@@ -61,6 +63,7 @@ def clauses(file: ArchiveFile, question: Question) -> list[Clause]:
     found += [_compared("runtime", bound) for bound in question.runtime]
     found += [_meta(file, condition) for condition in question.meta]
     found += [_component(file, condition) for condition in question.components]
+    found += [_score(file, condition) for condition in question.scores]
     if file.recalled:
         found.append(Clause("seq NOT IN (SELECT unnest(?))", [list(file.recalled)]))
     if question.after is not None:
@@ -164,3 +167,14 @@ def _component(file: ArchiveFile, condition: ComponentCondition) -> Clause:
         counted = f"len(list_filter({_COMPONENTS}, lambda c: {' AND '.join(tests)}))"
         parts.append(Clause(f"whole IS NOT NULL AND {counted} > 0", [condition.name, *bounds]))
     return any_of(parts)
+
+
+def _score(file: ArchiveFile, condition: ScoreCondition) -> Clause:
+    """Scores stand in the templates alone."""
+    if not storable(condition.name):
+        return FALSE
+    tests = ["s.name = ?", *[f"s.value {_SIGNS[bound.op]} ?" for bound in condition.bounds]]
+    components = f"CAST(json_extract(coalesce(whole, {outline(file.layout)}), '$.components') AS {_SCORED})"
+    scores = f"flatten(list_transform({components}, lambda c: c.scores))"
+    values = [condition.name, *[bound.value for bound in condition.bounds]]
+    return Clause(f"len(list_filter({scores}, lambda s: {' AND '.join(tests)})) > 0", values)

@@ -123,6 +123,11 @@ def from_shape(layout: Layout) -> str:
     return f"format(shape, {', '.join(values)})"
 
 
+def outline(layout: Layout) -> str:
+    """The body of a row that is not kept whole with nothing filled in: names and scores are those of the row."""
+    return f"format(shape, {', '.join(['0'] * (FIXED_SLOTS + len(layout.meta) + len(layout.components)))})"
+
+
 def _moment(microseconds: str) -> str:
     fraction = f"({microseconds} % 1000000)"
     return (

@@ -29,7 +29,9 @@ class _Component(Struct, frozen=True, gc=False):
     scores: tuple[_Score, ...]
 
 
-class _Body(Struct, frozen=True, gc=False):
+class Body(Struct, frozen=True, gc=False):
+    """An archived record. Without the rules for names: those of the day when it was stored count."""
+
     record_id: str
     meta: dict[str, tuple[str, ...]] | None
     components: tuple[_Component, ...]
@@ -37,7 +39,8 @@ class _Body(Struct, frozen=True, gc=False):
     stop_time: datetime
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+decode_body = msgspec.json.Decoder(Body).decode
+"""The record in the body of one that stopped."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -49,7 +52,7 @@ def split_key(key: str) -> tuple[str, int | None]:
 
 def take_census(census: Census, body: bytes) -> None:
     """Count the names in one body."""
-    record = _decode(body)
+    record = decode_body(body)
     runtime = (microseconds(record.stop_time) - microseconds(record.start_time)) // 1_000_000
     census.count(tuple(record.meta or ()), {one.name: one.amount for one in record.components}, runtime)
 
@@ -65,7 +68,7 @@ class Shredder:
 
     def row(self, seq: int, body: bytes) -> dict[str, Any]:
         """The values of the columns, with `shape` None where the record does not fit the layout."""
-        record = _decode(body)
+        record = decode_body(body)
         stop_us = microseconds(record.stop_time)
         runtime_us = stop_us - microseconds(record.start_time)
         key = key_of(record.record_id)
@@ -85,7 +88,7 @@ class Shredder:
             row[f"m{number}"] = values
         return True
 
-    def _take_components(self, row: dict[str, Any], record: _Body) -> bool:
+    def _take_components(self, row: dict[str, Any], record: Body) -> bool:
         for one in record.components:
             number = self._components.get(one.name)
             if number is None or f"c{number}" in row:
@@ -98,7 +101,7 @@ class Shredder:
                 row[f"c{number}"] = one.amount
         return True
 
-    def _shape(self, record: _Body) -> str:
+    def _shape(self, record: Body) -> str:
         meta = None if record.meta is None else tuple((key, bool(values)) for key, values in record.meta.items())
         of = (meta, tuple((one.name, one.scores) for one in record.components))
         shape = self._shapes.get(of)
