@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
+from jobmeter.contract import StoreUnavailable
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings
@@ -23,7 +23,9 @@ from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
+    from jobmeter.serve.app import Application
     from jobmeter.run.listening import Listeners
+    from jobmeter.store.open import ArchivingStore
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
@@ -126,13 +128,17 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Open the store, listen, and serve until told to stop. The exit code."""
+    from jobmeter.run.archiving import archive_place_fault, folder_of, scheduled_archive  # noqa: PLC0415 - as below
     from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
     from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
     from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
+    if (fault := archive_place_fault(settings, url)) is not None:
+        return _refused([fault], WRONG_USE)
     try:
         listeners = listen(settings)
     except AddressUnusable as fault:
@@ -140,7 +146,7 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     except TlsUnusable as fault:
         return _refused([str(fault)], WRONG_USE)
     try:
-        store = open_when_possible(url)
+        store = open_when_possible(url, folder_of(settings, url))
     except DatabaseUrlFaulty as fault:
         return _refused([str(fault)], WRONG_USE)
     except StoreUnavailable as fault:
@@ -148,14 +154,26 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     tokens = Tokens(url)
     try:
         line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
-        _serve(store, tokens, settings, listeners, lambda: say(line))
+        scheduled = scheduled_archive(store, settings, url)
+        told = None if scheduled is None else scheduled.meter
+
+        def ready() -> None:
+            say(line)
+            if scheduled is not None:
+                scheduled.start()
+
+        try:
+            _serve(make_app(store, settings, SystemClock(), tokens, told=told), settings, listeners, ready)
+        finally:
+            if scheduled is not None:
+                scheduled.stop()
     finally:
         tokens.close()
         store.close()
     return 0
 
 
-def open_when_possible(url: str) -> RecordStore:
+def open_when_possible(url: str, archive_folder: Path | None = None) -> ArchivingStore:
     """The store, its schema brought up to date. A PostgreSQL server that does not answer yet is waited for.
 
     Raises DatabaseUrlFaulty, and StoreUnavailable when nothing would change by waiting.
@@ -165,30 +183,22 @@ def open_when_possible(url: str) -> RecordStore:
     from jobmeter.store.open import open_store  # noqa: PLC0415
 
     try:
-        return open_store(url, migrate=True)
+        return open_store(url, migrate=True, archive_folder=archive_folder)
     except SchemaUnfit:
         raise
     except StoreUnavailable as fault:
         if sqlite_path(url) is not None:
             raise
         log.warning("store.awaited reason=%r", str(fault))
-        return open_store(url)
+        return open_store(url, archive_folder=archive_folder)
 
 
-def _serve(
-    store: RecordStore,
-    tokens: TokenStore,
-    settings: ServeSettings,
-    listeners: Listeners,
-    ready: Callable[[], None],
-) -> None:
+def _serve(app: Application, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock(), tokens)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -59,14 +60,21 @@ class Application:
 
 
 def make_app(
-    store: RecordStore, settings: ServeSettings, clock: Clock, tokens: TokenStore | None = None
+    store: RecordStore,
+    settings: ServeSettings,
+    clock: Clock,
+    tokens: TokenStore | None = None,
+    *,
+    told: Collector | None = None,
 ) -> Application:
-    """The application over `store`; without `tokens` no bearer token opens anything.
+    """The application over `store`; without `tokens` no bearer token opens anything. `told` has further metrics.
 
     It takes no care of closing the two: who opened them does. It holds no state outside itself, so that several may
     live in one process.
     """
     parts = parts_of(store, settings, clock)
+    if told is not None:
+        parts.meter.registry.register(told)
     door = Door(policy_of(settings), Keyring(tokens, parts.readers, clock))
 
     def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:

@@ -36,6 +36,11 @@ class ArchiveFile(Struct, frozen=True):
     recalled: tuple[int, ...] = ()
 
 
+def left_in(file: ArchiveFile) -> int:
+    """How many of its records are archived still."""
+    return file.records - len(file.recalled)
+
+
 _NEWEST = "SELECT coalesce(max(no), 0) FROM archive_files"
 _COLUMNS = [column for column in archive_files.c if column.name != "ids"]
 
