@@ -88,22 +88,24 @@ def test_a_file_of_another_database_is_imported(
     other.close()
 
 
-def test_a_file_of_auditor_is_imported(
-    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_auditor_is_imported(sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "auditor_2024_01.parquet"
     with duckdb.connect() as writer:
         writer.execute(
             "COPY (SELECT 'r-' || i AS record_id, CASE WHEN i = 1 THEN 'null' ELSE '{\"site\":[\"A\"]}' END AS meta, "
-            "'[{\"name\":\"Cores\",\"amount\":8,\"scores\":[{\"name\":\"HS\",\"value\":1.5}]}]' AS components, "
+            '\'[{"name":"Cores","amount":8,"scores":[{"name":"HS","value":1.5}]}]\' AS components, '
             "TIMESTAMPTZ '2024-01-01 00:00:00Z'::TIMESTAMP_MS AS start_time, "
             "TIMESTAMPTZ '2024-01-01 01:00:00.5Z'::TIMESTAMP_MS AS stop_time, 3600 AS runtime "
-            "FROM range(3) t(i)) TO $target (FORMAT parquet)",
+            "FROM range(3) t(i) "
+            "UNION ALL SELECT '', 'null', '[]', TIMESTAMP_MS '2024-01-01', TIMESTAMP_MS '2024-01-01', 0) "
+            "TO $target (FORMAT parquet)",
             {"target": str(path)},
         )
-    assert run(sqlite_url, "import", str(path)) == 0
-    assert "3 new, 0 same, 0 conflict" in capsys.readouterr().out
-    assert run(sqlite_url, "import", str(path)) == 0
+    assert run(sqlite_url, "import", str(path)) == 1
+    told = capsys.readouterr()
+    assert "3 new, 0 same, 0 conflict, 1 refused" in told.out
+    assert "record_id: is blank" in told.err
+    assert run(sqlite_url, "import", str(path)) == 1
     assert "0 new, 3 same" in capsys.readouterr().out
     store = open_store(sqlite_url)
     body = store.one("r-0", ALL) or b""

@@ -16,7 +16,7 @@ from jobmeter.model.outcome import Stored
 from jobmeter.model.record import from_microseconds
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.archiving import archive_folder, plan_of
-from jobmeter.run.record_text import table
+from jobmeter.run.record_text import table, visible
 from jobmeter.run.server_settings import database_url, load_settings
 from jobmeter.serve.archive_settings import (
     PREFIX_DEFAULT,
@@ -41,6 +41,7 @@ SUMMARY: str = "moves old records into Parquet files, lists and verifies these, 
 OK, FAILED, WRONG_USE = 0, 1, 2
 _COMPRESSIONS = ("zstd", "Gzip", "Snappy")
 _DIGEST_SHOWN = 16
+_REFUSED_TOLD = 20
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +199,13 @@ def _import(path: Path, store: ArchivingStore) -> int:
                 _print(f"{count} records are in the database again; {path} is no longer needed")
                 return OK
     counts: Counter[Stored] = Counter()
-    for block in records_of(store.archive.engine, path):
+
+    def refuse(reason: str) -> None:
+        counts[Stored.REFUSED] += 1
+        if counts[Stored.REFUSED] <= _REFUSED_TOLD:
+            _say(visible(reason), FAILED)
+
+    for block in records_of(store.archive.engine, path, refuse):
         counts.update(store.put(block))
     told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Stored)
     _print(f"{path}: {told}")

@@ -23,8 +23,8 @@ from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
-    from jobmeter.serve.app import Application
     from jobmeter.run.listening import Listeners
+    from jobmeter.serve.app import Application
     from jobmeter.store.open import ArchivingStore
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"

@@ -1,6 +1,6 @@
 """Archives the database of the first argument, and kills itself at the step of the third, when that comes.
 
-    python -m tests.store.archive.killed URL FOLDER STEP
+python -m tests.store.archive.killed URL FOLDER STEP
 """
 
 from __future__ import annotations

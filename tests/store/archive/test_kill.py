@@ -39,7 +39,9 @@ def test_a_kill_at_every_step_loses_and_doubles_nothing(database_url: str, tmp_p
         assert len(archived(store, folder, file_records=70)) > 2
         assert lines(store, Question(ALL)) == before
         assert len(hot_ids(store)) < len(before)
-        assert [fault_of(store.archive, file) for file in store.archived_files()] == [None] * len(store.archived_files())
+        assert [fault_of(store.archive, file) for file in store.archived_files()] == [None] * len(
+            store.archived_files()
+        )
         assert list(folder.glob("*.partial*")) == []
     finally:
         store.close()
