@@ -138,6 +138,17 @@ class Spool:
             tally.count("refused", len(buried))
         return Absorbed(len(items), len(bodies) - len(items), len(buried))
 
+    def enqueue(self, source: str, format_: str, bodies: Sequence[bytes]) -> None:
+        """Queue bodies (UTF-8) in a format that the sink knows, all or none, repeats too. Raises SpoolFull.
+
+        For whoever writes without a cursor and remembers itself what it wrote.
+        """
+        with self._writing() as change:
+            self._make_room(change, sum(map(len, bodies)))
+            items = [(source, format_, body) for body in bodies]
+            append(change.db, change.tally, items, change.age, microseconds(change.now))
+            change.tally.count("collected", len(items))
+
     def due(self, limit: int) -> list[Entry]:
         """The next entries to deliver, at most `limit`, taken for `lease_seconds`: nobody else gets them until then.
 
