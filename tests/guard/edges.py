@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire", "contract", "query", "deliver"}),
+    "transport": COMMON | {"deliver"},
     "serve": COMMON | {"query"},
     "run": None,
 }

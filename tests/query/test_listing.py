@@ -26,7 +26,7 @@ def test_a_cursor_comes_back_as_the_place(place: Position) -> None:
 
 def test_a_cursor_holds_whatever_the_limit_and_the_scope_are() -> None:
     cursor = cursor_of(parse_question(f"{FILTER}&limit=3", ALL), Position(1, 1))
-    assert parse_listing(f"{FILTER}&cursor={cursor}", Scope((Rule("site_id", ("A",)),))).question.after is not None
+    assert parse_listing(f"{FILTER}&cursor={cursor}", Scope(((Rule("site_id", ("A",)),),))).question.after is not None
 
 
 def test_a_cursor_of_another_question_is_refused() -> None:

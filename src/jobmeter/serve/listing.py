@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.question import Page, Question
-from jobmeter.model.question import Scope as Rows
 from jobmeter.query.cursor import cursor_of
 from jobmeter.query.fault import BadQuery
 from jobmeter.query.listing import Listing, parse_listing
 from jobmeter.serve.answer import JSON, Header, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.filed import send_file
 from jobmeter.serve.framing import JSON_LINES, CsvFraming, Framing
 from jobmeter.serve.reads import Readers
@@ -90,7 +90,7 @@ class Listings:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Answer with the records that the query string asks for, in the form that `Accept` asks for."""
         try:
-            listing = parse_listing(scope["query_string"], Rows.everything())
+            listing = parse_listing(scope["query_string"], asker_of(scope).scope)
             _check_columns(listing.columns)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))

@@ -16,9 +16,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.question import Question
-from jobmeter.model.question import Scope as Rows
 from jobmeter.query.parse import BadQuery, parse_question
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.framing import Framing, framing_for
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.protocol import break_off
@@ -46,7 +46,7 @@ class RecordList:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Answer with the records that the query string asks for."""
         try:
-            question = parse_question(scope["query_string"], Rows.everything())
+            question = parse_question(scope["query_string"], asker_of(scope).scope)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault)))
         return await self._streams.answer(question, framing_for(scope["headers"]), scope, receive, send)

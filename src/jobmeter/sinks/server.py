@@ -195,6 +195,8 @@ def _outcome(verdict: Verdict) -> Outcome:
     match verdict.outcome:
         case "conflict":
             return Rejected(f"conflict: {told or 'another record with this id is stored already'}")
+        case "forbidden":
+            return Keep(reason=f"this client may not write it; mend its access ({told})")
         case "invalid":
             return Rejected(told or "the record is invalid")
         case _:
