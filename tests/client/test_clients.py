@@ -120,6 +120,17 @@ def test_a_query_says_what_it_means(client: Client) -> None:
     assert len(list(client.records(here.order_by("record_id", descending=True).limit(2)))) == 2
 
 
+def test_totals_are_worked_out_by_the_server(client: Client) -> None:
+    site = f"totals-{uuid4().hex}"
+    client.add_many([made("a", site, cores=8), made("b", site, cores=4)])
+    here = Query().meta("site_id", contains=[site])
+    found = client.totals(here, group_by=["site_id", "month"], sums=["Cores*runtime", "Cores"])
+    (group,) = found.groups
+    assert group.key == [site, "2024-03"]
+    assert group.values == [12 * 3600, 12]
+    assert client.totals(here).groups[0].values == [2]
+
+
 def test_a_query_refuses_what_cannot_be_meant() -> None:
     with pytest.raises(TypeError):
         Query().meta("site", contains="A")

@@ -26,7 +26,7 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Letter, Page, RecordOutcome
+from jobmeter.client.exchange import Letter, Page, RecordOutcome, TotalGroup, Totals
 from jobmeter.client.query import Query
 from jobmeter.client.queued import QueuedClient
 from jobmeter.model.record import Component, Record, Score
@@ -54,5 +54,7 @@ __all__ = [
     "ServerAwayError",
     "TimedOutError",
     "TooLargeError",
+    "TotalGroup",
+    "Totals",
     "UnavailableError",
 ]

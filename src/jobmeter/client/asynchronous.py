@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -21,7 +21,7 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, RecordOutcome
+from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, RecordOutcome, Totals
 from jobmeter.client.query import Query
 from jobmeter.model.record import Record
 
@@ -124,6 +124,21 @@ class AsyncClient:
     async def page(self, query: Query | None = None, size: int = PAGE_RECORDS, cursor: str | None = None) -> Page:
         """One page of the records that match: the first, or the one at `cursor`."""
         return await self.ask(exchange.page(query or Query(), size, cursor))
+
+    async def totals(
+        self,
+        query: Query | None = None,
+        *,
+        group_by: Sequence[str] = (),
+        sums: Sequence[str] = (),
+        minima: Sequence[str] = (),
+        maxima: Sequence[str] = (),
+    ) -> Totals:
+        """Sums over the records that match, worked out by the server: `group_by=["site_id", "month"]`,
+        `sums=["count", "Cores*runtime"]`. Without a measure it is the count.
+        """
+        lists = {"group_by": group_by, "sum": sums, "min": minima, "max": maxima}
+        return await self.ask(exchange.totals(query or Query(), **lists))
 
     async def dead_letters(self, limit: int = 20) -> list[Letter]:
         """The newest writes that the server refused for good."""

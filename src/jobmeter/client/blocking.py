@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self, TypeVar
 
 import httpx
@@ -18,12 +18,12 @@ from jobmeter.client.errors import (
     ClientError,
     ConflictError,
     InvalidError,
-    RefusedError,
+    NotAllowedError,
     ServerAwayError,
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, RecordOutcome
+from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, RecordOutcome, Totals
 from jobmeter.client.query import Query
 from jobmeter.model.record import Record
 
@@ -128,6 +128,21 @@ class Client:
         """One page of the records that match: the first, or the one at `cursor`."""
         return self.ask(exchange.page(query or Query(), size, cursor))
 
+    def totals(
+        self,
+        query: Query | None = None,
+        *,
+        group_by: Sequence[str] = (),
+        sums: Sequence[str] = (),
+        minima: Sequence[str] = (),
+        maxima: Sequence[str] = (),
+    ) -> Totals:
+        """Sums over the records that match, worked out by the server: `group_by=["site_id", "month"]`,
+        `sums=["count", "Cores*runtime"]`. Without a measure it is the count.
+        """
+        lists = {"group_by": group_by, "sum": sums, "min": minima, "max": maxima}
+        return self.ask(exchange.totals(query or Query(), **lists))
+
     def dead_letters(self, limit: int = 20) -> list[Letter]:
         """The newest writes that the server refused for good."""
         return self.ask(exchange.letters(limit))
@@ -171,9 +186,14 @@ class Client:
         time.sleep(self.access.wait_seconds(attempt, asked, random.random()))  # noqa: S311 - no secret
 
 
+_ERRORS = MappingProxyType(
+    {"conflict": (409, ConflictError), "invalid": (400, InvalidError), "forbidden": (403, NotAllowedError)}
+)
+
+
 def taken(outcome: RecordOutcome) -> RecordOutcome:
-    """The outcome of a record that is stored. Raises ConflictError or InvalidError for one that is not."""
+    """The outcome of a record that is stored. Raises ConflictError, InvalidError or NotAllowedError for another."""
     if outcome.stored:
         return outcome
-    kind: type[RefusedError] = ConflictError if outcome.outcome == "conflict" else InvalidError
-    raise kind(409 if kind is ConflictError else 400, outcome.reason or outcome.outcome, outcome.field)
+    status, kind = _ERRORS[outcome.outcome]
+    raise kind(status, outcome.reason or outcome.outcome, outcome.field)

@@ -42,10 +42,10 @@ T = TypeVar("T")
 
 
 class RecordOutcome(Struct, frozen=True):
-    """What became of one record: `new`, `same` (a repeat), `conflict` or `invalid`, the last two with a reason."""
+    """What became of one record: `new`, `same` (a repeat), `conflict`, `invalid`, `forbidden`, these with a reason."""
 
     record_id: str
-    outcome: Literal["new", "same", "conflict", "invalid"]
+    outcome: Literal["new", "same", "conflict", "invalid", "forbidden"]
     field: str | None = None
     reason: str | None = None
 
@@ -73,6 +73,25 @@ class Letter(Struct, frozen=True):
     body: str | None
     body_base64: str | None
     cut: bool
+
+
+class TotalGroup(Struct, frozen=True):
+    """One group: the parts of its key (None: the records have no such value), and what was measured of it.
+
+    `counted` says of how many terms each value was made.
+    """
+
+    key: list[str | int | None]
+    values: list[int | float | str | None]
+    counted: list[int]
+
+
+class Totals(Struct, frozen=True):
+    """Sums over records by group; `measures` names the values of each group."""
+
+    group_by: list[str]
+    measures: list[str]
+    groups: list[TotalGroup]
 
 
 class Call(Struct, Generic[T]):
@@ -127,6 +146,12 @@ def listing(query: Query | str) -> Call[bytes]:
     """All records that a query asks for, as lines; the body is read by `Lines`."""
     text = str(query)
     return Call("GET", f"/records?{text}" if text else "/records", bytes, accept=LINES)
+
+
+def totals(query: Query, **parts: Sequence[str]) -> Call[Totals]:
+    """Sums over the records that a query asks for; `parts` are the lists behind group_by, sum, min and max."""
+    told = [f"{name}={quote(','.join(values), safe=',*')}" for name, values in parts.items() if values]
+    return Call("GET", f"/v2/totals?{'&'.join(filter(None, (str(query), *told)))}", lambda body: _decoded(body, Totals))
 
 
 def letters(limit: int) -> Call[list[Letter]]:

@@ -227,6 +227,8 @@ def _outcome(told: RecordOutcome) -> Outcome:
     if told.stored:
         return Accepted()
     reason = ": ".join(part for part in (told.field, told.reason) if part)
+    if told.outcome == "forbidden":
+        return Keep(reason=f"this client may not write it; mend its access ({reason})")
     return Rejected(f"{told.outcome}: {reason}" if reason else told.outcome)
 
 
