@@ -26,7 +26,8 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Letter, Page, RecordOutcome, TotalGroup, Totals
+from jobmeter.client.exchange import Letter, Page, TotalGroup, Totals
+from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
 from jobmeter.client.queued import QueuedClient
 from jobmeter.model.record import Component, Record, Score

@@ -23,7 +23,8 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, RecordOutcome, Totals
+from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, Totals
+from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
 from jobmeter.model.record import Record
 

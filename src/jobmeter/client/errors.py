@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jobmeter.client.exchange import RecordOutcome
+from jobmeter.client.outcome import RecordOutcome
 
 
 class ClientError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +24,7 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
+from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
 from jobmeter.model.record import Record
 from jobmeter.wire.auditor import BadRecord, decode_record, encode_record
@@ -39,20 +40,6 @@ GROUP_BYTES = 3 * 2**19
 _REASON_MAX = 1000
 
 T = TypeVar("T")
-
-
-class RecordOutcome(Struct, frozen=True):
-    """What became of one record: `new`, `same` (a repeat), `conflict`, `invalid`, `forbidden`, these with a reason."""
-
-    record_id: str
-    outcome: Literal["new", "same", "conflict", "invalid", "forbidden"]
-    field: str | None = None
-    reason: str | None = None
-
-    @property
-    def stored(self) -> bool:
-        """Whether the server holds this record."""
-        return self.outcome in ("new", "same")
 
 
 class Page(Struct, frozen=True):

@@ -25,7 +25,8 @@ from jobmeter.client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from jobmeter.client.exchange import Group, RecordOutcome
+from jobmeter.client.exchange import Group
+from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFault
 from jobmeter.deliver.pump import Pump
