@@ -16,6 +16,9 @@ from jobmeter.model.job import JobIdentity
 from jobmeter.model.sample import Sample
 
 _GROUP, _TASKS = "cgroup", "taskstats"
+COMPLETING = (_GROUP, _TASKS)
+"""The sources that complete each other."""
+
 _USAGE, _RUN = "cgroup_cpu_usage", "taskstats_cpu_run_virtual_total"
 
 
@@ -30,6 +33,10 @@ class LastValues:
         for sample in samples:
             if sample.job is not None and sample.source in (_GROUP, _TASKS):
                 self._last.setdefault(sample.job, {})[sample.source] = sample
+
+    def is_older(self, job: JobIdentity, moment_ns: int) -> bool:
+        """Whether a job was last read before this moment."""
+        return all(sample.time_ns < moment_ns for sample in self._last.get(job, {}).values())
 
     def closed(self, job: JobIdentity, final: Sequence[Sample], now_ns: int) -> list[Sample]:
         """The samples that end a job: `final`, with the control group's processor time completed if it was not read."""
