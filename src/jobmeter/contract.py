@@ -160,8 +160,11 @@ class StirringSource(SampleSource, Protocol):
         """What becomes readable when something was told."""
         ...
 
-    def stirred(self) -> frozenset[JobIdentity]:
-        """Take in what was told; the jobs in which something happened since the last call or reading."""
+    def stirred(self) -> Mapping[JobIdentity, bool]:
+        """Take in what was told: the jobs in which something happened since the last call or reading.
+
+        True for a job that nothing is known to live in any more.
+        """
         ...
 
 

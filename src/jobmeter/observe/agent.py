@@ -28,6 +28,8 @@ log = logging.getLogger("jobmeter.observe")
 _AGES_NS = (0, 40_000_000, 200_000_000, 800_000_000, 2_000_000_000)
 _NEVER = (1 << 63,)
 _KNOWN_NS = 450_000_000
+_FOLLOW_SECONDS = 0.02
+_BETWEEN_SECONDS = 0.0005
 
 
 class Scheduled(Struct):
@@ -93,6 +95,7 @@ class Agent:
         self._clock_ns = clock_ns
         self._last = LastValues()
         self._young = YoungJobs()
+        self._completing = [each for each in self.sources if each.name in COMPLETING]
         self._stirring = [each.source for each in self.sources if isinstance(each.source, StirringSource)]
         self.self_measure = SelfMeasure(node)
         self.metrics: tuple[Metric, ...] = (
@@ -124,22 +127,39 @@ class Agent:
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
 
-    def stir(self) -> None:
+    def stir(self) -> float:
         """Something was told between two readings: read the jobs where it was, so that little is unknown if they end.
 
-        These readings are kept for the end of the job and not sent.
+        These readings are kept for the end of the job and not sent. Gives the seconds that it took to be told.
         """
+        began = time.monotonic()
         now = self._clock_ns()
-        touched: set[JobIdentity] = set()
+        touched: dict[JobIdentity, bool] = {}
         for each in self._stirring:
-            touched |= each.stirred()
-        jobs = [
-            job
-            for job in self.finder.jobs
-            if job.identity in touched and self._last.is_older(job.identity, now - _KNOWN_NS)
-        ]
-        if jobs:
-            self._read([each for each in self.sources if each.name in COMPLETING], now, jobs, Reading.SOME)
+            touched.update(each.stirred())
+        told = time.monotonic() - began
+        jobs = [job for job in self.finder.jobs if job.identity in touched]
+        known = [job for job in jobs if self._last.is_older(job.identity, now - _KNOWN_NS)]
+        if known:
+            self._read(self._completing, now, known, Reading.SOME)
+        if ending := [job for job in jobs if touched[job.identity]]:
+            self._follow(ending)
+        return told
+
+    def _follow(self, jobs: Sequence[RunningJob]) -> None:
+        """Read jobs whose last task is just ending until they are gone, for a few milliseconds at most.
+
+        A task is told to end before it has given back its memory, and that takes processor time, too.
+        """
+        until = time.monotonic() + _FOLLOW_SECONDS
+        groups = [each for each in self._completing if each.name == COMPLETING[0]]
+        tasks = [each for each in self._completing if each.name == COMPLETING[1]]
+        every, now = jobs, self._clock_ns()
+        while jobs and time.monotonic() < until:
+            found = {sample.job for sample in self._read(groups, now, jobs, Reading.SOME)}
+            jobs = [job for job in jobs if job.identity in found]
+            time.sleep(_BETWEEN_SECONDS)
+        self._read(tasks, now, every, Reading.SOME)  # what completes a group must not be older than it
 
     @property
     def descriptors(self) -> tuple[int, ...]:

@@ -15,8 +15,8 @@ from jobmeter.observe.agent import Agent
 from jobmeter.run.node_metrics import MetricsFile
 from jobmeter.settings.deployment import Metrics
 
-_STIR_SECONDS = 0.5
-"""How often the ends of tasks may wake us."""
+_STIR_SECONDS, _STIR_REST = 0.5, 100
+"""After being told of ends of tasks we rest for so many times as long as that took, and for so long at most."""
 
 _LOOK_SECONDS = 1.0
 """How often is looked for jobs when the periods of the sources are longer."""
@@ -74,12 +74,14 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
             for number in agent.descriptors:
                 poll.register(number, select.POLLIN)
         left = min((agent.next_ns() - time.time_ns()) / 1e9, _LOOK_SECONDS)
+        if not listening:
+            left = min(left, resume - time.monotonic())
         ready = {number for number, _ in poll.poll(max(0.0, left) * 1000 + 0.5)}
         if signals.woken.fileno() in ready:
             os.read(signals.woken.fileno(), 64)
         if ready.intersection(agent.descriptors):
-            agent.stir()
-            listening, resume = False, time.monotonic() + _STIR_SECONDS
+            rest = min(_STIR_SECONDS, agent.stir() * _STIR_REST)
+            listening, resume = False, time.monotonic() + rest
             for number in agent.descriptors:
                 poll.unregister(number)
         if not signals.asked():

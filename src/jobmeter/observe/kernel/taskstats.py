@@ -8,7 +8,7 @@ CAP_NET_ADMIN. Delays of devices, swapping and page freeing are counted only whe
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -109,10 +109,10 @@ class TaskstatsSource:
         """Readable when tasks have ended."""
         return tuple(listener.fileno() for listener in self._listeners)
 
-    def stirred(self) -> frozenset[JobIdentity]:
-        """The jobs in which tasks have ended."""
+    def stirred(self) -> Mapping[JobIdentity, bool]:
+        """The jobs in which tasks have ended, and whether these were the last."""
         self._account.ended(self._ended())
-        touched = frozenset(identity for identity, _ in self._account.touched)
+        touched = {key[0]: self._account.is_empty(key) for key in self._account.touched}
         self._account.touched.clear()
         return touched
 

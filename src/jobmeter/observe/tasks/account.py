@@ -81,6 +81,11 @@ class TaskAccount(Generic[K]):
             rows.append(entry.dead)
         return _sum(rows) if rows else None
 
+    def is_empty(self, job: K) -> bool:
+        """Whether all tasks of a job that were ever listed have ended."""
+        entry = self._jobs.get(job)
+        return entry is not None and not entry.live
+
     def turn(self, jobs: Iterable[K]) -> None:
         """End the round: forget jobs that are not among these, and what no round can need any more."""
         kept = set(jobs)
