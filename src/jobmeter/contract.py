@@ -1,4 +1,4 @@
-"""What an author implements: the protocols of job and sample sources, sinks and the record store.
+"""What an author implements: the protocols of job and sample sources, sections, sinks and the record store.
 
 Call order
 ----------
@@ -19,6 +19,10 @@ have just begun or are about to end are read apart from the others, with `Readin
 *Sample sink*: `write(batch)` for each batch of a node, one outcome per sample, in order. `flush` makes what was
 accepted durable, `reopen` begins new files where there are files. Like every sink it neither retries nor drops.
 
+*Section*: `read(cursor)` once per run. It yields batches of facility documents in the order in which they are sent; the
+spool stores each together with its cursor. What a part of it could not observe stands in `unreadable`, as a sentence,
+and takes nothing else along: no document is made of what is not known. `SourceAbsent` when the machine has none of it.
+
 *Sink*: `send(items)` with at most `batch_limit` items; one outcome per item, in order. Delivery is at least once, so a
 sink tolerates repeats. It never retries, never waits for the next stage to come back, and never drops.
 
@@ -35,14 +39,17 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.model.document import Document
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Outcome, Stopped, Stored
 from jobmeter.model.period import Period
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.model.token import Token
+from jobmeter.model.total import Total, TotalQuestion
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -113,6 +120,27 @@ class FollowingSource(JobSource, Protocol):
         """What `read(cursor)` gives, and then what ends within about `seconds`, each batch soon after its ends.
 
         Raises SourceUnreadable, also after some batches.
+        """
+        ...
+
+
+class DocumentBatch(Struct, frozen=True):
+    """What one step of a section observed, and what it could not. An empty cursor leaves the stored one as it is."""
+
+    documents: tuple[Document, ...]
+    cursor: str = ""
+    unreadable: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Section(Protocol):
+    """A part of the facility that is observed: its sessions, notebooks, queues, or the host itself."""
+
+    def read(self, cursor: str | None) -> Iterator[DocumentBatch]:
+        """What is there now, and what ended since `cursor` (None: the first read).
+
+        Documents carry their own fields only, with names of people and hosts as they are; cluster, selection of users
+        and pseudonyms are put on by who reads. Raises SourceAbsent, and SourceUnreadable, also after some batches.
         """
         ...
 
@@ -230,6 +258,20 @@ class RecordStore(Protocol):
         """
         ...
 
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """Sums and extremes of the matching records, group by group in the order of the keys; one consistent view.
+
+        Raises TooManyGroups.
+        """
+        ...
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """The first of the matching records, in order: up to the question's limit, which it must have.
+
+        Earlier where the bodies reach `bytes_max`; then, and where more than the limit match, `last` is set.
+        """
+        ...
+
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters, durable on return. The oldest go when the store's bound is reached, and are counted."""
         ...
@@ -248,6 +290,46 @@ class RecordStore(Protocol):
 
     def close(self) -> None:
         """Finish what runs and release the database."""
+        ...
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """The bearer tokens that were handed out, known by the digest of their secret. Safe to call from several threads.
+
+    Every method raises StoreUnavailable when the database does not answer.
+    """
+
+    def add(self, token: Token, digest: bytes) -> Token:
+        """Keep a new token, durable on return; the same with the number that it was given."""
+        ...
+
+    def all(self) -> list[Token]:
+        """Every token there ever was, in order of number."""
+        ...
+
+    def find(self, digest: bytes) -> Token | None:
+        """The token whose secret has this digest, whether or not it is good at present."""
+        ...
+
+    def revoke(self, number: int, moment: datetime) -> Token | None:
+        """End the token with this number, unless it was ended before; what it is now, None when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+class Bookmarks(Protocol):
+    """A small durable memory of whoever reads something into the account: how far the reading is, by name."""
+
+    def bookmark(self, name: str) -> str | None:
+        """What was kept under `name`, or None."""
+        ...
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """Keep `value` under `name` in place of what was there, durable on return."""
         ...
 
 

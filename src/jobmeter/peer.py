@@ -6,6 +6,7 @@ Standard library only: short-lived commands use it, too.
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -20,17 +21,22 @@ TIMEOUT_MAX_SECONDS = 3600
 
 _ANSWER_MAX_BYTES = 2**24
 _PIECE_BYTES = 2**16
+_TOKEN_MAX_CHARACTERS = 4096
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 class Endpoint(NamedTuple):
-    """Where a peer is and how to talk to it; `timeout_seconds` is how long a whole answer may take."""
+    """Where a peer is and how to talk to it; `timeout_seconds` is how long a whole answer may take.
+
+    `ca_file` may be a folder of authorities in OpenSSL's form. Without `verify` any certificate of the peer will do.
+    """
 
     address: str
     timeout_seconds: float
     ca_file: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
+    verify: bool = True
 
     def fault(self) -> str | None:
         """Why this cannot be used, or None."""
@@ -126,10 +132,11 @@ class Peer:
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
-    def exchange(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """One request with its whole answer, all within the timeout. Raises PeerAway."""
+    def exchange(self, method: str, path: str, body: bytes | None = None, *, seconds: float | None = None) -> Answer:
+        """One request with its whole answer, all within the timeout, or within `seconds`. Raises PeerAway."""
+        allowed = self._timeout_seconds if seconds is None else min(seconds, self._timeout_seconds)
         late = threading.Event()
-        timer = threading.Timer(self._timeout_seconds, self._give_up, [late])
+        timer = threading.Timer(allowed, self._give_up, [late])
         timer.daemon = True
         timer.start()
         try:
@@ -137,15 +144,15 @@ class Peer:
                 return Answer(reply.status, reply.headers, reply.whole())
         except PeerAway as fault:
             if late.is_set():
-                raise PeerAway(f"{self.address}: no whole answer in {self._timeout_seconds} s") from fault
+                raise PeerAway(f"{self.address}: no whole answer in {allowed:g} s") from fault
             raise
         finally:
             timer.cancel()
 
     @contextmanager
-    def open(self, method: str, path: str, body: bytes | None = None) -> Iterator[Reply]:
+    def open(self, method: str, path: str, body: bytes | None = None, *, accept: str = "*/*") -> Iterator[Reply]:
         """One request and the head of its answer; the timeout counts for each wait. Raises PeerAway."""
-        response = self._response(method, path, body)
+        response = self._response(method, path, body, accept)
         try:
             yield Reply(response, self.address)
         finally:
@@ -168,8 +175,8 @@ class Peer:
         self._connection = None
         self._socket = None
 
-    def _response(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": "*/*"}
+    def _response(self, method: str, path: str, body: bytes | None, accept: str) -> http.client.HTTPResponse:
+        headers = {"User-Agent": f"jobmeter/{__version__}", "Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._headers is not None:
@@ -219,11 +226,36 @@ class Peer:
         self.wake()
 
 
+def bearer(token: str | None, file: str | None) -> Callable[[], Mapping[str, str]] | None:
+    """Headers that show a bearer token, as given or as it stands in `file` at the time; None without either.
+
+    The headers raise PeerAway when the file holds no token: nothing can be sent now, and may be when it is mended.
+    """
+    if file is not None:
+        return lambda: {"Authorization": f"Bearer {_token_in(file)}"}
+    return None if token is None else lambda: {"Authorization": f"Bearer {token}"}
+
+
+def _token_in(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - pathlib costs an epilog 5 ms
+            token = opened.read(_TOKEN_MAX_CHARACTERS).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PeerAway(f"the token cannot be read: {error}") from error
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise PeerAway(f"{file} holds no token")
+    return token
+
+
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    if not endpoint.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     try:
         if endpoint.ca_file is not None:
-            context.load_verify_locations(cafile=endpoint.ca_file)
+            is_folder = os.path.isdir(endpoint.ca_file)  # noqa: PTH112 - pathlib costs a short command 10 ms
+            context.load_verify_locations(**{"capath" if is_folder else "cafile": endpoint.ca_file})
         if endpoint.certificate_file is not None:
             context.load_cert_chain(endpoint.certificate_file, endpoint.key_file)
     except OSError as error:  # ssl.SSLError is one

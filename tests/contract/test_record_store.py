@@ -118,7 +118,7 @@ def test_asking_for_such_a_name_finds_nothing(store: RecordStore) -> None:
         assert store.one(name, ALL) is None
         assert store.stop([RecordStop(name, second(20))]) == [Stopped.UNKNOWN]
         assert ids(store, record_id=name) == []
-        assert ids(store, Scope((Rule(name, ("A",)), Rule("site", (name,)), Rule("x", (name,))))) == []
+        assert ids(store, Scope(((Rule(name, ("A",)),), (Rule("site", (name,)),), (Rule("x", (name,)),)))) == []
         assert ids(store, components=(ComponentCondition(name, ()),)) == []
         for key in ("site", "x"):
             assert ids(store, meta=(MetaCondition(name, ("A",)),)) == []
@@ -148,7 +148,7 @@ def test_hostile_names_are_only_names(store: RecordStore, name: str) -> None:
     for key in (name, "site", "user"):
         assert ids(store, meta=(MetaCondition(key, (name,)),)) == [name]
         assert ids(store, meta=(MetaCondition(key, (), (name,)),)) == (["other"] if key == "site" else [])
-        assert ids(store, Scope((Rule(key, ("nothing", name)),))) == [name]
+        assert ids(store, Scope(((Rule(key, ("nothing", name)),),))) == [name]
     assert ids(store, components=(ComponentCondition(name, (Bound(Op.EQUALS, 5),)),)) == [name]
     assert store.counts("site") == {name: 1, "x": 1}
     assert store.put([given]) == [Stored.SAME]
@@ -295,7 +295,7 @@ def test_a_facet_with_many_values_answers_too(store: RecordStore) -> None:
     assert len(ids(store, meta=(MetaCondition("user_id", ("all",)),))) == 200
     assert len(ids(store, meta=(MetaCondition("user_id", ("all",), ("u7",)),))) == 199
     assert ids(store, meta=(MetaCondition("user_id", ("u7", "all")),)) == ["r7"]
-    assert len(ids(store, Scope((Rule("user_id", ("all", "u7")),)))) == 200
+    assert len(ids(store, Scope(((Rule("user_id", ("all", "u7")),),)))) == 200
 
 
 def test_every_component_is_looked_at(store: RecordStore) -> None:
@@ -323,21 +323,28 @@ def test_every_component_is_looked_at(store: RecordStore) -> None:
 
 
 def test_a_scope_shows_what_one_of_its_rules_allows_and_nothing_else(four: RecordStore) -> None:
-    assert ids(four, Scope(rules=())) == []
-    assert ids(four, Scope((Rule("site_id", ("B",)),))) == ["b"]
-    assert ids(four, Scope((Rule("site_id", ("B", "A")), Rule("site", ("B",))))) == ["a", "b", "c"]
-    assert ids(four, Scope((Rule("k", ("1", "9")),))) == ["b"]
-    assert ids(four, Scope((Rule("k", ()),))) == []
-    assert ids(four, Scope((Rule("site_id", ()),))) == []
+    assert ids(four, Scope(())) == []
+    assert ids(four, Scope(((Rule("site_id", ("B",)),),))) == ["b"]
+    assert ids(four, Scope(((Rule("site_id", ("B", "A")),), (Rule("site", ("B",)),)))) == ["a", "b", "c"]
+    assert ids(four, Scope(((Rule("k", ("1", "9")),),))) == ["b"]
+    assert ids(four, Scope(((Rule("k", ()),),))) == []
+    assert ids(four, Scope(((Rule("site_id", ()),),))) == []
+
+
+def test_every_rule_of_a_group_must_hold(four: RecordStore) -> None:
+    for rules in [(Rule("site_id", ("A", "B")), Rule("k", ("1",))), (Rule("k", ("1",)), Rule("site_id", ("A", "B")))]:
+        assert ids(four, Scope((rules,))) == ["b"]
+        assert ids(four, Scope((rules, (Rule("site", ("B",)),)))) == ["b", "c"]
+    assert ids(four, Scope(((Rule("site_id", ("A",)), Rule("k", ("9",))),))) == []
 
 
 def test_conditions_never_widen_a_scope(four: RecordStore) -> None:
-    scope = Scope((Rule("site_id", ("B",)), Rule("k", ("1",))))
+    scope = Scope(((Rule("site_id", ("B",)),), (Rule("k", ("1",)),)))
     assert ids(four, scope, meta=(MetaCondition("site_id", ("A",)),)) == ["b"]
     assert ids(four, scope, record_id="a") == []
     assert four.one("a", scope) is None
     assert four.one("b", scope) is not None
-    assert four.one("b", Scope(rules=())) is None
+    assert four.one("b", Scope(())) is None
 
 
 def test_records_are_counted_in_all_and_by_facet(four: RecordStore) -> None:

@@ -23,9 +23,11 @@ MAY_IMPORT = {
     "deliver": COMMON,
     "sinks": COMMON,
     "store": COMMON,
+    "moving": COMMON,
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire"}),
+    "transport": COMMON | {"deliver"},
     "serve": COMMON | {"query"},
     "run": None,
 }

@@ -11,7 +11,9 @@ SUPERVISORS = {
         2, "whatever one reading stumbles over, the next may do; a daemon that cannot deliver must end, visibly"
     ),
     "jobmeter.run.hook": Supervisor(2, "a job's epilog never fails its node; a detached process has nobody to tell"),
+    "jobmeter.run.facility_round": Supervisor(1, "a fault of one section must not silence the others"),
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
+    "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
@@ -131,3 +133,12 @@ def test_constants_are_no_state() -> None:
     text = "__all__ = ['f']\nNAMES = ['a']\n_BY = {n: 1 for n in NAMES}\n"
     text += "def f():\n    own = []\n    own.append(NAMES[0])\n"
     assert mutable_state(_probe(text)) == []
+
+
+SEES_EVERYTHING = frozenset({"jobmeter.serve.table", "jobmeter.serve.page"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed, to compare with it."""
+
+
+def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:
+    naming = {module.name for module in EVERY_MODULE if module.room == "serve" and ".everything()" in module.text}
+    assert naming <= SEES_EVERYTHING

@@ -121,7 +121,7 @@ def test_slurms_unique_id_becomes_the_jobs_number_once_a_process_tells_it(tmp_pa
     host = Host(tmp_path / "host", SystemClock(), {}, "n1")
     finder = JobFinder(host, Hierarchies({}, str(tree)), [built_in("slurm")])
     finder.look(1)
-    assert finder.jobs == ()
+    assert _ids(finder) == []
     (folder / "step_0" / "user" / "cgroup.procs").write_text("77\n")
     (tmp_path / "host/proc/77").mkdir(parents=True)
     (tmp_path / "host/proc/77/environ").write_bytes(b"A=b\0SLURM_JOB_ID=4711\0SLURM_CLUSTER_NAME=c1\0")

@@ -281,3 +281,25 @@ def test_no_server_library_is_imported() -> None:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     found = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
     assert not {"starlette", "uvicorn", "sqlalchemy", "msgspec", "yaml", "rich"} & set(found.stdout.split())
+
+
+def test_export_parquet_keeps_the_file_that_the_server_made(tmp_path: Path) -> None:
+    target = tmp_path / "records.parquet"
+    content = b"PAR1\x00\xff\r\nPAR1"
+    code, [request] = outcome(answer(200, content), "export", "--parquet", "--site", "north", "--output", str(target))
+    assert code == 0
+    assert request.path == "/v2/records?meta[site_id][c][0]=north"
+    assert request.headers["accept"] == "application/vnd.apache.parquet"
+    assert target.read_bytes() == content
+
+
+def test_export_parquet_to_a_terminal_is_wrong_use() -> None:
+    with ScriptedServer([]) as server:
+        assert run(server, "export", "--parquet") == 2
+
+
+def test_a_parquet_file_that_broke_off_never_appears(tmp_path: Path) -> None:
+    target = tmp_path / "records.parquet"
+    step = Step(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nPAR1", close=True)
+    assert outcome(step, "export", "--parquet", "--output", str(target))[0] == 1
+    assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,11 @@ import msgspec
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Position, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.wire.auditor import encode_record
+from tests.plain_totals import plain_totals
 
 LETTERS_BOUND = 1000
 
@@ -103,6 +105,24 @@ class MemoryStore:
                 yield b"".join(lines[at : at + self._chunk_records])
         finally:
             self.released.set()
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        self._answer()
+        return plain_totals(list(self.records.values()), question)
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        self._answer()
+        after = -1 if question.after is None else question.after.seq
+        with self._lock:
+            numbered = [(seq, record) for seq, record in enumerate(self.records.values()) if seq > after]
+        bodies: list[bytes] = []
+        for seq, record in numbered:
+            if question.record_id not in (None, record.record_id):
+                continue
+            if len(bodies) == question.limit or sum(map(len, bodies)) >= bytes_max:
+                return Page(bodies, Position(0, seq - 1))
+            bodies.append(encode_record(record))
+        return Page(bodies, None)
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         self._answer()

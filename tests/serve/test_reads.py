@@ -105,7 +105,7 @@ def test_an_unknown_path_is_auditors_404(server: Live, path: str, method: str) -
         ("PUT", "/records", "GET, POST"),
         ("DELETE", "/record/x", "GET"),
         ("POST", "/metrics", "GET"),
-        ("GET", "/v2/records", "POST"),
+        ("PUT", "/v2/records", "GET, POST"),
     ],
 )
 def test_a_method_that_a_path_does_not_have_is_a_405(server: Live, method: str, path: str, allow: str) -> None:

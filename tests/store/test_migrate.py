@@ -76,7 +76,7 @@ def test_an_up_to_date_database_has_nothing_pending(database_url: str) -> None:
 def test_two_programs_may_migrate_at_once(postgresql: PrivatePostgresql, tmp_path: Path) -> None:
     for url in (postgresql.new_database(empty=True), f"sqlite:///{tmp_path}/store.sqlite"):
         both = [started(_UPGRADE, url) for _ in range(2)]
-        assert sorted(one.communicate()[0] for one in both) == ["0\n", "1\n"]
+        assert sorted(one.communicate()[0] for one in both) == sorted(["0\n", f"{len(KNOWN)}\n"])
 
 
 def _set_revision(url: str, revision: str) -> None:

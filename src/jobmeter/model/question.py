@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -39,6 +40,20 @@ class ComponentCondition(Struct, frozen=True):
     bounds: tuple[Bound, ...]
 
 
+class ScoreBound(Struct, frozen=True):
+    """One comparison of a score with a finite number."""
+
+    op: Op
+    value: float
+
+
+class ScoreCondition(Struct, frozen=True):
+    """Some score called `name`, of any component, has a value within all `bounds`."""
+
+    name: str
+    bounds: tuple[ScoreBound, ...]
+
+
 class Column(Enum):
     """What records can be ordered by."""
 
@@ -56,25 +71,54 @@ class Order(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """Records whose meta `key` holds at least one of `values` may be seen."""
+    """The meta list under `key` holds at least one of `values`."""
 
     key: str
     values: tuple[str, ...]
 
+    def holds(self, meta: Mapping[str, tuple[str, ...]] | None) -> bool:
+        """Whether a record with this meta keeps the rule."""
+        return not set(self.values).isdisjoint((meta or {}).get(self.key, ()))
+
 
 class Scope(Struct, frozen=True):
-    """The rows that the asker may see: all of them (`rules` is None), or those that satisfy at least one rule."""
+    """The rows that the asker may see: all (`any_of` is None), or those that keep every rule of at least one group."""
 
-    rules: tuple[Rule, ...] | None
+    any_of: tuple[tuple[Rule, ...], ...] | None
 
     @classmethod
     def everything(cls) -> Scope:
         """The scope of an asker without restriction."""
-        return cls(rules=None)
+        return cls(any_of=None)
+
+    def sees(self, meta: Mapping[str, tuple[str, ...]] | None) -> bool:
+        """Whether a record with this meta may be seen; the store decides the same in its statements."""
+        return self.any_of is None or any(all(rule.holds(meta) for rule in group) for group in self.any_of)
+
+
+class Position(Struct, frozen=True):
+    """The place of a record in an order: its value in the order's column, and its number of insertion.
+
+    `value` is microseconds since 1970 for times, seconds for runtimes, a key for record ids; None where it has none.
+    No two records share a place, so what stands behind one is well defined however many records come in.
+    """
+
+    value: int | str | None
+    seq: int
+
+
+class Page(Struct, frozen=True):
+    """Some bodies in order, and the place of the last one when there are more behind it."""
+
+    bodies: list[bytes]
+    last: Position | None
 
 
 class Question(Struct, frozen=True):
-    """Which records, in which order, at most how many. All conditions hold together."""
+    """Which records, in which order, at most how many. All conditions hold together.
+
+    With `after` only those behind that place in the order, whether or not the record that had it is still there.
+    """
 
     scope: Scope
     record_id: str | None = None
@@ -83,5 +127,7 @@ class Question(Struct, frozen=True):
     runtime: tuple[Bound, ...] = ()
     meta: tuple[MetaCondition, ...] = ()
     components: tuple[ComponentCondition, ...] = ()
+    scores: tuple[ScoreCondition, ...] = ()
     order: Order = Order()
     limit: int | None = None
+    after: Position | None = None

@@ -1,40 +1,18 @@
-"""Records as text: a table for people, CSV for spreadsheets. What came from jobs is never trusted to be harmless."""
+"""Records as text for people. What came from jobs is never trusted to be harmless."""
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 SAMPLE_ROWS = 200
 """So many rows decide how wide the columns of a table are; later ones may stick out."""
 
-CSV_COLUMNS = (
-    "record_id",
-    "meta.site_id",
-    "meta.user_id",
-    "meta.group_id",
-    "start_time",
-    "stop_time",
-    "runtime",
-    "components",
-    "meta",
-)
-CSV_LINE_END = "\r\n"
 TABLE_HEADS = ("RECORD", "SITE", "USER", "GROUP", "START", "STOP", "SECONDS", "COMPONENTS")
 
 _CELL_MAX_CHARACTERS = 40
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-class Output(Protocol):
-    """Where text is written to."""
-
-    def write(self, text: str, /) -> object:
-        """Write `text`."""
 
 
 def visible(text: str) -> str:
@@ -80,51 +58,6 @@ def details(record: Mapping[str, Any]) -> Iterator[str]:
     for component in record.get("components") or []:
         scores = "".join(f"  {score.get('name')} {score.get('value')}" for score in component.get("scores") or [])
         yield f"component   {visible(str(component.get('name')))} = {component.get('amount')}{visible(scores)}"
-
-
-def write_csv(
-    records: Iterable[Mapping[str, Any]], columns: Sequence[str], output: Output, *, exact: bool = False
-) -> None:
-    """Records as CSV (RFC 4180) with a row of heads.
-
-    A column is a field of a record, `meta.KEY` (several values stand with `;` between), `component.NAME` (its amount),
-    `meta` or `components` (as JSON). Spreadsheets take a cell that begins with one of `= + - @`, a tab or a line end
-    for a formula, and users choose names of jobs; such a cell gets an apostrophe before it, unless `exact`.
-    """
-    writer = csv.writer(output, lineterminator=CSV_LINE_END)
-    writer.writerow(columns)
-    for record in records:
-        cells = (_encodable(_cell(record, column)) for column in columns)
-        writer.writerow(cells if exact else map(harmless, cells))
-
-
-def harmless(cell: str) -> str:
-    """`cell` such that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_SIGNS) else cell
-
-
-def known_column(name: str) -> bool:
-    """Whether `name` is a column that `write_csv` can write."""
-    kind, _, key = name.partition(".")
-    return bool(key) if kind in ("meta", "component") and "." in name else name in CSV_COLUMNS
-
-
-def _cell(record: Mapping[str, Any], column: str) -> str:
-    kind, _, key = column.partition(".")
-    if key and kind == "meta":
-        return ";".join(map(str, (record.get("meta") or {}).get(key) or []))
-    if key and kind == "component":
-        components = record.get("components") or []
-        return ";".join(str(component.get("amount")) for component in components if component.get("name") == key)
-    value = record.get(column)
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _encodable(text: str) -> str:
-    # JSON can spell half a surrogate pair, UTF-8 cannot.
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _short(text: str) -> str:

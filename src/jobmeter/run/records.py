@@ -13,24 +13,16 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from jobmeter.peer import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
-from jobmeter.run.record_text import (
-    CSV_COLUMNS,
-    CSV_LINE_END,
-    TABLE_HEADS,
-    details,
-    known_column,
-    table,
-    table_row,
-    visible,
-    write_csv,
-)
+from jobmeter.run.record_text import TABLE_HEADS, details, table, table_row, visible
+from jobmeter.run.whole_file import whole_file
 from jobmeter.wire.json_stream import BadStream, objects
+from jobmeter.wire.record_csv import CSV_COLUMNS, CSV_LINE_END, known_column, write_csv
 
 SUMMARY: str = "queries, shows, exports and adds records of a server"
 
@@ -38,6 +30,8 @@ OK, FAILED, WRONG_USE = 0, 1, 2
 
 _LIST_DEFAULT = "sort_by[desc]=stop_time&limit=50"
 _PROGRESS_EVERY_SECONDS = 0.5
+_NO_END = "the server does not mark the end of its answer, so nobody can tell whether it is whole"
+PARQUET = "application/vnd.apache.parquet"
 
 
 class Refusal(Exception):  # noqa: N818
@@ -55,15 +49,19 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add_question(found)
     shown = _action(actions, "show", "print one record")
     shown.add_argument("record_id", metavar="ID")
-    exported = _action(actions, "export", "write records as JSON lines or CSV")
+    exported = _action(actions, "export", "write records as JSON lines, CSV or Parquet")
     add_question(exported)
-    exported.add_argument("--csv", action="store_true", help="write CSV in place of JSON lines")
+    form = exported.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="write CSV in place of JSON lines")
+    form.add_argument(
+        "--parquet", action="store_true", help="write Parquet with typed columns, made by the server; needs --output"
+    )
     exported.add_argument(
         "--columns",
         type=_columns,
         default=CSV_COLUMNS,
         metavar="A,B,C",
-        help=f"of the CSV: {','.join(CSV_COLUMNS)}, also meta.KEY and component.NAME",
+        help=f"of the CSV: {','.join(CSV_COLUMNS)}, also meta.KEY, component.NAME and score.COMPONENT.NAME",
     )
     exported.add_argument(
         "--exact", action="store_true", help="in the CSV, do not put ' before cells that spreadsheets take for formulas"
@@ -121,6 +119,8 @@ def _show(arguments: argparse.Namespace, peer: Peer) -> int:
 
 
 def _export(arguments: argparse.Namespace, peer: Peer) -> int:
+    if arguments.parquet:
+        return _export_parquet(arguments, peer)
     with _answered(peer, query_of(arguments, "")) as records, _output(arguments.output) as output:
         counted = _progress(records)
         if arguments.csv:
@@ -128,6 +128,24 @@ def _export(arguments: argparse.Namespace, peer: Peer) -> int:
             write_csv((record for _, record in counted), arguments.columns, shown, exact=arguments.exact)
         else:
             _write_lines((_json_line(text) for text, _ in counted), output)
+    return OK
+
+
+def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
+    if arguments.output is None:
+        return _say("Parquet is no text: give --output FILE", WRONG_USE)
+    query = query_of(arguments, "")
+    path = f"/v2/records?{query}" if query else "/v2/records"
+    with peer.open("GET", path, accept=PARQUET) as reply:
+        if reply.status != 200:
+            raise Refusal(
+                f"status {reply.status}: {_reason(reply.whole())}", WRONG_USE if reply.status == 400 else FAILED
+            )
+        with whole_file(arguments.output) as file:
+            for piece in reply.pieces():
+                file.write(piece)
+            if not reply.has_end:
+                raise BadStream(_NO_END)
     return OK
 
 
@@ -185,7 +203,7 @@ def _answered(peer: Peer, query: str) -> Iterator[Iterator[tuple[str, dict[str, 
 def _complete(reply: Reply) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from objects(reply.pieces())
     if not reply.has_end:
-        raise BadStream("the server does not mark the end of its answer, so nobody can tell whether it is whole")
+        raise BadStream(_NO_END)
 
 
 def _decoded(answer: Answer) -> list[dict[str, Any]]:
@@ -222,16 +240,11 @@ def _output(path: Path | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)  # there is one only when something went wrong
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
 
 
 def _write_lines(lines: Iterable[str], output: TextIO) -> None:

@@ -6,7 +6,6 @@ Its settings come in layers (`jobmeter.run.server_settings`); the command line w
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import sys
@@ -16,20 +15,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings
+from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
-    from socket import socket
+    from jobmeter.run.listening import Listeners
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
 
 FAILED = 1
 WRONG_USE = 2
+ACCESS_FLAG = "--require-authentication"
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 log = logging.getLogger("jobmeter.run")
@@ -57,6 +58,12 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
         "--database", metavar="URL", help="sqlite:///PATH or postgresql://… (default: sqlite:///DATA/records.db)"
     )
     parser.add_argument(
+        ACCESS_FLAG,
+        action="store_true",
+        dest="require_authentication",
+        help="ask everyone for a token or a certificate; the same as access.required in the settings",
+    )
+    parser.add_argument(
         REMOTE_FLAG,
         action="store_true",
         dest="allow_remote",
@@ -79,20 +86,28 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = placed(loaded.settings, arguments)
     if arguments.log_level is None:
         set_level(settings.log_level)
-    remote = [address for address in settings.application.addr if not is_loopback(address)]
+    remote = _remote(settings)
     faults = not_offered(settings)
-    if remote and not (arguments.allow_remote or arguments.as_auditor):
+    asks = policy_of(settings).asks
+    if remote and not (asks or arguments.allow_remote or arguments.as_auditor):
         faults.append(
-            f"{', '.join(remote)} can be reached from other machines, and this release does not ask who is there: "
-            f"anyone could read and write. Listen on 127.0.0.1, or give {REMOTE_FLAG}."
+            f"{', '.join(remote)} can be reached from other machines, and nobody is asked who they are: anyone could "
+            f"read and write. Give {ACCESS_FLAG} and make tokens with `jobmeter token create`, listen on 127.0.0.1, "
+            f"or give {REMOTE_FLAG}."
         )
     if faults:
         return _refused(faults, WRONG_USE)
-    if remote:
+    if remote and not asks:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
     if settings.logging.log_to_file:
         log_to_file(settings.logging.file, settings.logging.log_file_size, settings.logging.number_of_rotated_backups)
     return run(settings, database_url(settings, arguments.data), print_line)
+
+
+def _remote(settings: ServeSettings) -> Sequence[str]:
+    from jobmeter.run.listening import remote_addresses  # noqa: PLC0415 - --help must not pay for the server
+
+    return remote_addresses(settings)
 
 
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
@@ -102,38 +117,40 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
         application = msgspec.structs.replace(application, addr=(arguments.host,))
     if arguments.port is not None:
         application = msgspec.structs.replace(application, port=arguments.port)
+    if arguments.require_authentication:
+        access = msgspec.structs.replace(settings.access, required=True)
+        settings = msgspec.structs.replace(settings, access=access)
     url = arguments.database if arguments.database is not None else settings.database_url
     return msgspec.structs.replace(settings, application=application, database_url=url)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Open the store, listen, and serve until told to stop. The exit code."""
-    from jobmeter.serve.server import AddressUnusable, bind  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
+    from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
     from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
+    from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
     try:
-        sockets = bind(settings.application.addr, settings.application.port)
+        listeners = listen(settings)
     except AddressUnusable as fault:
         return _refused([str(fault)], FAILED)
+    except TlsUnusable as fault:
+        return _refused([str(fault)], WRONG_USE)
     try:
         store = open_when_possible(url)
     except DatabaseUrlFaulty as fault:
         return _refused([str(fault)], WRONG_USE)
     except StoreUnavailable as fault:
         return _refused([f"the record store cannot be opened: {fault}"], FAILED)
+    tokens = Tokens(url)
     try:
-        addresses = " ".join(_address(one) for one in sockets)
-        _serve(store, settings, sockets, lambda: say(f"jobmeter is ready at {addresses} (records in {shown(url)})"))
+        line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
+        _serve(store, tokens, settings, listeners, lambda: say(line))
     finally:
+        tokens.close()
         store.close()
     return 0
 
@@ -158,14 +175,20 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(store: RecordStore, settings: ServeSettings, sockets: list[socket], ready: Callable[[], None]) -> None:
+def _serve(
+    store: RecordStore,
+    tokens: TokenStore,
+    settings: ServeSettings,
+    listeners: Listeners,
+    ready: Callable[[], None],
+) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock())
+    app = make_app(store, settings, SystemClock(), tokens)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and
@@ -173,12 +196,7 @@ def _serve(store: RecordStore, settings: ServeSettings, sockets: list[socket], r
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    serve(app, settings.limits, sockets, ready)
-
-
-def _address(one: socket) -> str:
-    host, port = one.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    serve(app, settings.limits, listeners.plain, ready, listeners.tls)
 
 
 def print_line(line: str) -> None:

@@ -10,29 +10,24 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobmeter.contract import Clock, RecordStore
-from jobmeter.serve.answer import JSON, Endpoint, Receive, Scope, Send, send_bytes
+from jobmeter.contract import Clock, RecordStore, TokenStore
+from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
-from jobmeter.serve.letterbox import Letterbox
-from jobmeter.serve.meter import Meter
-from jobmeter.serve.openapi import description
-from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
+from jobmeter.serve.door import Door, Need
+from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.page import Home
-from jobmeter.serve.reads import RECORD_PREFIX, HealthCheck, OneRecord, Readers
+from jobmeter.serve.policy import policy_of
+from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.stream import RecordList
-from jobmeter.serve.writer import Writer
-from jobmeter.serve.writes import Writes
+from jobmeter.serve.table import ONE_RECORD, Entry, Parts, parts_of, table
 
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
-ONE_RECORD = "/record/{record_id}"
 
 
 class Application:
@@ -63,48 +58,45 @@ class Application:
         await endpoint(scope, receive, send)
 
 
-def make_app(store: RecordStore, settings: ServeSettings, clock: Clock) -> Application:
-    """The application over `store`. It takes no care of closing the store: who opened it does.
+def make_app(
+    store: RecordStore, settings: ServeSettings, clock: Clock, tokens: TokenStore | None = None
+) -> Application:
+    """The application over `store`; without `tokens` no bearer token opens anything.
 
-    It holds no state outside itself, so that several may live in one process.
+    It takes no care of closing the two: who opened them does. It holds no state outside itself, so that several may
+    live in one process.
     """
-    meter = Meter()
-    readers = Readers()
-    writer = Writer(store, settings.limits, meter)
-    letterbox = Letterbox(writer, clock)
-    writes = Writes(writer, letterbox, settings, meter)
-    health = HealthCheck(store, readers)
-    endpoints: dict[str, dict[str, Endpoint]] = {
-        "/record": {"POST": writes.post_record, "PUT": writes.put_record},
-        "/records": {"GET": RecordList(store, settings.limits, meter), "POST": writes.post_records},
-        ONE_RECORD: {"GET": OneRecord(store, readers, as_auditor=settings.auditor_status_codes)},
-        "/health_check": {"GET": health, "HEAD": health},
-        "/metrics": {"GET": _Metrics(meter, readers)},
-        "/openapi.json": {"GET": _Fixed(description())},
-        "/v2/records": {"POST": RecordsByOutcome(writer, letterbox, settings, meter)},
-        "/v2/dead-letters": {"GET": DeadLetters(store, readers)},
-    }
-    measured = {
-        path: {method: meter.measured(path, method, endpoint) for method, endpoint in methods.items()}
-        for path, methods in endpoints.items()
-    }
+    parts = parts_of(store, settings, clock)
+    door = Door(policy_of(settings), Keyring(tokens, parts.readers, clock))
 
-    @contextlib.asynccontextmanager
-    async def life(_: Starlette) -> AsyncIterator[None]:
-        writing = asyncio.create_task(writer.run())
-        counting = asyncio.create_task(count_for_ever(store, readers, settings.metrics.database, meter))
-        yield
-        counting.cancel()
-        writer.close()
-        await writing
-        readers.close()
+    def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:
+        guarded = door.guarded(entry.needs, entry.endpoint, unanswered=entry.unanswered)
+        return parts.meter.measured(path, method, guarded)
 
+    endpoints = {
+        path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
+        for path, methods in table(parts).items()
+    }
     pages = Starlette(
-        routes=[Route("/", Home(store, readers).show)],
-        lifespan=life,
+        routes=[Route("/", Home(store, parts.readers).show)],
+        lifespan=lambda _: _life(parts),
         exception_handlers={404: _not_found},
     )
-    return Application(pages, measured, meter.measured("default", "", _Pages(pages)))
+    return Application(pages, endpoints, behind_the_door("default", "", Entry(Need.A_NAME, _Pages(pages))))
+
+
+@contextlib.asynccontextmanager
+async def _life(parts: Parts) -> AsyncIterator[None]:
+    """What runs beside the endpoints."""
+    writing = asyncio.create_task(parts.writer.run())
+    counting = asyncio.create_task(
+        count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
+    )
+    yield
+    counting.cancel()
+    parts.writer.close()
+    await writing
+    parts.readers.close()
 
 
 def _names_a_record(raw_path: bytes) -> bool:
@@ -135,27 +127,3 @@ class _Pages:
 
         await self._pages(scope, receive, watched)  # type: ignore[arg-type]
         return status
-
-
-class _Metrics:
-    """`GET /metrics`."""
-
-    def __init__(self, meter: Meter, readers: Readers) -> None:
-        self._meter = meter
-        self._readers = readers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
-        del scope, receive
-        text = await self._readers.ask(generate_latest, self._meter.registry)
-        return await send_bytes(send, 200, text, CONTENT_TYPE_PLAIN_0_0_4.encode())
-
-
-class _Fixed:
-    """A JSON document that never changes."""
-
-    def __init__(self, document: bytes) -> None:
-        self._document = document
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
-        del scope, receive
-        return await send_bytes(send, 200, self._document, JSON)

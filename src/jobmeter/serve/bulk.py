@@ -9,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
+from jobmeter.model.access import Asker, Role
 from jobmeter.model.outcome import Stored
 from jobmeter.model.record import Record
 from jobmeter.serve.meter import Fate
@@ -23,9 +24,28 @@ UNSTORABLE_REASON = "the database cannot hold this record"
 
 _FATES = MappingProxyType({Stored.NEW: Fate.NEW, Stored.SAME: Fate.SAME, Stored.CONFLICT: Fate.CONFLICT})
 
+REFUSED = frozenset({Fate.INVALID, Fate.CONFLICT, Fate.FORBIDDEN})
+"""What is kept among the dead letters."""
+
 _GOOD = frozenset({Stored.NEW, Stored.SAME})
 
 Item = Record | BadRecord
+
+
+class ForbiddenRecord(BadRecord):
+    """A good record that its sender may not write; it is treated like one that is not good."""
+
+
+def granted(asker: Asker, items: Sequence[Item]) -> Sequence[Item]:
+    """The items, with what the asker may not write as ForbiddenRecord."""
+    if asker.may_everywhere(Role.WRITE):
+        return items
+    return [item if isinstance(item, BadRecord) else _granted(asker, item) for item in items]
+
+
+def _granted(asker: Asker, record: Record) -> Item:
+    fault = asker.fault(Role.WRITE, record.record_id, record.meta)
+    return record if fault is None else ForbiddenRecord(fault[0], f"{asker.name} may not write this: {fault[1]}")
 
 
 class Judged(Struct, frozen=True):
@@ -105,7 +125,8 @@ def _kept(index: int, record: Record, fate: Fate, raw: bytes) -> Judged:
 
 
 def _refused(index: int, fault: BadRecord, raw: bytes) -> Judged:
-    return Judged(index, Fate.INVALID, _record_id(raw), fault.field or None, fault.reason, raw)
+    fate = Fate.FORBIDDEN if isinstance(fault, ForbiddenRecord) else Fate.INVALID
+    return Judged(index, fate, _record_id(raw), fault.field or None, fault.reason, raw)
 
 
 def _record_id(raw: bytes) -> str | None:

@@ -7,13 +7,20 @@ in `Accept` without a wildcard and without a type of JSON lines beside it, and l
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from jobmeter.serve.answer import JSON, Header
+from jobmeter.wire.record_csv import FOUND, found_columns, write_csv, write_rows
 
 JSON_LINES = b"application/x-ndjson"
+CSV = b"text/csv; charset=utf-8; header=present"
 
+_decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _ARRAY_CLIENTS = re.compile(rb"auditor/0\.[45]\.|auditor-client/0\.[678]\.")
 _LINE_TYPES = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl"})
 _WILDCARDS = frozenset({b"*/*", b"application/*"})
@@ -27,8 +34,12 @@ class Framing:
     def __init__(self, content_type: bytes = JSON) -> None:
         self.content_type = content_type
 
+    def recoded(self, piece: bytes) -> bytes:
+        """A piece of lines (never empty) in the form of this framing. Called in order, in the thread of the answer."""
+        return piece
+
     def first(self, piece: bytes) -> bytes:
-        """The beginning of the body, with the first piece (empty when there are no records)."""
+        """The beginning of the body, with the first recoded piece (empty when there are no records)."""
         return piece
 
     def further(self, piece: bytes) -> bytes:
@@ -48,6 +59,32 @@ class ArrayFraming(Framing):
     def further(self, piece: bytes) -> bytes:
         """A comma and the records with commas between them."""
         return b",\n" + _commas(piece) if piece else b""
+
+
+class CsvFraming(Framing):
+    """CSV with a row of heads, also where there are no records. The columns `("found",)` are those of the first piece.
+
+    A line of heads can only stand before all rows, so a key that only later records have has no column of its own.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__(CSV)
+        self._columns: Sequence[str] | None = None if tuple(columns) == (FOUND,) else columns
+
+    def recoded(self, piece: bytes) -> bytes:
+        """The rows of the records."""
+        records = _decode_lines(piece)
+        if self._columns is None:
+            self._columns = found_columns(records)
+        output = io.StringIO()
+        write_rows(records, self._columns, output)
+        return output.getvalue().encode()
+
+    def first(self, piece: bytes) -> bytes:
+        """The heads and the first rows."""
+        output = io.StringIO()
+        write_csv([], found_columns([]) if self._columns is None else self._columns, output)
+        return output.getvalue().encode() + piece
 
 
 def framing_for(headers: Sequence[Header]) -> Framing:

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 
 from jobmeter.contract import Clock
+from jobmeter.model.access import ANYONE, Asker
 from jobmeter.model.letter import DeadLetter
 from jobmeter.serve.answer import Scope
+from jobmeter.serve.asker import KEY
 from jobmeter.serve.writer import Writer
 
 log = logging.getLogger("jobmeter.serve")
@@ -37,6 +39,8 @@ class Letterbox:
 
 
 def origin_of(scope: Scope) -> str:
-    """The address of the client, as far as it is known."""
+    """The address of the client, as far as it is known, with the name of who asks where that was asked for."""
     client = scope.get("client")
-    return "unknown" if client is None else str(client[0])
+    address = "unknown" if client is None else str(client[0])
+    asker: Asker | None = scope.get(KEY)
+    return address if asker is None or asker.name == ANYONE else f"{asker.name} at {address}"

@@ -23,6 +23,7 @@ class Fate(Enum):
     SAME = "same"
     CONFLICT = "conflict"
     INVALID = "invalid"
+    FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
 
 
@@ -17,6 +18,13 @@ class StoredRecord(Record, frozen=True):
     """A record in an answer: absent values are null, and the whole seconds from start to stop are added."""
 
     runtime: int | None = None
+
+
+class RecordList(Struct, frozen=True):
+    """A page of records; `next` is the cursor of the page behind it, null when there is none."""
+
+    records: list[StoredRecord]
+    next: str | None
 
 
 class RecordUpdate(Record, frozen=True):
@@ -28,8 +36,10 @@ class Kind(Enum):
 
     JSON = "application/json"
     LINES = "application/x-ndjson"
+    PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
+    CSV = "text/csv"
 
 
 class Reply(Struct, frozen=True):
@@ -63,7 +73,7 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
-_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
+_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
@@ -114,6 +124,25 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=_FILTERS,
     ),
     Operation(
+        "GET",
+        "/v2/records",
+        "listRecords",
+        "Records that match a filter: JSON in pages; JSON lines, CSV or Parquet as pages or whole.",
+        (
+            Reply(
+                200,
+                "The form that Accept asks for. JSON is always a page, the others where limit is at most 10,000; "
+                "a header Link with rel=next tells where the next page begins.",
+                (RecordList,),
+                (Kind.JSON, Kind.LINES, Kind.CSV, Kind.PARQUET),
+            ),
+            Reply(400, "The filter, the cursor or a column is not understood.", (Problem,)),
+            Reply(406, "Accept names no form that there is.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=(*_FILTERS, "cursor", "columns"),
+    ),
+    Operation(
         "POST",
         "/v2/records",
         "putRecords",
@@ -121,6 +150,18 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(200, "One outcome per record, in order.", (Outcomes,)), *_REFUSED, _AWAY),
         list[Record],
         (Kind.JSON, Kind.LINES),
+    ),
+    Operation(
+        "GET",
+        "/v2/totals",
+        "getTotals",
+        "Sums over the records that match a filter, by group.",
+        (
+            Reply(200, "The groups, in CSV when Accept names it.", (Totals,), (Kind.JSON, Kind.CSV)),
+            Reply(400, "Not understood, or there are too many groups.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
     ),
     Operation(
         "GET",

@@ -14,10 +14,12 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.model.access import Asker
 from jobmeter.model.letter import DeadLetter
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
-from jobmeter.serve.bulk import Item, Judged, decoded, decoded_lines, judge, raw_elements
+from jobmeter.serve.bulk import REFUSED, Item, Judged, decoded, decoded_lines, granted, judge, raw_elements
 from jobmeter.serve.letterbox import Letterbox, origin_of
 from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.reads import Readers
@@ -34,7 +36,7 @@ BODIES_BYTES_MAX = 8 * 2**20
 
 
 class OutcomeOf(Struct, frozen=True, omit_defaults=True):
-    """What became of one record: `new`, `same`, `conflict` or `invalid`, the last two with field and reason."""
+    """What became of one record: `new`, `same`, `conflict`, `invalid` or `forbidden`, the last three with a reason."""
 
     outcome: Fate
     field: str | None = None
@@ -74,7 +76,7 @@ class RecordsByOutcome:
         try:
             try:
                 body = await read_body(scope, receive, self._limit_bytes, lines=True)
-                judged = await self._judged(body)
+                judged = await self._judged(asker_of(scope), body)
             except BodyRefused as refusal:
                 await self._letterbox.keep(scope, [(refusal.body, str(refusal))], refusal.size_bytes)
                 return await send_json(send, refusal.status, Problem(str(refusal)))
@@ -82,26 +84,28 @@ class RecordsByOutcome:
                 await self._letterbox.keep(scope, [(body, str(fault))])
                 return await send_json(send, 400, Problem(str(fault)))
             self._meter.count(one.outcome for one in judged)
-            refused = [one for one in judged if one.outcome in (Fate.INVALID, Fate.CONFLICT)]
+            refused = [one for one in judged if one.outcome in REFUSED]
             await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])
         except StoreUnavailable as fault:
             log.warning("write.put_off origin=%s reason=%r", origin_of(scope), str(fault))
             return await send_away(send, str(fault))
         except Disconnected:
             return UNANSWERED
+        if judged and all(one.outcome is Fate.FORBIDDEN for one in judged):
+            return await send_json(send, 403, Problem(f"none of the records may be written: {judged[0].sentence}"))
         outcomes = [OutcomeOf(one.outcome, one.field, one.reason) for one in judged]
         return await send_json(send, 200, Outcomes(outcomes))
 
-    async def _judged(self, body: bytes) -> list[Judged]:
+    async def _judged(self, asker: Asker, body: bytes) -> list[Judged]:
         """A body that begins like an array is one; anything else is taken as JSON lines."""
         items: Sequence[Item]
         if body.lstrip()[:1] == b"[":
-            items = await decoded(body)
+            items = granted(asker, await decoded(body))
             return await judge(self._writer, items, lambda: raw_elements(body))
         lines = [line for line in body.split(b"\n") if line.strip()]
         if not lines:
             raise BadRecord("", "the body is empty")
-        items = await decoded_lines(lines, len(body))
+        items = granted(asker, await decoded_lines(lines, len(body)))
         return await judge(self._writer, items, lambda: lines)
 
 

@@ -10,9 +10,12 @@ from starlette.responses import HTMLResponse
 
 from jobmeter import __version__
 from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.model.question import Scope
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.operations import OPERATIONS
 from jobmeter.serve.reads import Readers
 
+EVERYTHING = Scope.everything()
 COUNT_SECONDS = 5.0
 """How long the page waits for a count, and how long it shows the same one: a large database takes a second for it."""
 
@@ -53,7 +56,10 @@ class Home:
 
     async def show(self, request: Request) -> HTMLResponse:
         """The page with the present number of records."""
-        del request
+        if asker_of(request.scope).scope != EVERYTHING:
+            return HTMLResponse(
+                page("How many records there are is told to those who may read all of them."), headers=_HEADERS
+            )
         return HTMLResponse(page(await self._count()), headers=_HEADERS)
 
     async def _count(self) -> str:

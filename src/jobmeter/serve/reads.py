@@ -1,4 +1,4 @@
-"""Reads that are one answer: the health check, one record by its id."""
+"""Reads that are one answer: the health check, one record by its id, the metrics, a document."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import name_fault
 from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_bytes, send_done, send_json
+from jobmeter.serve.asker import asker_of
+from jobmeter.serve.meter import Meter
 
 READERS = 8
 PING_SECONDS = 2.0
@@ -83,7 +86,7 @@ class OneRecord:
                 return await send_bytes(send, 200, b"null", JSON)
             return await send_json(send, 400, Problem(f"record_id: {fault}", "record_id", fault))
         try:
-            found = await self._readers.ask(self._store.one, record_id, Rows.everything())
+            found = await self._readers.ask(self._store.one, record_id, asker_of(scope).scope)
         except StoreUnavailable as unavailable:
             return await send_json(send, 500, _AUDITOR_FAULT if self._as_auditor else Problem(str(unavailable)))
         if found is not None:
@@ -100,3 +103,29 @@ def requested_id(scope: Scope) -> str | None:
         return unquote_to_bytes(raw.removeprefix(RECORD_PREFIX)).decode()
     except UnicodeDecodeError:
         return None
+
+
+class Metrics:
+    """`GET /metrics`."""
+
+    def __init__(self, meter: Meter, readers: Readers) -> None:
+        self._meter = meter
+        self._readers = readers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """The counters of this server as Prometheus text."""
+        del scope, receive
+        text = await self._readers.ask(generate_latest, self._meter.registry)
+        return await send_bytes(send, 200, text, CONTENT_TYPE_PLAIN_0_0_4.encode())
+
+
+class Fixed:
+    """A JSON document that never changes."""
+
+    def __init__(self, document: bytes) -> None:
+        self._document = document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """The document."""
+        del scope, receive
+        return await send_bytes(send, 200, self._document, JSON)

@@ -1,4 +1,4 @@
-"""`GET /records`: answers of any length, with flat memory.
+"""`GET /records`, and what answers of any length are made of: flat memory.
 
 Each answer has a thread of its own, because a store's iterator may be bound to the thread that made it. The thread is
 one piece ahead of the network and never more, so a reader that stops reading holds two pieces and no more. What can
@@ -11,17 +11,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.question import Question
-from jobmeter.model.question import Scope as Rows
 from jobmeter.query.parse import BadQuery, parse_question
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.framing import Framing, framing_for
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.protocol import break_off
 from jobmeter.serve.settings import Limits
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger("jobmeter.serve")
 
@@ -36,34 +40,68 @@ class _ReaderGone(Exception):  # noqa: N818 - the name says the fact
 class RecordList:
     """The endpoint."""
 
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer with the records that the query string asks for."""
+        try:
+            question = parse_question(scope["query_string"], asker_of(scope).scope)
+        except BadQuery as fault:
+            return await send_json(send, 400, Problem(str(fault)))
+        return await self._streams.answer(question, framing_for(scope["headers"]), scope, receive, send)
+
+
+class Streams:
+    """Answers of many records, at most `limits.streams` of them at a time."""
+
     def __init__(self, store: RecordStore, limits: Limits, meter: Meter) -> None:
         self._store = store
         self._limits = limits
         self._meter = meter
         self._running = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer with the records that the query string asks for."""
-        try:
-            question = parse_question(scope["query_string"], Rows.everything())
-        except BadQuery as fault:
-            return await send_json(send, 400, Problem(str(fault)))
+    async def answer(self, question: Question, framing: Framing, scope: Scope, receive: Receive, send: Send) -> int:
+        """All records that answer `question`, in the form of `framing`."""
+        with self.place() as there_is_room:
+            if not there_is_room:
+                return await send_away(send, "too many lists of records are being sent")
+            rows = _Rows(self._store, question, framing)
+            try:
+                return await self._answer(rows, framing, scope, receive, send)
+            finally:
+                rows.release()
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Hold one of the places for answers while the block runs; False when all are taken."""
         if self._running >= self._limits.streams:
-            return await send_away(send, "too many lists of records are being sent")
+            yield False
+            return
         self._running += 1
-        rows = _Rows(self._store, question)
         try:
-            return await self._answer(rows, scope, receive, send)
+            yield True
         finally:
             self._running -= 1
-            rows.release()
 
-    async def _answer(self, rows: _Rows, scope: Scope, receive: Receive, send: Send) -> int:
+    @property
+    def reader_seconds(self) -> float:
+        """How long a reader may take nothing."""
+        return self._limits.reader_seconds
+
+    async def aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns, done in a thread of its own."""
+        thread = ThreadPoolExecutor(1, "jobmeter-aside")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, lambda: work(*args, **kwargs))
+        finally:
+            thread.shutdown(wait=False)
+
+    async def _answer(self, rows: _Rows, framing: Framing, scope: Scope, receive: Receive, send: Send) -> int:
         try:
             first = await rows.next_piece()
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
-        framing = framing_for(scope["headers"])
         gone = asyncio.ensure_future(_disconnected(receive))
         broken: str | None = "fault"
         try:
@@ -118,14 +156,15 @@ async def _disconnected(receive: Receive) -> None:
 class _Rows:
     """The store's iterator, used in one thread from its making to its end."""
 
-    def __init__(self, store: RecordStore, question: Question) -> None:
+    def __init__(self, store: RecordStore, question: Question, framing: Framing) -> None:
         self._store = store
         self._question = question
+        self._framing = framing
         self._chunks: Iterator[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, "jobmeter-stream")
 
     async def next_piece(self) -> bytes:
-        """Whole records up to about PIECE_BYTES, empty at the end. Raises StoreUnavailable."""
+        """Whole records from about PIECE_BYTES of lines, recoded; empty at the end. Raises StoreUnavailable."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._gather)
 
     def release(self) -> None:
@@ -143,7 +182,8 @@ class _Rows:
             size += len(chunk)
             if size >= PIECE_BYTES:
                 break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        lines = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self._framing.recoded(lines) if lines else lines
 
     def _close(self) -> None:
         close: Callable[[], Any] | None = getattr(self._chunks, "close", None)

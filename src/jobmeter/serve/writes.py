@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from jobmeter.contract import StoreUnavailable
+from jobmeter.model.access import Asker, Role
 from jobmeter.model.outcome import Stopped
 from jobmeter.serve.answer import (
     RECORD_EXISTS,
@@ -27,8 +28,20 @@ from jobmeter.serve.answer import (
     send_done,
     send_json,
 )
+from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
-from jobmeter.serve.bulk import CONFLICT_REASON, UNSTORABLE_REASON, Judged, decoded, fate_of, judge, raw_elements
+from jobmeter.serve.bulk import (
+    CONFLICT_REASON,
+    REFUSED,
+    UNSTORABLE_REASON,
+    ForbiddenRecord,
+    Judged,
+    decoded,
+    fate_of,
+    granted,
+    judge,
+    raw_elements,
+)
 from jobmeter.serve.letterbox import Letterbox, origin_of
 from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.protocol import break_off
@@ -44,6 +57,7 @@ LISTED_MAX = 100
 _BEFORE_START = "is before the start_time of the stored record"
 
 
+_Find = Callable[[str], Awaitable[bytes | None]]
 _Serve = Callable[[Scope, bytes, Send], Awaitable[int]]
 
 
@@ -77,9 +91,12 @@ _SOME_IGNORED = Warned("One or more records already exist, but the error was ign
 
 
 class Writes:
-    """The three endpoints, over one writer."""
+    """The three endpoints, over one writer; `find` gives the stored record with an id."""
 
-    def __init__(self, writer: Writer, letterbox: Letterbox, settings: ServeSettings, meter: Meter) -> None:
+    def __init__(
+        self, writer: Writer, letterbox: Letterbox, settings: ServeSettings, meter: Meter, find: _Find
+    ) -> None:
+        self._find = find
         self._writer = writer
         self._letterbox = letterbox
         self._meter = meter
@@ -131,6 +148,9 @@ class Writes:
             record = decode_record(body)
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
+        (item,) = granted(asker_of(scope), (record,))
+        if isinstance(item, ForbiddenRecord):
+            return await self._refuse(scope, body, item, send)
         fate = fate_of((await self._writer.put((record,)))[0])
         if fate is Fate.INVALID:
             return await self._refuse(scope, body, BadRecord("", UNSTORABLE_REASON), send)
@@ -143,15 +163,17 @@ class Writes:
 
     async def _post_records(self, scope: Scope, body: bytes, send: Send) -> int:
         try:
-            items = await decoded(body)
+            items = granted(asker_of(scope), await decoded(body))
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
         judged = await judge(self._writer, items, lambda: raw_elements(body))
         self._meter.count(one.outcome for one in judged)
-        refused = [one for one in judged if one.outcome in (Fate.INVALID, Fate.CONFLICT)]
+        refused = [one for one in judged if one.outcome in REFUSED]
         await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])
         if any(one.outcome is Fate.INVALID for one in refused):
             return await send_json(send, 400, _refusals(judged, refused))
+        if any(one.outcome is Fate.FORBIDDEN for one in refused):
+            return await send_json(send, 403, _refusals(judged, refused))
         if all(one.outcome is Fate.NEW for one in judged):
             return await send_done(send)
         return await self._exists(send, bool(refused), _SOME_IGNORED)
@@ -161,6 +183,9 @@ class Writes:
             stop = decode_stop(body)
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
+        forbidden = await self._forbidden(asker_of(scope), stop.record_id)
+        if forbidden is not None:
+            return await self._refuse(scope, body, forbidden, send)
         stopped = (await self._writer.stop((stop,)))[0]
         if stopped is Stopped.DONE:
             return await send_done(send)
@@ -169,11 +194,22 @@ class Writes:
             return await send_bytes(send, 404, sentence.encode(), TEXT)
         return await self._refuse(scope, body, BadRecord("stop_time", _BEFORE_START), send)
 
+    async def _forbidden(self, asker: Asker, record_id: str) -> ForbiddenRecord | None:
+        """Why the asker may not stop this record: what counts is what is stored. One that is not there is nobody's."""
+        if asker.may_everywhere(Role.WRITE):
+            return None
+        stored = await self._find(record_id)
+        if stored is None:
+            return None
+        (item,) = granted(asker, (decode_record(stored),))
+        return item if isinstance(item, ForbiddenRecord) else None
+
     async def _refuse(self, scope: Scope, body: bytes, fault: BadRecord, send: Send) -> int:
         await self._letterbox.keep(scope, [(body, str(fault))])
-        self._meter.records[Fate.INVALID].inc()
+        forbidden = isinstance(fault, ForbiddenRecord)
+        self._meter.records[Fate.FORBIDDEN if forbidden else Fate.INVALID].inc()
         reason = str(fault).removeprefix(f"{fault.field}: ") if fault.field else None
-        return await send_json(send, 400, Problem(str(fault), fault.field or None, reason))
+        return await send_json(send, 403 if forbidden else 400, Problem(str(fault), fault.field or None, reason))
 
     async def _exists(self, send: Send, conflict: bool, warning: Warned) -> int:
         if self._ignore and (conflict or self._as_auditor):

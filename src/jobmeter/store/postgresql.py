@@ -6,7 +6,8 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,20 +19,26 @@ from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
+from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.grouped import parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import compiled, select_bodies
+from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe()
+_PROBE = PostgresqlProbe(records.c.body)
 
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
@@ -132,9 +139,21 @@ class PostgresqlStore:
 
         def rows() -> Iterator[bytes]:
             with answering():
-                yield from _bodies(reader, question)
+                yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            return _totals(reader, question)
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader:
+            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            reader.rollback()
+        return page
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
@@ -184,6 +203,23 @@ class PostgresqlStore:
                 "JOIN facets f ON f.no = t.no"
             )
         )
+
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
+        return rows[0][0] if rows else None
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+
+        def work(writer: Connection) -> None:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (%s, %s) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+        self._write(work)
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -289,13 +325,38 @@ def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes,
 
 
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
+        for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
+            yield body
+
+
+def _rows(reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
+        yield from _streamed(reader, compiled(statement, _DIALECT))
+
+
+def _streamed(reader: Connection, statement: Statement) -> Generator[tuple[Any, ...]]:
+    with reader.cursor(binary=True) as cursor:
+        # Bodies go out as they come in: never decoded.
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)
+        yield from cursor.stream(statement.text.encode(), statement.values, size=_ROWS_AT_ONCE)
+
+
+def _resolver(reader: Connection) -> Resolve:
     def resolve(numbers: Select[tuple[int]]) -> list[int]:
         text, values = compiled(numbers, _DIALECT)
         return [number for (number,) in reader.execute(text.encode(), values)]
 
-    text, values = compiled(select_bodies(question, _PROBE, resolve), _DIALECT)
-    with reader.cursor(binary=True) as cursor:
-        # Bodies go out as they come in: never decoded.
-        cursor.adapters.register_loader("text", ByteaBinaryLoader)
-        for (body,) in cursor.stream(text.encode(), values, size=_ROWS_AT_ONCE):
-            yield body
+    return resolve
+
+
+def _totals(reader: Connection, question: TotalQuestion) -> list[Total]:
+    def ask(statement: Select[Any]) -> list[Any]:
+        text, values = compiled(statement, _DIALECT)
+        return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
+
+    tally = Tally(question)
+    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+        tally.add(part, ask(part.statement(True)))
+    rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
+    return tally.totals(dict(rows.fetchall()))

@@ -7,8 +7,9 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,20 +20,27 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Question, Scope
+from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
+from jobmeter.store.compare import at_most
+from jobmeter.store.exact import ExactSum
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
+from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
-from jobmeter.store.statement import compiled, select_bodies
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe()
+_PROBE = SqliteProbe(records.c.body)
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
@@ -159,9 +167,22 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from _bodies(reader, question)
+                yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, _snapshot(reader):
+            return _totals(reader, question)
+
+    def page(self, question: Question, bytes_max: int) -> Page:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            reader.execute("BEGIN")
+            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            reader.execute("COMMIT")
+        return page
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
@@ -211,6 +232,21 @@ class SqliteStore:
                 "JOIN facets f ON f.no = t.no"
             )
             return totals((value.decode(), count) for value, count in rows)
+
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0].decode())
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+        with self._writing() as writer:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -267,6 +303,7 @@ def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float
         raise
     if mode == "ro":
         connection.text_factory = bytes
+        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
     return connection
 
 
@@ -277,11 +314,54 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
+        for (body,) in reader.execute(*compiled(statement, _DIALECT)):
+            yield body
+
+
+def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
+        yield from reader.execute(*compiled(statement, _DIALECT))
+
+
+def _resolver(reader: sqlite3.Connection) -> Resolve:
     def resolve(numbers: Select[tuple[int]]) -> list[int]:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
-    for (body,) in reader.execute(*compiled(select_bodies(question, _PROBE, resolve), _DIALECT)):
-        yield body
+    return resolve
+
+
+@contextmanager
+def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
+    """All that is read within is of one state; what goes wrong ends the connection, and with it the transaction."""
+    reader.execute("BEGIN")
+    yield
+    reader.execute("COMMIT")
+
+
+def _totals(reader: sqlite3.Connection, question: TotalQuestion) -> list[Total]:
+    tally = Tally(question)
+    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+        tally.add(part, _exact_rows(reader, part))
+    return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
+
+
+def _exact_rows(reader: sqlite3.Connection, part: Part) -> list[Sequence[Any]]:
+    """The rows of `part`: by SQLite's own arithmetic where that fits into 64 bits, else by Python's."""
+    try:
+        rows = reader.execute(*compiled(part.statement(False), _DIALECT)).fetchmany(ROWS_MAX + 1)
+    except sqlite3.OperationalError as fault:
+        if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+    else:
+        if not any(isinstance(value, float) for row in rows for value in row[part.sums_from :]):
+            return rows
+    return reader.execute(*compiled(part.statement(True), _DIALECT)).fetchmany(ROWS_MAX + 1)
+
+
+def _facet(reader: sqlite3.Connection, number: int) -> str:
+    (value,) = reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
+    return str(value, "utf-8")
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

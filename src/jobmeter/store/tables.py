@@ -84,9 +84,31 @@ dead_letters = Table(
     sqlite_autoincrement=True,
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("no", Integer, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("grants", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    UniqueConstraint("digest", name="tokens_digest"),
+    sqlite_autoincrement=True,
+)
+
 counters = Table(
     "counters",
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+bookmarks = Table(
+    "bookmarks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -14,9 +14,9 @@ class BadVerdicts(ValueError):  # noqa: N818 - what it is, not that it is an err
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
-    """What the server did with one record; `field` and `reason` are given for a conflict and an invalid record."""
+    """What the server did with one record; `field` and `reason` are given for the last three outcomes."""
 
-    outcome: Literal["new", "same", "conflict", "invalid"]
+    outcome: Literal["new", "same", "conflict", "invalid", "forbidden"]
     field: str | None = None
     reason: str | None = None
 

@@ -1,0 +1,108 @@
+"""The table of operations: which endpoint serves which path, and what it needs of those who ask."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobmeter.contract import Clock, RecordStore
+from jobmeter.model.access import Role
+from jobmeter.model.question import Scope as Rows
+from jobmeter.serve.answer import Endpoint
+from jobmeter.serve.door import Need
+from jobmeter.serve.letterbox import Letterbox
+from jobmeter.serve.listing import Listings
+from jobmeter.serve.meter import Meter
+from jobmeter.serve.openapi import description
+from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
+from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
+from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.stream import RecordList, Streams
+from jobmeter.serve.totals import RecordTotals
+from jobmeter.serve.writer import Writer
+from jobmeter.serve.writes import Writes
+
+ONE_RECORD = "/record/{record_id}"
+EVERYTHING = Rows.everything()
+
+
+class Parts(NamedTuple):
+    """What endpoints are made of. One of each per application."""
+
+    store: RecordStore
+    settings: ServeSettings
+    clock: Clock
+    meter: Meter
+    readers: Readers
+    writer: Writer
+    letterbox: Letterbox
+    streams: Streams
+
+
+class Entry(NamedTuple):
+    """An endpoint in the table, with what it needs of those who ask.
+
+    `unanswered`: see `Door.guarded`; so it is for the writes of AUDITOR's clients.
+    """
+
+    needs: Role | Need
+    endpoint: Endpoint
+    unanswered: bool = False
+
+
+Table = dict[str, dict[str, Entry]]
+"""By path and method."""
+
+
+def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock) -> Parts:
+    """The parts over `store`."""
+    meter = Meter()
+    writer = Writer(store, settings.limits, meter)
+    streams = Streams(store, settings.limits, meter)
+    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams)
+
+
+def table(parts: Parts) -> Table:
+    """All operations."""
+    return {**_auditors(parts), **_records(parts), **_state(parts)}
+
+
+def _auditors(parts: Parts) -> Table:
+    """The paths of AUDITOR's API. What is to be changed is looked up whoever asks: what counts is what is stored."""
+    store, readers, settings = parts.store, parts.readers, parts.settings
+
+    async def stored(record_id: str) -> bytes | None:
+        return await readers.ask(store.one, record_id, EVERYTHING)
+
+    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, stored)
+    return {
+        "/record": {
+            "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
+            "PUT": Entry(Role.WRITE, writes.put_record, unanswered=True),
+        },
+        "/records": {
+            "GET": Entry(Role.READ, RecordList(parts.streams)),
+            "POST": Entry(Role.WRITE, writes.post_records, unanswered=True),
+        },
+        ONE_RECORD: {"GET": Entry(Role.READ, OneRecord(store, readers, as_auditor=settings.auditor_status_codes))},
+    }
+
+
+def _records(parts: Parts) -> Table:
+    by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
+    return {
+        "/v2/records": {
+            "GET": Entry(Role.READ, Listings(parts.store, parts.readers, parts.streams)),
+            "POST": Entry(Role.WRITE, by_outcome),
+        },
+        "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
+    }
+
+
+def _state(parts: Parts) -> Table:
+    health = Entry(Need.NOTHING, HealthCheck(parts.store, parts.readers))
+    return {
+        "/health_check": {"GET": health, "HEAD": health},
+        "/metrics": {"GET": Entry(Role.MONITOR, Metrics(parts.meter, parts.readers))},
+        "/openapi.json": {"GET": Entry(Need.A_NAME, Fixed(description()))},
+    }
