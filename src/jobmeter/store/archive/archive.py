@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,9 @@ from jobmeter.contract import StoreUnavailable
 from jobmeter.model.question import Column, Order, Question
 from jobmeter.model.total import TotalQuestion
 from jobmeter.store.archive import ledger
+from jobmeter.store.archive.conditions import all_of, clauses
 from jobmeter.store.archive.engine import Engine
+from jobmeter.store.archive.grouping import Grouping
 from jobmeter.store.archive.ids import IdSet, unpacked
 from jobmeter.store.archive.layout import KEY, body, meta_column
 from jobmeter.store.archive.ledger import ArchiveFile, Execute
@@ -27,7 +30,7 @@ from jobmeter.store.grouped import Part
 from jobmeter.store.paging import Row
 from jobmeter.store.row import key_of, storable
 from jobmeter.store.tables import records
-from jobmeter.store.tally import Tally
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _BLOCK = 1000
 
@@ -95,8 +98,29 @@ class Archive:
     def add_totals(self, execute: Execute, question: TotalQuestion, parts: Sequence[Part], tally: Tally) -> None:
         """Add what the archive holds of an answer to what the database gave."""
         where = replace(question.where, order=Order(), limit=None, after=None)
-        if files := self.relevant(execute, where):
-            add_bodies(tally, question, parts, (found for _, _, found in self._reader.rows(files, where)))
+        for file in self.relevant(execute, where):
+            try:
+                found = self._grouped(file, question, where, parts)
+            except OverflowError:
+                # More than DuckDB can count: record by record, with numbers of any size.
+                add_bodies(tally, question, parts, self._reader.bodies(file, where))
+                continue
+            for part, rows in zip(parts, found, strict=True):
+                tally.add(part, rows)
+            if file.whole:
+                add_bodies(tally, question, parts, self._reader.bodies(file, where, only_whole=True))
+
+    def _grouped(
+        self, file: ArchiveFile, question: TotalQuestion, where: Question, parts: Sequence[Part]
+    ) -> list[list[tuple[Any, ...]]]:
+        """The rows of each part, of the records that are not kept whole. Raises OverflowError."""
+        grouping = Grouping(question, file.layout)
+        condition = all_of(clauses(file, where))
+        values = [str(self.locate(file)), *condition.values]
+        return [
+            grouping.rows(part, self.engine.rows(grouping.statement(part, condition), values), ROWS_MAX + 1)
+            for part in parts
+        ]
 
     def held(self, execute: Execute, keys: Collection[str]) -> dict[str, Archived]:
         """Those of `keys` that are archived and not back in the database."""

@@ -130,6 +130,12 @@ class Reader:
         read = self._backwards if question.order.descending else self._forwards
         return self._chained(groups, read, question)
 
+    def bodies(self, file: ArchiveFile, question: Question, *, only_whole: bool = False) -> Iterator[bytes]:
+        """The matching bodies of a file in any order; with `only_whole` those that are kept whole."""
+        where = _where(file, question)
+        text = f"({where.text}) AND whole IS NOT NULL" if only_whole else where.text
+        yield from (found for _, _, found in self._ask(file, question, text, where.values))
+
     @staticmethod
     def _chained(
         groups: Sequence[Sequence[ArchiveFile]],
