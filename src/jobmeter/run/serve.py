@@ -11,11 +11,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings
@@ -34,6 +34,14 @@ ACCESS_FLAG = "--require-authentication"
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 log = logging.getLogger("jobmeter.run")
+
+
+class Stores(NamedTuple):
+    """What the server keeps, all in one database."""
+
+    records: RecordStore
+    tokens: TokenStore
+    documents: DocumentStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -127,9 +135,11 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Open the store, listen, and serve until told to stop. The exit code."""
     from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
     from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
     from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
     from jobmeter.store.address import shown  # noqa: PLC0415
+    from jobmeter.store.documents import Documents  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
@@ -145,13 +155,16 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
         return _refused([str(fault)], WRONG_USE)
     except StoreUnavailable as fault:
         return _refused([f"the record store cannot be opened: {fault}"], FAILED)
-    tokens = Tokens(url)
+    stores = Stores(store, Tokens(url), Documents(url))
     try:
         line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
-        _serve(store, tokens, settings, listeners, lambda: say(line))
+        with relaying(settings.documents.relay, stores.documents, store):
+            _serve(stores, settings, listeners, lambda: say(line))
+    except RelayUnusable as fault:
+        return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
-        tokens.close()
-        store.close()
+        for each in reversed(stores):
+            each.close()
     return 0
 
 
@@ -175,20 +188,14 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(
-    store: RecordStore,
-    tokens: TokenStore,
-    settings: ServeSettings,
-    listeners: Listeners,
-    ready: Callable[[], None],
-) -> None:
+def _serve(stores: Stores, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock(), tokens)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

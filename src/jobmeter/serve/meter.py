@@ -16,6 +16,11 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
+_DOCUMENT_KINDS = frozenset(
+    {"ssh", "jupyter-ml", "jupyter-coffea", "condorqueue", "condorjob", "CPU", "MEM", "NETWORK", "DISK"}
+)
+
+
 class Fate(Enum):
     """What became of a record that somebody wanted stored."""
 
@@ -92,6 +97,13 @@ class Meter:
             registry=self.registry,
         )
         self.records = {fate: records.labels(fate.value) for fate in Fate}
+        self._documents = Counter(
+            "jobmeter_documents", "Facility documents that were stored, by kind.", ["kind"], registry=self.registry
+        )
+        self._documents_refused = Counter(
+            "jobmeter_documents_refused", "Posts of facility documents that were refused.", ["status"],
+            registry=self.registry,
+        )  # fmt: skip
         self.letters = Counter(
             "jobmeter_dead_letters", "Writes refused for good and kept with the reason.", registry=self.registry
         )
@@ -123,6 +135,14 @@ class Meter:
         """Count what became of records."""
         for fate in fates:
             self.records[fate].inc()
+
+    def document(self, kind: str) -> None:
+        """Count a facility document. Kinds that nobody knows are counted together: there may be any number of them."""
+        self._documents.labels(kind if kind in _DOCUMENT_KINDS else "other").inc()
+
+    def documents_refused(self, status: int) -> None:
+        """Count a post of facility documents that was refused."""
+        self._documents_refused.labels(str(status)).inc()
 
     def measured(self, route: str, method: str, endpoint: Endpoint) -> Endpoint:
         """The endpoint, counted and timed under the name of its route."""
