@@ -83,7 +83,7 @@ def ask(receiver: Receiver, path: str, secret: str = READER) -> Any:
 @pytest.mark.parametrize("path", ["/", "/v2/documents"])
 def test_a_document_with_a_token_of_its_cluster_is_stored_without_it(receiver: Receiver, path: str) -> None:
     answer = receiver.server.post(path, document())
-    assert (answer.status, answer.json()) == (200, {"documents": 1})
+    assert (answer.status, answer.body) == (200, b"")
     (stored,) = receiver.documents.after(0, 10)
     assert json.loads(stored.body) == {"kind": "CPU", "cluster": "UC-AF", **GOOD["CPU"]}
     assert (datetime.now(UTC) - stored.received) < timedelta(minutes=1)

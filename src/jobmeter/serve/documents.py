@@ -16,7 +16,7 @@ from msgspec import Struct
 from jobmeter.contract import Clock, DocumentStore, StoreUnavailable
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.facility import Clusters, DocumentQuestion, Received
-from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_done, send_json
 from jobmeter.serve.asker import KEY, asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
 from jobmeter.serve.keyring import Keyring
@@ -32,12 +32,6 @@ log = logging.getLogger("jobmeter.serve")
 LIST_MAX = 1000
 _KEY_MAX_BYTES = 256
 _CHALLENGE = [(b"www-authenticate", b'Bearer realm="jobmeter"')]
-
-
-class Taken(Struct, frozen=True):
-    """What was stored: how many documents. A repeat that is known as such counts, and is stored once."""
-
-    documents: int
 
 
 class Shown(Struct, frozen=True, omit_defaults=True):
@@ -92,7 +86,7 @@ class DocumentsIn:
             return UNANSWERED
         for one in posted:
             self._meter.document(one.document.kind)
-        return await send_json(send, 200, Taken(len(posted)))
+        return await send_done(send)
 
     async def _refused(self, scope: Scope, send: Send, status: int, sentence: str) -> int:
         self._meter.documents_refused(status)
