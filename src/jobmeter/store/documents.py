@@ -38,6 +38,7 @@ _SECONDS = 5
 _OPTIONS = "-c statement_timeout=60s -c synchronous_commit=on"
 _EPOCH_DAY = date(1970, 1, 1)
 _PRUNED_AT_ONCE = 10_000
+_PEOPLE_REMEMBERED_MAX = 100_000
 
 
 class _People(Struct):
@@ -55,6 +56,7 @@ class Documents:
         self._engine = _engine(url)
         self._changed = threading.Condition()
         self._asking = 0
+        self._stored_people: set[tuple[int, str, str, str]] = set()
         self._insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
 
     def keep(self, received: Sequence[Received]) -> None:
@@ -65,6 +67,7 @@ class Documents:
             if (access := ACCESS_OF_KIND.get(document.kind)) is not None
             for user in document.users
         }
+        people -= self._stored_people
         known = self._insert(documents).on_conflict_do_nothing(index_elements=[documents.c.identity])
         seen = self._insert(document_users).on_conflict_do_nothing()
         with self._connected() as connection:
@@ -72,6 +75,10 @@ class Documents:
             if people:
                 rows = [dict(zip(("day", "cluster", "access", "usr"), row, strict=True)) for row in sorted(people)]
                 connection.execute(seen, rows)
+        # The same people are told of every few minutes. Only after the commit it is known that they are stored.
+        if len(self._stored_people) > _PEOPLE_REMEMBERED_MAX:
+            self._stored_people.clear()
+        self._stored_people |= people
 
     def find(self, question: DocumentQuestion) -> list[Received]:
         """See DocumentStore."""
