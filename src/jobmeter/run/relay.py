@@ -6,11 +6,14 @@ that was away for long goes on where it was, as long as documents are kept.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from jobmeter.contract import Bookmarks, DocumentStore, Sink, StoreUnavailable
 from jobmeter.deliver.retry import Backoff
@@ -35,8 +38,13 @@ class RelayUnusable(Exception):  # noqa: N818 - the name says the fact
 
 
 @contextmanager
-def relaying(settings: Relay | None, store: DocumentStore, bookmarks: object) -> Iterator[None]:
-    """Documents are sent on within; nothing is done without settings. Raises RelayUnusable."""
+def relaying(
+    settings: Relay | None, store: DocumentStore, bookmarks: object, shared: str | None = None
+) -> Iterator[None]:
+    """Documents are sent on within; nothing is done without settings. Raises RelayUnusable.
+
+    Where several processes serve, `shared` is a folder of theirs: one of them relays, and when it ends, another.
+    """
     if settings is None:
         yield
         return
@@ -47,7 +55,15 @@ def relaying(settings: Relay | None, store: DocumentStore, bookmarks: object) ->
         sink = sink_of(settings)
     except (TlsFilesUnusable, ValueError) as fault:
         raise RelayUnusable(str(fault)) from fault
-    thread = threading.Thread(target=Forwarder(store, bookmarks, sink, stop).run, name="relay", daemon=True)
+    turn = nullcontext(True) if shared is None else _turn(Path(shared) / "relay.turn", stop)
+    forwarder = Forwarder(store, bookmarks, sink, stop)
+
+    def relay() -> None:
+        with turn as ours:
+            if ours:
+                forwarder.run()
+
+    thread = threading.Thread(target=relay, name="relay", daemon=True)
     thread.start()
     try:
         yield
@@ -55,6 +71,24 @@ def relaying(settings: Relay | None, store: DocumentStore, bookmarks: object) ->
         stop.set()
         thread.join(_END_SECONDS)
         sink.close()
+
+
+@contextmanager
+def _turn(file: Path, stop: threading.Event) -> Iterator[bool]:
+    """Waits until nobody else has the turn; False when it was stopped before. The kernel ends it with the process."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not stop.is_set():
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stop.wait(IDLE_SECONDS)
+                continue
+            yield True
+            return
+        yield False
+    finally:
+        os.close(descriptor)
 
 
 def sink_of(settings: Relay) -> Sink:

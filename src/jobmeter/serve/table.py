@@ -69,7 +69,7 @@ def parts_of(
     gauges = None
     if documents is not None:
         gauges = FacilityGauges()
-        meter.registry.register(gauges)
+        meter.show(gauges)
     letterbox = Letterbox(writer, clock)
     return Parts(store, settings, clock, meter, Readers(), writer, letterbox, streams, documents, gauges)
 
