@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from prometheus_client.registry import Collector
 
-from jobmeter.contract import RecordStore, TokenStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.app import make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
@@ -76,11 +76,12 @@ class Live:
 
 
 @contextmanager
-def live(
+def live(  # noqa: PLR0917 - each has its default
     store: RecordStore,
     settings: ServeSettings | None = None,
     tokens: TokenStore | None = None,
-    *,
+    documents: DocumentStore | None = None,
+    clock: Clock | None = None,
     told: Collector | None = None,
 ) -> Iterator[Live]:
     """Serve until the block ends, and end in order."""
@@ -88,7 +89,10 @@ def live(
     sockets = bind(["127.0.0.1"], 0)
     port = sockets[0].getsockname()[1]
     ready = threading.Event()
-    server = Server(make_app(store, settings, FixedClock(), tokens, told=told), settings.limits, ready.set)
+    app = make_app(store, settings, clock or FixedClock(), tokens, documents)
+    if told is not None:
+        app.tell(told)
+    server = Server(app, settings.limits, ready.set)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:

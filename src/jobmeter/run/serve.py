@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import StoreUnavailable
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -27,8 +27,8 @@ from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
+    from jobmeter.run.archiving import Scheduled
     from jobmeter.run.listening import Listeners
-    from jobmeter.serve.app import Application
     from jobmeter.store.open import ArchivingStore
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
@@ -42,6 +42,14 @@ REMOTE_FLAG = "--allow-remote-without-authentication"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("jobmeter.run")
+
+
+class Stores(NamedTuple):
+    """What the server keeps, all in one database."""
+
+    records: RecordStore
+    tokens: TokenStore
+    documents: DocumentStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -200,26 +208,24 @@ def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
 def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
     """Serve over a store of its own, and archive beside it. What a single process does, and each of several."""
     from jobmeter.run.archiving import folder_of, scheduled_archive  # noqa: PLC0415
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
+    from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.store.documents import Documents  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
-    store = open_when_possible(url, folder_of(settings, url))
-    tokens = Tokens(url)
-    scheduled = scheduled_archive(store, settings, url)
-
-    def begin() -> None:
-        ready()
-        if scheduled is not None:
-            scheduled.start()
-
-    told = None if scheduled is None else scheduled.meter
+    records = open_when_possible(url, folder_of(settings, url))
+    stores = Stores(records, Tokens(url), Documents(url))
+    shared = os.environ.get(SHARED_FOLDER)
+    archive = scheduled_archive(records, settings, url)
     try:
-        _serve(make_app(store, settings, SystemClock(), tokens, told=told), settings, listeners, begin)
+        with relaying(settings.documents.relay, stores.documents, stores.records, shared):
+            _serve(stores, settings, listeners, ready, archive)
+    except RelayUnusable as fault:
+        return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
-        if scheduled is not None:
-            scheduled.stop()
-        tokens.close()
-        store.close()
+        if archive is not None:
+            archive.stop()
+        for each in reversed(stores):
+            each.close()
     return 0
 
 
@@ -243,11 +249,27 @@ def open_when_possible(url: str, archive_folder: Path | None = None) -> Archivin
         return open_store(url, archive_folder=archive_folder)
 
 
-def _serve(app: Application, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
+def _serve(
+    stores: Stores,
+    settings: ServeSettings,
+    listeners: Listeners,
+    ready: Callable[[], None],
+    archive: Scheduled | None,
+) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
+
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
+    if archive is not None:
+        app.tell(archive.meter)
+
+    def begin() -> None:
+        ready()
+        if archive is not None:
+            archive.start()
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -256,7 +278,7 @@ def _serve(app: Application, settings: ServeSettings, listeners: Listeners, read
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    serve(app, settings.limits, listeners.plain, ready, listeners.tls)
+    serve(app, settings.limits, listeners.plain, begin, listeners.tls)
 
 
 def print_line(line: str) -> None:
