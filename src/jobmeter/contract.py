@@ -41,6 +41,7 @@ from jobmeter.model.period import Period
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
 from jobmeter.model.token import Token
 
 
@@ -160,6 +161,48 @@ class SampleSink(Protocol):
 
     def close(self) -> None:
         """Flush and release. Called once, after the last `write`."""
+        ...
+
+
+class SampleFeed(Protocol):
+    """What comes into a sample store, as it comes. For one thread at a time."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The catalogue entries of what was given so far, by name."""
+        ...
+
+    def read(self) -> Iterable[Sample]:
+        """The samples that came since the last reading, in the order in which they came. Waits for nothing."""
+        ...
+
+    def close(self) -> None:
+        """Release files. Called once."""
+        ...
+
+
+@runtime_checkable
+class SampleStore(Protocol):
+    """The samples: questions answered as tables, series by series. Safe to call from several threads."""
+
+    def tables(self, question: SampleQuestion) -> Iterator[SampleTable]:
+        """One table per series with matching samples. Raises StoreUnavailable when the first is asked for."""
+        ...
+
+    def state(self) -> SampleStoreState:
+        """What the store holds. Raises StoreUnavailable."""
+        ...
+
+    def tail(self) -> SampleFeed:
+        """What comes from now on, whichever process writes it."""
+        ...
+
+    def sink(self) -> SampleSink:
+        """The way in; who asks first opens it. Raises StoreUnavailable where another process writes this store."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs and release files."""
         ...
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
+from jobmeter.contract import RecordStore, SampleStore, StoreUnavailable
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings
@@ -25,6 +25,8 @@ from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
     from socket import socket
+
+    from jobmeter.serve.app import Application
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
@@ -129,6 +131,7 @@ def is_loopback(address: str) -> bool:
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Open the store, listen, and serve until told to stop. The exit code."""
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import AddressUnusable, bind  # noqa: PLC0415 - --help must not pay for the server
     from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
@@ -144,12 +147,19 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
         return _refused([str(fault)], WRONG_USE)
     except StoreUnavailable as fault:
         return _refused([f"the record store cannot be opened: {fault}"], FAILED)
+    try:
+        samples = open_samples(settings)
+    except OSError as fault:
+        store.close()
+        return _refused([f"the sample store cannot be opened: {fault}"], FAILED)
     tokens = Tokens(url)
     try:
         addresses = " ".join(_address(one) for one in sockets)
         line = f"jobmeter is ready at {addresses} (records in {shown(url)})"
-        _serve(store, tokens, settings, sockets, lambda: say(line))
+        _serve(make_app(store, settings, SystemClock(), tokens, samples), settings, sockets, lambda: say(line))
     finally:
+        if samples is not None:
+            samples.close()
         tokens.close()
         store.close()
     return 0
@@ -175,20 +185,22 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(
-    store: RecordStore,
-    tokens: TokenStore,
-    settings: ServeSettings,
-    sockets: list[socket],
-    ready: Callable[[], None],
-) -> None:
+def open_samples(settings: ServeSettings) -> SampleStore | None:
+    """The sample store, where one is set. Raises OSError."""
+    path = settings.samples.path
+    if path is None:
+        return None
+    from jobmeter.store.samples.open import SampleFolder  # noqa: PLC0415 - numpy, only where there are samples
+
+    return SampleFolder(path, settings.samples.bounds, SystemClock())
+
+
+def _serve(app: Application, settings: ServeSettings, sockets: list[socket], ready: Callable[[], None]) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock(), tokens)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

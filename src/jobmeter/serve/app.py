@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobmeter.contract import Clock, RecordStore, TokenStore
+from jobmeter.contract import Clock, RecordStore, SampleStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
@@ -59,14 +59,18 @@ class Application:
 
 
 def make_app(
-    store: RecordStore, settings: ServeSettings, clock: Clock, tokens: TokenStore | None = None
+    store: RecordStore,
+    settings: ServeSettings,
+    clock: Clock,
+    tokens: TokenStore | None = None,
+    samples: SampleStore | None = None,
 ) -> Application:
-    """The application over `store`; without `tokens` no bearer token opens anything.
+    """The application over `store`; without `tokens` no bearer token opens anything, without `samples` there are none.
 
-    It takes no care of closing the two: who opened them does. It holds no state outside itself, so that several may
+    It takes no care of closing them: who opened them does. It holds no state outside itself, so that several may
     live in one process.
     """
-    parts = parts_of(store, settings, clock)
+    parts = parts_of(store, settings, clock, samples)
     door = Door(policy_of(settings), Keyring(tokens, parts.readers, clock))
 
     def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:

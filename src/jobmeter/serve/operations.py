@@ -8,8 +8,10 @@ from typing import Any
 from msgspec import Struct
 
 from jobmeter.model.record import Record
+from jobmeter.model.sample import SampleBatch
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.samples import SamplesTaken
 from jobmeter.serve.writes import Refusals
 
 
@@ -26,6 +28,37 @@ class RecordList(Struct, frozen=True):
     next: str | None
 
 
+class MetricValues(Struct, frozen=True):
+    """One metric of a series. `form`: value, mean, min, max, rate (unit per second) or increase."""
+
+    name: str
+    unit: str
+    kind: str
+    form: str
+    values: list[float | int | str | None]
+
+
+class SampleSeries(Struct, frozen=True):
+    """Samples of one source about one job, or about a node; the values stand in the order of the times."""
+
+    node: str
+    source: str
+    times: list[float]
+    metrics: list[MetricValues]
+    manager: str | None = None
+    cluster: str | None = None
+    job: str | None = None
+    run: int | None = None
+    instance: str = ""
+    resets: int = 0
+
+
+class SampleAnswer(Struct, frozen=True):
+    """All series that answer the question."""
+
+    series: list[SampleSeries]
+
+
 class RecordUpdate(Record, frozen=True):
     """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
 
@@ -39,6 +72,7 @@ class Kind(Enum):
     PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
+    EVENTS = "text/event-stream"
 
 
 class Reply(Struct, frozen=True):
@@ -72,6 +106,17 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
+_NO_SAMPLES = Reply(404, "This server has no sample store.", (Problem,))
+_SAMPLES_REFUSED = (
+    Reply(400, "The body is no batch of samples.", (Problem,)),
+    Reply(403, "The asker may not tell of this cluster.", (Problem,)),
+    *_REFUSED[1:],
+)
+_SAMPLE_FORMS = (Kind.JSON, Kind.LINES, Kind.CSV)
+_SAMPLE_FILTERS = (
+    *("sample.manager", "sample.cluster", "sample.job", "sample.run", "sample.node", "sample.source"),
+    *("sample.metric", "sample.from", "sample.to", "sample.step", "sample.involving", "sample.node_only"),
+)
 _FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -149,6 +194,41 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(200, "One outcome per record, in order.", (Outcomes,)), *_REFUSED, _AWAY),
         list[Record],
         (Kind.JSON, Kind.LINES),
+    ),
+    Operation(
+        "GET",
+        "/v2/samples",
+        "getSamples",
+        "Samples of jobs and nodes, as they came or by periods.",
+        (
+            Reply(200, "A table per series; times are seconds since 1970.", (SampleAnswer,), _SAMPLE_FORMS),
+            Reply(400, "The question is not understood.", (Problem,)),
+            _NO_SAMPLES,
+            Reply(406, "Accept names no form that there is.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=_SAMPLE_FILTERS,
+    ),
+    Operation(
+        "POST",
+        "/v2/samples",
+        "putSamples",
+        "Add samples; those that are counted as accepted are durable.",
+        (Reply(200, "How many are stored, and which are not.", (SamplesTaken,)), *_SAMPLES_REFUSED, _NO_SAMPLES, _AWAY),
+        SampleBatch,
+    ),
+    Operation(
+        "GET",
+        "/v2/samples/tail",
+        "followSamples",
+        "Samples as they come, as Server-Sent Events.",
+        (
+            Reply(200, "Events named sample, their data a JSON object.", (), (Kind.EVENTS,)),
+            Reply(400, "The question is not understood.", (Problem,)),
+            _NO_SAMPLES,
+            _AWAY,
+        ),
+        parameters=_SAMPLE_FILTERS,
     ),
     Operation(
         "GET",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobmeter.contract import Clock, RecordStore
+from jobmeter.contract import Clock, RecordStore, SampleStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -15,6 +15,7 @@ from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
 from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
+from jobmeter.serve.samples import NoSamples, SampleList, SamplesIn, SampleTails
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList, Streams
 from jobmeter.serve.writer import Writer
@@ -35,6 +36,7 @@ class Parts(NamedTuple):
     writer: Writer
     letterbox: Letterbox
     streams: Streams
+    samples: SampleStore | None
 
 
 class Entry(NamedTuple):
@@ -52,17 +54,17 @@ Table = dict[str, dict[str, Entry]]
 """By path and method."""
 
 
-def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock) -> Parts:
+def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock, samples: SampleStore | None = None) -> Parts:
     """The parts over `store`."""
     meter = Meter()
     writer = Writer(store, settings.limits, meter)
     streams = Streams(store, settings.limits, meter)
-    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams)
+    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams, samples)
 
 
 def table(parts: Parts) -> Table:
     """All operations."""
-    return {**_auditors(parts), **_records(parts), **_state(parts)}
+    return {**_auditors(parts), **_records(parts), **_samples(parts), **_state(parts)}
 
 
 def _auditors(parts: Parts) -> Table:
@@ -94,6 +96,23 @@ def _records(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE, by_outcome),
         },
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
+    }
+
+
+def _samples(parts: Parts) -> Table:
+    store, rules, readers = parts.samples, parts.settings.join.rules, parts.readers
+    if store is None:
+        none = NoSamples()
+        return {
+            "/v2/samples": {"GET": Entry(Role.READ, none), "POST": Entry(Role.WRITE_DOCUMENTS, none)},
+            "/v2/samples/tail": {"GET": Entry(Role.READ, none)},
+        }
+    return {
+        "/v2/samples": {
+            "GET": Entry(Role.READ, SampleList(store, parts.store, rules, readers)),
+            "POST": Entry(Role.WRITE_DOCUMENTS, SamplesIn(store, readers, parts.settings.limits)),
+        },
+        "/v2/samples/tail": {"GET": Entry(Role.READ, SampleTails(store, parts.store, rules, readers))},
     }
 
 
