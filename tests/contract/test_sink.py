@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-import jobmeter.sinks
+from jobmeter import registry
 from jobmeter.contract import Sink
-from jobmeter.model.outcome import Accepted, Keep
-from jobmeter.sinks import server
+from jobmeter.model.outcome import Accepted, Keep, Outcome
+from jobmeter.sinks import ams, server
 from jobmeter.wire.auditor import encode_record
 from tests.deliver.material import record
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
+from tests.wire.test_smime import made
 
-NAMES = [module.name for module in pkgutil.iter_modules(jobmeter.sinks.__path__) if not module.name.startswith("_")]
+NAMES = registry.names("sinks")
 
 
 class Receiver(Struct):
-    """A sink connected to a real receiver, another whose receiver is away, and what has arrived."""
+    """A sink connected to a real receiver, another whose receiver is away, three items for it, and what has arrived."""
 
     connected: Sink
     cut_off: Sink
+    items: Sequence[bytes]
     arrived: list[bytes]
+
+
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
@@ -40,17 +49,49 @@ def server_receiver() -> Iterator[Receiver]:
         arrived.extend(json.dumps(each).encode() for each in records)
         return answer(200, json.dumps({"outcomes": [{"outcome": "same"}] * len(records)}).encode())
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with ScriptedServer(take) as peer:
         yield Receiver(
             server.open_sink(server.Settings(address=peer.address)),
-            server.open_sink(server.Settings(address=nobody)),
+            server.open_sink(server.Settings(address=nobody())),
+            [encode_record(record(name)) for name in ("a", "b", "c")],
             arrived,
         )
 
 
-RECEIVERS: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {"server": server_receiver}
+@contextmanager
+def ams_receiver() -> Iterator[Receiver]:
+    arrived: list[bytes] = []
+
+    def take(request: Request) -> Step:
+        if request.method == "GET":
+            return answer(200, b'{"token": "t"}')
+        arrived.append(request.body)
+        return answer(200, json.dumps({"messageIds": [str(len(arrived))]}).encode())
+
+    with ScriptedServer(take) as peer, TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("cert.pem", "key.pem")]
+        for file, pem in zip(files, made(ec.generate_private_key(ec.SECP256R1())), strict=True):
+            file.write_bytes(pem)
+        sinks = [
+            ams.open_sink(
+                ams.Settings(
+                    token_url=f"{address}/token",
+                    publish_url=f"{address}/publish",
+                    certificate_file=str(files[0]),
+                    key_file=str(files[1]),
+                )
+            )
+            for address in (peer.address, nobody())
+        ]
+        yield Receiver(
+            sinks[0], sinks[1], [b"APEL-sync-message: v0.1\nSite: %d\n%%%%\n" % n for n in range(3)], arrived
+        )
+
+
+RECEIVERS: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {
+    "ams": ams_receiver,
+    "server": server_receiver,
+}
 
 
 @pytest.fixture(params=NAMES)
@@ -61,15 +102,14 @@ def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
         made.cut_off.close()
 
 
-ITEMS = [encode_record(record(name)) for name in ("a", "b", "c")]
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sink_plugin_offers_settings_with_defaults_and_says_what_it_is(name: str) -> None:
-    plugin = importlib.import_module(f"jobmeter.sinks.{name}")
-    assert plugin.__doc__
-    assert issubclass(plugin.Settings, Struct)
-    assert isinstance(plugin.open_sink(plugin.Settings()), Sink)
+def test_every_sink_has_a_receiver_here(name: str) -> None:
+    assert name in RECEIVERS
+
+
+def all_accepted(outcomes: Sequence[Outcome]) -> bool:
+    """Whether all three items were taken, whatever was given for a receipt."""
+    return [type(outcome) for outcome in outcomes] == [Accepted] * 3
 
 
 def test_it_is_a_sink_that_takes_at_least_one_item(receiver: Receiver) -> None:
@@ -78,7 +118,7 @@ def test_it_is_a_sink_that_takes_at_least_one_item(receiver: Receiver) -> None:
 
 
 def test_there_is_one_outcome_for_each_item(receiver: Receiver) -> None:
-    assert receiver.connected.send(ITEMS) == [Accepted()] * 3
+    assert all_accepted(receiver.connected.send(receiver.items))
     assert len(receiver.arrived) == 3
 
 
@@ -88,10 +128,11 @@ def test_nothing_to_send_has_no_outcome(receiver: Receiver) -> None:
 
 
 def test_repeats_are_harmless(receiver: Receiver) -> None:
-    assert receiver.connected.send(ITEMS) == receiver.connected.send(ITEMS) == [Accepted()] * 3
+    assert all_accepted(receiver.connected.send(receiver.items))
+    assert all_accepted(receiver.connected.send(receiver.items))
 
 
 def test_items_are_kept_with_a_reason_when_the_receiver_is_away(receiver: Receiver) -> None:
-    outcomes = receiver.cut_off.send(ITEMS)
+    outcomes = receiver.cut_off.send(receiver.items)
     assert len(outcomes) == 3
     assert all(isinstance(outcome, Keep) and outcome.reason for outcome in outcomes)

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 
 class Accepted(Struct, frozen=True, tag=True):
-    """The next stage holds the item durably; the sender may forget it."""
+    """The next stage holds the item durably; the sender may forget it. `receipt` is what it gave to refer to it by."""
+
+    receipt: str = ""
 
 
 class Rejected(Struct, frozen=True, tag=True):

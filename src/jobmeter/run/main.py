@@ -73,6 +73,12 @@ def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "kubernetes", *words])
 
 
+def colmet_collector(argv: Sequence[str] | None = None) -> int:
+    """`colmet-collector` is `jobmeter gather --as-colmet`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["gather", "--as-colmet", *words])
+
+
 def colmet_node(argv: Sequence[str] | None = None) -> int:
     """`colmet-node ...` is `jobmeter node --as-colmet ...`."""
     words = sys.argv[1:] if argv is None else argv

@@ -12,6 +12,7 @@ from jobmeter.model.sample import SampleBatch
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.samples import SamplesTaken
+from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
 
 
@@ -68,7 +69,6 @@ class Kind(Enum):
 
     JSON = "application/json"
     LINES = "application/x-ndjson"
-    CSV = "text/csv"
     PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
@@ -117,7 +117,7 @@ _SAMPLE_FILTERS = (
     *("sample.manager", "sample.cluster", "sample.job", "sample.run", "sample.node", "sample.source"),
     *("sample.metric", "sample.from", "sample.to", "sample.step", "sample.involving", "sample.node_only"),
 )
-_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
+_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
@@ -229,6 +229,18 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=_SAMPLE_FILTERS,
+    ),
+    Operation(
+        "GET",
+        "/v2/totals",
+        "getTotals",
+        "Sums over the records that match a filter, by group.",
+        (
+            Reply(200, "The groups, in CSV when Accept names it.", (Totals,), (Kind.JSON, Kind.CSV)),
+            Reply(400, "Not understood, or there are too many groups.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
     ),
     Operation(
         "GET",

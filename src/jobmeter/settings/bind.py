@@ -5,6 +5,7 @@ What a field may ask for in `Meta(extra={...})`:
 `secret`       its value stands in no message
 `scalar_ok`    a single value will do where a list is declared, a single table where it is one of Structs
 `any_case`     the case of a choice (Literal or Enum) does not matter
+`untagged`     which of several Structs a table is that does not say it
 `unit`         the unit of a number whose name cannot carry it; for samples and the reference
 
 A Struct with the class attribute `unknown_keys = "note"` gets notes instead of faults for keys that it does not
@@ -74,7 +75,7 @@ class Binder:
             return self._value(members[0], node, key, extra)
         tagged = [member for member in members if isinstance(member, inspect.StructType)]
         if isinstance(node, Mapping) and tagged:
-            return self._value(self._by_tag(tagged, node, key), node, key, extra)
+            return self._value(self._by_tag(tagged, node, key, extra.get("untagged")), node, key, extra)
         members.sort(key=lambda member: not _fits(member, node))
         kept, noted = len(self.faults), len(self.notes)
         for member in members:
@@ -85,12 +86,15 @@ class Binder:
         phrase = " or ".join(describe(member) for member in members)
         raise self._fail(node.place, key, f"{shown(node, extra)} is not {phrase}")
 
-    def _by_tag(self, members: list[inspect.StructType], node: Mapping, key: str) -> inspect.StructType:
+    def _by_tag(
+        self, members: list[inspect.StructType], node: Mapping, key: str, untagged: str | None
+    ) -> inspect.StructType:
         field = members[0].tag_field
         if field is None:
             return members[0]
         entry = node.find(field)
         named = entry.value.value if entry is not None and isinstance(entry.value, Scalar) else node.tag
+        named = untagged if named is None else named
         for member in members:
             if member.tag == named:
                 return member

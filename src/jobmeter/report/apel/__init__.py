@@ -1,0 +1,1 @@
+"""The messages of APEL, the accounting of EGI: summaries, individual jobs, and counts to check them with."""
