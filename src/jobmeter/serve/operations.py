@@ -69,6 +69,7 @@ class Kind(Enum):
 
     JSON = "application/json"
     LINES = "application/x-ndjson"
+    CSV = "text/csv"
     PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
