@@ -15,10 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, SampleStore, StoreUnavailable
-from jobmeter.model.access import Role
+from jobmeter.model.access import Asker, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Keep, Rejected
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.series import SampleQuestion, SampleTable
 from jobmeter.query.fault import BadQuery
@@ -66,15 +65,16 @@ class SamplesTaken(Struct, frozen=True):
 class Visible:
     """Which jobs an asker may see: those whose records they may see."""
 
-    def __init__(self, store: RecordStore, rules: tuple[JoinRule, ...], rows: Rows) -> None:
+    def __init__(self, store: RecordStore, rules: tuple[JoinRule, ...], asker: Asker) -> None:
         self._store = store
         self._rules = rules
-        self._rows = rows
+        self._rows = asker.scope
+        self._sees_all = asker.may_everywhere(Role.READ)
         self._known: dict[JobIdentity, bool] = {}
 
     def sees(self, job: JobIdentity | None) -> bool:
         """Whether samples of this job, or of nodes (None), may be seen. Raises StoreUnavailable."""
-        if self._rows == Rows.everything():
+        if self._sees_all:
             return True
         if job is None:
             return False
@@ -105,7 +105,7 @@ class SampleList:
             known = ", ".join(each.value[0] for each in _FORMS)
             return await send_json(send, 406, Problem(f"Accept names no form that there is: {known}"))
         content_type, written = _FORMS[form]
-        visible = Visible(self._store, self._rules, asker_of(scope).scope)
+        visible = Visible(self._store, self._rules, asker_of(scope))
         pieces = written(self._tables(question, visible))
         try:
             piece: bytes | None = await self._readers.ask(_next, pieces)
@@ -161,7 +161,7 @@ class SampleTails:
             return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))
         if len(self._listeners) >= TAILS_MAX:
             return await send_away(send, "too many tails are being sent")
-        visible = Visible(self._store, self._rules, asker_of(scope).scope)
+        visible = Visible(self._store, self._rules, asker_of(scope))
         queue: asyncio.Queue[list[tuple[Sample, bytes]]] = asyncio.Queue(maxsize=64)
         self._listeners.add(queue)
         gone = asyncio.ensure_future(_disconnected(receive))
