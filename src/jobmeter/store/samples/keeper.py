@@ -134,8 +134,8 @@ class Keeper:
         try:
             work()
         except Damaged as fault:
-            for span in spans:
-                self._note(span.path, str(fault))
+            for path in [span.path for span in spans] if fault.path is None else [fault.path]:
+                self._note(path, str(fault))
             return False
         return True
 
