@@ -19,7 +19,7 @@ from jobmeter.model.access import Asker, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Keep, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
-from jobmeter.model.series import SampleQuestion, SampleTable
+from jobmeter.model.series import SampleQuestion, SampleTable, answers
 from jobmeter.query.fault import BadQuery
 from jobmeter.query.samples import parse_samples
 from jobmeter.serve.answer import JSON, UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
@@ -218,22 +218,8 @@ def _next(pieces: Iterator[bytes]) -> bytes | None:
 
 
 def _events(found: list[tuple[Sample, bytes]], question: SampleQuestion, visible: Visible) -> bytes:
-    chosen = (line for sample, line in found if is_asked(sample, question) and visible.sees(sample.job))
+    chosen = (line for sample, line in found if answers(sample, question) and visible.sees(sample.job))
     return b"".join(b"event: sample\ndata: " + line + b"\n\n" for line in chosen) or b": \n\n"
-
-
-def is_asked(sample: Sample, question: SampleQuestion) -> bool:
-    """Whether a sample of a tail answers a question."""
-    if sample.job is None:
-        about = not question.names_a_job or (question.involving and any(map(question.is_about, sample.involved)))
-    else:
-        about = not question.node_only and question.is_about(sample.job)
-    return (
-        about
-        and question.node in (None, sample.node)
-        and question.source in (None, sample.source)
-        and (not question.metrics or not set(question.metrics).isdisjoint(sample.metrics))
-    )
 
 
 class SamplesIn:
