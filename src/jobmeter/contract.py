@@ -49,6 +49,7 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
+from jobmeter.model.summary import JobSummary
 from jobmeter.model.token import Token
 from jobmeter.model.total import Total, TotalQuestion
 
@@ -364,6 +365,30 @@ class TokenStore(Protocol):
         ...
 
 
+class SummaryStore(Protocol):
+    """The summaries of jobs, by job identity. Safe to call from several threads; all may raise StoreUnavailable."""
+
+    def put(self, summaries: Sequence[tuple[JobSummary, str | None]]) -> None:
+        """Keep summaries, each with the id that the record of its job has or will have (None: not known).
+
+        Durable on return. A later summary of a job takes the place of an earlier one.
+        """
+        ...
+
+    def of_record(self, record_id: str) -> JobSummary | None:
+        """The summary that belongs to a record, whichever of the two came first; of several runs the last."""
+        ...
+
+    def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
+        """The summaries of all runs of a job, on one cluster or on all."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+@runtime_checkable
 class Bookmarks(Protocol):
     """A small durable memory of whoever reads something into the account: how far the reading is, by name."""
 

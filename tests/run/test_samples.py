@@ -17,6 +17,7 @@ import pytest
 
 from jobmeter.model.job import JobIdentity
 from jobmeter.run.main import main
+from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.samples.open import SampleFolder
 from tests.guard.source import SOURCE
@@ -39,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path) -> Iterator[Live]:
     store = SampleFolder(folder, SampleBounds(), SetClock())
-    with live(MemoryStore(), samples=store) as running:
+    with live(MemoryStore(), beside=Beside(store)) as running:
         yield running
     store.close()
 

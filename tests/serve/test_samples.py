@@ -18,6 +18,7 @@ from jobmeter.model.token import Token
 from jobmeter.serve.access import AccessSettings
 from jobmeter.serve.secret import digest_of
 from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Iterator[SampleFolder]:
 
 @pytest.fixture
 def server(store: MemoryStore, folder: SampleFolder) -> Iterator[Live]:
-    with live(store, samples=folder) as running:
+    with live(store, beside=Beside(folder)) as running:
         yield running
 
 
@@ -149,7 +150,7 @@ def test_a_reader_of_one_site_sees_samples_of_the_jobs_whose_records_it_sees(
     tokens, kept = Tokens(database_url), open_store(database_url)
     sink = folder.sink()
     sink.write(batch(sample(0), sample(0, job=OTHER), sample(0, job=None, node="n9")))
-    with live(kept, ServeSettings(access=AccessSettings(required=True)), tokens, folder) as server:
+    with live(kept, ServeSettings(access=AccessSettings(required=True)), tokens, Beside(folder)) as server:
 
         def ask(method: str, path: str, role: Role, limits: Limits, text: bytes | None = None) -> Answer:
             secret = f"jobmeter_{len(tokens.all())}"

@@ -130,9 +130,11 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
+    from jobmeter.serve.table import Beside  # noqa: PLC0415
     from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
     from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
+    from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
     try:
@@ -152,14 +154,15 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     except OSError as fault:
         store.close()
         return _refused([f"the sample store cannot be opened: {fault}"], FAILED)
-    tokens = Tokens(url)
+    tokens, summaries = Tokens(url), Summaries(url)
     try:
         line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
-        app = make_app(store, settings, SystemClock(), tokens, samples)
+        app = make_app(store, settings, SystemClock(), tokens, Beside(samples, summaries))
         _serve(app, settings, listeners, lambda: say(line))
     finally:
         if samples is not None:
             samples.close()
+        summaries.close()
         tokens.close()
         store.close()
     return 0

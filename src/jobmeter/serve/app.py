@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobmeter.contract import Clock, RecordStore, SampleStore, TokenStore
+from jobmeter.contract import Clock, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
@@ -25,7 +25,7 @@ from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.table import ONE_RECORD, Entry, Parts, parts_of, table
+from jobmeter.serve.table import NOTHING_BESIDE, ONE_RECORD, Beside, Entry, Parts, parts_of, table
 
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
 
@@ -63,14 +63,14 @@ def make_app(
     settings: ServeSettings,
     clock: Clock,
     tokens: TokenStore | None = None,
-    samples: SampleStore | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Application:
-    """The application over `store`; without `tokens` no bearer token opens anything, without `samples` there are none.
+    """The application over `store`; without `tokens` no bearer token opens anything, `beside` has what else is served.
 
     It takes no care of closing them: who opened them does. It holds no state outside itself, so that several may
     live in one process.
     """
-    parts = parts_of(store, settings, clock, samples)
+    parts = parts_of(store, settings, clock, beside)
     door = Door(policy_of(settings), Keyring(tokens, parts.readers, clock))
 
     def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:

@@ -9,9 +9,11 @@ from msgspec import Struct
 
 from jobmeter.model.record import Record
 from jobmeter.model.sample import SampleBatch
+from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.samples import SamplesTaken
+from jobmeter.serve.summaries import SummariesTaken, SummaryList
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
 
@@ -242,6 +244,26 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
+    ),
+    Operation(
+        "GET",
+        "/v2/summaries",
+        "getSummaries",
+        "Summaries of jobs, by record or by job.",
+        (
+            Reply(200, "The summaries, run by run.", (SummaryList,)),
+            Reply(400, "Neither a record nor a job is named.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=("sample.manager", "sample.cluster", "sample.job", "record_id"),
+    ),
+    Operation(
+        "POST",
+        "/v2/summaries",
+        "putSummaries",
+        "Add summaries of jobs; a later one takes the place of an earlier one.",
+        (Reply(200, "All are stored, durably.", (SummariesTaken,)), *_SAMPLES_REFUSED, _AWAY),
+        list[JobSummary],
     ),
     Operation(
         "GET",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobmeter.contract import Clock, RecordStore, SampleStore
+from jobmeter.contract import Clock, RecordStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -18,12 +18,23 @@ from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
 from jobmeter.serve.samples import NoSamples, SampleList, SamplesIn, SampleTails
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList, Streams
+from jobmeter.serve.summaries import SummariesIn, SummariesOut
 from jobmeter.serve.totals import RecordTotals
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
 ONE_RECORD = "/record/{record_id}"
 EVERYTHING = Rows.everything()
+
+
+class Beside(NamedTuple):
+    """What a server may have beside the records; without it the paths say so, or are not there."""
+
+    samples: SampleStore | None = None
+    summaries: SummaryStore | None = None
+
+
+NOTHING_BESIDE = Beside()
 
 
 class Parts(NamedTuple):
@@ -38,6 +49,7 @@ class Parts(NamedTuple):
     letterbox: Letterbox
     streams: Streams
     samples: SampleStore | None
+    summaries: SummaryStore | None
 
 
 class Entry(NamedTuple):
@@ -55,17 +67,17 @@ Table = dict[str, dict[str, Entry]]
 """By path and method."""
 
 
-def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock, samples: SampleStore | None = None) -> Parts:
+def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock, beside: Beside) -> Parts:
     """The parts over `store`."""
     meter = Meter()
     writer = Writer(store, settings.limits, meter)
     streams = Streams(store, settings.limits, meter)
-    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams, samples)
+    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams, *beside)
 
 
 def table(parts: Parts) -> Table:
     """All operations."""
-    return {**_auditors(parts), **_records(parts), **_samples(parts), **_state(parts)}
+    return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
 
 
 def _auditors(parts: Parts) -> Table:
@@ -115,6 +127,18 @@ def _samples(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE_DOCUMENTS, SamplesIn(store, readers, parts.settings.limits)),
         },
         "/v2/samples/tail": {"GET": Entry(Role.READ, SampleTails(store, parts.store, rules, readers))},
+    }
+
+
+def _summaries(parts: Parts) -> Table:
+    if (kept := parts.summaries) is None:
+        return {}
+    rules, readers = parts.settings.join.rules, parts.readers
+    return {
+        "/v2/summaries": {
+            "GET": Entry(Role.READ, SummariesOut(kept, parts.store, readers, rules)),
+            "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules)),
+        },
     }
 
 
