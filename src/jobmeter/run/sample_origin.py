@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from jobmeter.contract import SampleFeed
+from jobmeter.keeping import SampleFeed
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.series import SampleColumn, SampleQuestion, SampleTable, Series, answers

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobmeter.contract import RecordStore, SampleStore, StoreUnavailable
+from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.keeping import SampleStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server_settings import database_url, load_settings

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from jobmeter.contract import RecordStore, SampleStore, StoreUnavailable
+from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.keeping import SampleStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Keep, Rejected

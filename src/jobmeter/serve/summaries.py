@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from jobmeter.contract import RecordStore, StoreUnavailable, SummaryStore
+from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.keeping import SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json

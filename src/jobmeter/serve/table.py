@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobmeter.contract import Clock, RecordStore, SampleStore, SummaryStore
+from jobmeter.contract import Clock, RecordStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint

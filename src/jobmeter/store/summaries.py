@@ -17,7 +17,7 @@ _decode = msgspec.json.Decoder(JobSummary).decode
 
 
 class Summaries:
-    """The SummaryStore of the contract at `url`, whose schema must be the present one."""
+    """The `jobmeter.keeping.SummaryStore` at `url`, whose schema must be the present one."""
 
     def __init__(self, url: str) -> None:
         self._connections = Connections(url)

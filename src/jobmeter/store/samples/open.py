@@ -16,7 +16,7 @@ from jobmeter.store.samples.writer import SampleStoreWriter
 
 
 class SampleFolder:
-    """A sample store (see `jobmeter.contract.SampleStore`). Several may live in one process."""
+    """A sample store (see `jobmeter.keeping.SampleStore`). Several may live in one process."""
 
     def __init__(self, folder: Path, bounds: SampleBounds, clock: Clock) -> None:
         """Raises OSError when the folder cannot be made."""
