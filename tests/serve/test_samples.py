@@ -150,7 +150,7 @@ def test_a_reader_of_one_site_sees_samples_of_the_jobs_whose_records_it_sees(
     tokens, kept = Tokens(database_url), open_store(database_url)
     sink = folder.sink()
     sink.write(batch(sample(0), sample(0, job=OTHER), sample(0, job=None, node="n9")))
-    with live(kept, ServeSettings(access=AccessSettings(required=True)), tokens, Beside(folder)) as server:
+    with live(kept, ServeSettings(access=AccessSettings(required=True)), tokens, beside=Beside(folder)) as server:
 
         def ask(method: str, path: str, role: Role, limits: Limits, text: bytes | None = None) -> Answer:
             secret = f"jobmeter_{len(tokens.all())}"

@@ -87,7 +87,9 @@ def test_a_reader_sees_summaries_of_the_records_it_sees(
     database_url: str, kept: RecordStore, summaries: Summaries
 ) -> None:
     tokens = Tokens(database_url)
-    with live(kept, ServeSettings(access=AccessSettings(required=True)), tokens, Beside(None, summaries)) as server:
+    with live(
+        kept, ServeSettings(access=AccessSettings(required=True)), tokens, beside=Beside(None, summaries)
+    ) as server:
 
         def ask(method: str, path: str, role: Role, limits: Limits, value: object = None) -> Answer:
             secret = f"jobmeter_{len(tokens.all())}"

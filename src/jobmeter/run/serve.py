@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.keeping import SampleStore
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -29,7 +29,6 @@ from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
     from jobmeter.run.listening import Listeners
-    from jobmeter.serve.app import Application
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
@@ -42,6 +41,15 @@ REMOTE_FLAG = "--allow-remote-without-authentication"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("jobmeter.run")
+
+
+class Stores(NamedTuple):
+    """What the server keeps, all in one database."""
+
+    records: RecordStore
+    tokens: TokenStore
+    documents: DocumentStore
+    summaries: SummaryStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -196,27 +204,27 @@ def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
 
 def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
     """Serve over a store of its own. What a single process does, and each of several."""
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
-    from jobmeter.serve.table import Beside  # noqa: PLC0415
+    from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.store.documents import Documents  # noqa: PLC0415
     from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
-    store = open_when_possible(url)
     try:
         samples = open_samples(settings)
     except OSError as fault:
-        store.close()
-        raise StoreUnavailable(f"the folder of samples cannot be made: {fault}") from None
-    tokens, summaries = Tokens(url), Summaries(url)
+        return _refused([f"the folder of samples cannot be made: {fault}"], FAILED)
+    stores = Stores(open_when_possible(url), Tokens(url), Documents(url), Summaries(url))
+    shared = os.environ.get(SHARED_FOLDER)
     try:
-        app = make_app(store, settings, SystemClock(), tokens, Beside(samples, summaries))
-        _serve(app, settings, listeners, ready)
+        with relaying(settings.documents.relay, stores.documents, stores.records, shared):
+            _serve(stores, samples, settings, listeners, ready)
+    except RelayUnusable as fault:
+        return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
         if samples is not None:
             samples.close()
-        summaries.close()
-        tokens.close()
-        store.close()
+        for each in reversed(stores):
+            each.close()
     return 0
 
 
@@ -250,12 +258,22 @@ def open_samples(settings: ServeSettings) -> SampleStore | None:
     return SampleFolder(path, settings.samples.bounds, SystemClock())
 
 
-def _serve(app: Application, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
+def _serve(
+    stores: Stores,
+    samples: SampleStore | None,
+    settings: ServeSettings,
+    listeners: Listeners,
+    ready: Callable[[], None],
+) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
+    from jobmeter.serve.table import Beside  # noqa: PLC0415
 
+    beside = Beside(samples, stores.summaries)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and
