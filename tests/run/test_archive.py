@@ -156,7 +156,8 @@ def test_a_server_archives_by_its_schedule_and_tells_it(store: ArchivingStore, s
     scheduled = scheduled_archive(store, settings, sqlite_url)
     assert scheduled is not None
     before = lines(store, Question(ALL))
-    with live(store, told=scheduled.meter) as server:
+    with live(store) as server:
+        server.app.tell(scheduled.meter)
         scheduled.start()
         until(lambda: server.metric("jobmeter_archive_last_success_timestamp_seconds") > 0)
         scheduled.stop()
@@ -172,7 +173,8 @@ def test_a_run_that_fails_is_told_and_tried_again(store: ArchivingStore, sqlite_
     settings = ServeSettings(archive=ArchiveSettings(0, cron_schedule="* * * * * *"))
     scheduled = scheduled_archive(store, settings, sqlite_url)
     assert scheduled is not None
-    with live(store, told=scheduled.meter) as server:
+    with live(store) as server:
+        server.app.tell(scheduled.meter)
         scheduled.start()
         until(lambda: server.metric("jobmeter_archive_failures_total") > 1)
         (tmp_path / "archive").unlink()

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from prometheus_client.registry import Collector
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
-from jobmeter.serve.app import make_app
+from jobmeter.serve.app import Application, make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.table import NOTHING_BESIDE, Beside
 
 PATIENCE_SECONDS = 30.0
 JSON = {"content-type": "application/json"}
@@ -45,6 +45,8 @@ class Answer(msgspec.Struct):
 
 class Live:
     """A running server."""
+
+    app: Application
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -76,29 +78,30 @@ class Live:
 
 
 @contextmanager
-def live(  # noqa: PLR0917 - each has its default
+def live(
     store: RecordStore,
     settings: ServeSettings | None = None,
     tokens: TokenStore | None = None,
     documents: DocumentStore | None = None,
     clock: Clock | None = None,
-    told: Collector | None = None,
+    *,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Iterator[Live]:
     """Serve until the block ends, and end in order."""
     settings = ServeSettings() if settings is None else settings
     sockets = bind(["127.0.0.1"], 0)
     port = sockets[0].getsockname()[1]
     ready = threading.Event()
-    app = make_app(store, settings, clock or FixedClock(), tokens, documents)
-    if told is not None:
-        app.tell(told)
+    app = make_app(store, settings, clock or FixedClock(), tokens, documents, beside=beside)
     server = Server(app, settings.limits, ready.set)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
         if not ready.wait(PATIENCE_SECONDS):
             pytest.fail("the server was not ready in time")
-        yield Live(port)
+        running = Live(port)
+        running.app = app
+        yield running
     finally:
         server.stop()
         thread.join(PATIENCE_SECONDS)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -27,8 +28,8 @@ from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
-    from jobmeter.run.archiving import Scheduled
     from jobmeter.run.listening import Listeners
+    from jobmeter.serve.app import Application
     from jobmeter.store.open import ArchivingStore
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
@@ -50,6 +51,7 @@ class Stores(NamedTuple):
     records: RecordStore
     tokens: TokenStore
     documents: DocumentStore
+    summaries: SummaryStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -209,21 +211,40 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     """Serve over a store of its own, and archive beside it. What a single process does, and each of several."""
     from jobmeter.run.archiving import folder_of, scheduled_archive  # noqa: PLC0415
     from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
+    from jobmeter.serve.table import Beside  # noqa: PLC0415
     from jobmeter.store.documents import Documents  # noqa: PLC0415
+    from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
+    try:
+        samples = open_samples(settings)
+    except OSError as fault:
+        return _refused([f"the folder of samples cannot be made: {fault}"], FAILED)
     records = open_when_possible(url, folder_of(settings, url))
-    stores = Stores(records, Tokens(url), Documents(url))
+    stores = Stores(records, Tokens(url), Documents(url), Summaries(url))
     shared = os.environ.get(SHARED_FOLDER)
     archive = scheduled_archive(records, settings, url)
+    beside = Beside(samples, stores.summaries)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
+    if archive is not None:
+        app.tell(archive.meter)
+
+    def begin() -> None:
+        ready()
+        if archive is not None:
+            archive.start()
+
     try:
         with relaying(settings.documents.relay, stores.documents, stores.records, shared):
-            _serve(stores, settings, listeners, ready, archive)
+            _serve(app, settings, listeners, begin)
     except RelayUnusable as fault:
         return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
         if archive is not None:
             archive.stop()
+        if samples is not None:
+            samples.close()
         for each in reversed(stores):
             each.close()
     return 0
@@ -249,27 +270,26 @@ def open_when_possible(url: str, archive_folder: Path | None = None) -> Archivin
         return open_store(url, archive_folder=archive_folder)
 
 
+def open_samples(settings: ServeSettings) -> SampleStore | None:
+    """The sample store, where one is set. Raises OSError."""
+    path = settings.samples.path
+    if path is None:
+        return None
+    from jobmeter.store.samples.open import SampleFolder  # noqa: PLC0415 - numpy, only where there are samples
+
+    return SampleFolder(path, settings.samples.bounds, SystemClock())
+
+
 def _serve(
-    stores: Stores,
+    app: Application,
     settings: ServeSettings,
     listeners: Listeners,
     ready: Callable[[], None],
-    archive: Scheduled | None,
 ) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
-
-    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
-    if archive is not None:
-        app.tell(archive.meter)
-
-    def begin() -> None:
-        ready()
-        if archive is not None:
-            archive.start()
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -278,7 +298,7 @@ def _serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    serve(app, settings.limits, listeners.plain, begin, listeners.tls)
+    serve(app, settings.limits, listeners.plain, ready, listeners.tls)
 
 
 def print_line(line: str) -> None:
