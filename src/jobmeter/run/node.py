@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
             settings, tables = _settings(arguments)
             _set_level(arguments, settings)
             if sender is None:
-                sender = open_sender(settings, arguments)
+                sender = open_sender(settings, arguments, settings.node_name or this_host().name)
             agent = build(settings, tables, arguments, sender)
             try:
                 if arguments.once:
