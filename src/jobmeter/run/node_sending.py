@@ -13,8 +13,8 @@ from msgspec import structs
 from jobmeter.contract import SampleSender
 from jobmeter.model.sample import SampleBatch
 from jobmeter.settings.agent import NodeSettings
-from jobmeter.settings.fault import Fault, SettingsFaulty, WrongValue
-from jobmeter.settings.sending import Sending
+from jobmeter.settings.fault import Fault, SettingsFaulty
+from jobmeter.settings.sending import Sending, address_fault
 
 _COLMET = "tcp://127.0.0.1:5556"
 
@@ -64,12 +64,11 @@ def adjusted(sending: Sending, arguments: argparse.Namespace) -> Sending:
     if arguments.as_colmet and arguments.config is None:
         given = {"wire": "colmet", "acknowledge": False, "gatherers": (_COLMET,)}
     if arguments.zeromq_uri is not None:
+        if (fault := address_fault(arguments.zeromq_uri)) is not None:
+            raise SettingsFaulty([Fault("command line", "--zeromq-uri", fault)])
         given["gatherers"] = (arguments.zeromq_uri,)
     if arguments.zeromq_hwm is not None:
         given["high_water_mark"] = arguments.zeromq_hwm
     if arguments.zeromq_linger is not None:
         given["linger_milliseconds"] = arguments.zeromq_linger
-    try:
-        return structs.replace(sending, **given)
-    except WrongValue as fault:
-        raise SettingsFaulty([Fault("command line", "--zeromq-uri", fault.reason)]) from None
+    return structs.replace(sending, **given)
