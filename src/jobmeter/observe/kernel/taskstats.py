@@ -21,7 +21,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
 from jobmeter.observe.tasks.account import Ended, TaskAccount
-from jobmeter.observe.tasks.layout import FIELDS
+from jobmeter.observe.tasks.layout import FIELDS, Row
 from jobmeter.observe.tasks.netlink import TaskstatsSocket, listeners
 
 log = logging.getLogger("jobmeter.observe")
@@ -78,9 +78,9 @@ class TaskstatsSource:
     def __init__(self, settings: Settings, host: Host, trees: Hierarchies) -> None:
         self._node = host.name
         self._members = Members(host, trees)
-        self._account: TaskAccount[tuple[JobIdentity, int]] = TaskAccount()
         self._socket = TaskstatsSocket()
         self._listeners: list[TaskstatsSocket] = []
+        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row)
         self._lost = False
         if settings.ends:
             possible = host.path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
@@ -121,7 +121,10 @@ class TaskstatsSource:
         for each in (self._socket, *self._listeners):
             each.close()
 
-    def _ended(self) -> Iterator[Ended]:
+    def _row(self, message: bytes) -> Row:
+        return self._listeners[0].row(message)
+
+    def _ended(self) -> Iterator[Ended[bytes]]:
         for listener in self._listeners:
             for each in listener.ended():
                 if each is not None:

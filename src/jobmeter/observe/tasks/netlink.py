@@ -98,8 +98,14 @@ class TaskstatsSocket:
         self._acknowledged()
         self._socket.setblocking(False)
 
-    def ended(self) -> Iterator[tuple[int, int, int, Row] | None]:
-        """What came since the last call: ids of task, parent and process, and the totals. None: some were lost."""
+    def row(self, message: bytes) -> Row:
+        """The totals in a message that `ended` gave."""
+        found = self._stats.found(message)
+        assert found is not None  # noqa: S101 - `ended` gives no other message
+        return found.read(message, self._stats.at)
+
+    def ended(self) -> Iterator[tuple[int, int, int, bytes] | None]:
+        """What came since the last call: ids of task, parent and process, and the message. None: some were lost."""
         stats = self._stats
         while True:
             try:
@@ -113,7 +119,7 @@ class TaskstatsSocket:
                 continue
             found = stats.found(message)
             if found is not None:
-                yield (*found.who(message, stats.at), found.read(message, stats.at))
+                yield (*found.who(message, stats.at), message)
 
     def _answer(self) -> tuple[int, Row] | None:
         message = self._socket.recv(1 << 16)
