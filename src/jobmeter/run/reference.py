@@ -26,8 +26,8 @@ _SAMPLE_AND_CHECK = (
 
 _METRICS_ARE = (
     "What `jobmeter node` measures. A counter only grows; a gauge is a level at an instant. A metric that a machine or "
-    "a job does not have is left out. [colmet_columns.py](../../src/jobmeter/wire/colmet_columns.py) says which of them "
-    "fills which column of Colmet's records."
+    "a job does not have is left out. [colmet_columns.py](../../src/jobmeter/wire/colmet_columns.py) says which of "
+    "them fills which column of Colmet's records."
 )
 
 
