@@ -87,7 +87,7 @@ class ProcstatsSource:
     def _values(self) -> tuple[tuple[str, ...], tuple[int | float | None, ...]]:
         found: dict[str, int | float] = {}
         for name, file in self._files.items():
-            data = file.read()
+            data = file.read_all() if name == "vmstat" else file.read()
             parse = _PARSERS.get(name)
             if name == "meminfo":
                 found.update(self._memory(data))
