@@ -42,6 +42,7 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.token import Token
+from jobmeter.model.total import Total, TotalQuestion
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -201,6 +202,13 @@ class RecordStore(Protocol):
         """The matching records as newline-terminated JSON objects in chunks of many; one consistent view.
 
         The statement has been accepted by the database when this returns; faults after that come out of the iterator.
+        """
+        ...
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """Sums and extremes of the matching records, group by group in the order of the keys; one consistent view.
+
+        Raises TooManyGroups.
         """
         ...
 

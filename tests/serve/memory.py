@@ -13,7 +13,9 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Position, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.wire.auditor import encode_record
+from tests.plain_totals import plain_totals
 
 LETTERS_BOUND = 1000
 
@@ -103,6 +105,10 @@ class MemoryStore:
                 yield b"".join(lines[at : at + self._chunk_records])
         finally:
             self.released.set()
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        self._answer()
+        return plain_totals(list(self.records.values()), question)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         self._answer()

@@ -10,10 +10,19 @@ import msgspec
 from msgspec.structs import replace
 
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, Scope
+from jobmeter.model.question import (
+    Bound,
+    Column,
+    ComponentCondition,
+    MetaCondition,
+    Op,
+    Question,
+    Scope,
+    ScoreCondition,
+)
 from jobmeter.model.record import Record, RecordStop, microseconds
 
-_COMPARE: dict[Op, Callable[[int, int], bool]] = {
+_COMPARE: dict[Op, Callable[[float, float], bool]] = {
     Op.GT: operator.gt,
     Op.GTE: operator.ge,
     Op.LT: operator.lt,
@@ -81,6 +90,7 @@ def _matches(record: Record, question: Question) -> bool:
         and _within(_value(record, Column.RUNTIME), question.runtime)
         and all(_meta(record, condition) for condition in question.meta)
         and all(_component(record, condition) for condition in question.components)
+        and all(_score(record, condition) for condition in question.scores)
     )
 
 
@@ -108,4 +118,12 @@ def _component(record: Record, condition: ComponentCondition) -> bool:
     return any(
         component.name == condition.name and _within(component.amount, condition.bounds)
         for component in record.components
+    )
+
+
+def _score(record: Record, condition: ScoreCondition) -> bool:
+    return any(
+        score.name == condition.name and all(_COMPARE[bound.op](score.value, bound.value) for bound in condition.bounds)
+        for component in record.components
+        for score in component.scores
     )

@@ -10,13 +10,39 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore
-from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Order, Question, Rule, Scope
+from jobmeter.model.question import (
+    Bound,
+    Column,
+    ComponentCondition,
+    MetaCondition,
+    Op,
+    Order,
+    Question,
+    Rule,
+    Scope,
+    ScoreBound,
+    ScoreCondition,
+)
 from jobmeter.model.record import EPOCH, Component, Record, RecordStop, Score
+from jobmeter.model.total import (
+    AmountDimension,
+    Extreme,
+    Factor,
+    FieldDimension,
+    MetaDimension,
+    Product,
+    Span,
+    TimeDimension,
+    TimeUnit,
+    TotalQuestion,
+)
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
 from tests.given import decoded, lines
+from tests.plain_totals import plain_totals
 from tests.postgresql import PrivatePostgresql
 from tests.store.plain import PlainStore
 
@@ -44,6 +70,7 @@ time_bounds = st.lists(
     st.builds(Bound, operators, st.integers(-2, 12).map(lambda half: half * 500_000) | st.just(2**70)), max_size=2
 )
 amount_bounds = st.lists(st.builds(Bound, operators, amounts | st.just(2**64)), max_size=2).map(tuple)
+score_bounds = st.lists(st.builds(ScoreBound, operators, st.floats(0, 1e300)), max_size=2).map(tuple)
 values = st.lists(names, max_size=2).map(tuple)
 groups = st.lists(st.builds(Rule, keys, values), min_size=1, max_size=2).map(tuple)
 rules = st.lists(groups, max_size=2).map(tuple)
@@ -56,8 +83,26 @@ questions = st.builds(
     runtime=st.lists(st.builds(Bound, operators, st.integers(-1, 4)), max_size=1).map(tuple),
     meta=st.lists(st.builds(MetaCondition, keys, values, values), max_size=2).map(tuple),
     components=st.lists(st.builds(ComponentCondition, names, amount_bounds), max_size=1).map(tuple),
+    scores=st.lists(st.builds(ScoreCondition, names, score_bounds), max_size=1).map(tuple),
     order=st.builds(Order, st.sampled_from(list(Column)), st.booleans()),
     limit=st.none() | st.integers(0, 5),
+)
+ends = st.sampled_from([Column.START_TIME, Column.STOP_TIME])
+dimensions = (
+    st.builds(MetaDimension, keys)
+    | st.builds(TimeDimension, st.sampled_from(TimeUnit), ends)
+    | st.builds(FieldDimension, st.sampled_from(Column))
+    | st.builds(AmountDimension, names)
+)
+factors = st.builds(Factor, names, st.lists(names, max_size=1).map(tuple))
+measures = st.builds(Extreme, ends, st.booleans()) | st.builds(
+    Product, st.lists(factors, max_size=2).map(tuple), st.none() | st.sampled_from(Span)
+)
+total_questions = st.builds(
+    TotalQuestion,
+    st.just(Question(Scope.everything())) | questions,
+    st.lists(dimensions, max_size=3).map(tuple),
+    st.lists(measures, max_size=3).map(tuple),
 )
 orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
 
@@ -103,6 +148,11 @@ class Machine(RuleBasedStateMachine):
     @rule(bounds=time_bounds, order=orders)
     def ask_times(self, bounds: list[Bound], order: Order) -> None:
         self._compare(Question(Scope.everything(), stop_time=tuple(bounds), order=order))
+
+    @rule(question=total_questions)
+    def ask_totals(self, question: TotalQuestion) -> None:
+        where = replace(question.where, order=Order(), limit=None)
+        assert self.store.totals(question) == plain_totals(self.plain.answer(where), question)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

@@ -40,6 +40,20 @@ class ComponentCondition(Struct, frozen=True):
     bounds: tuple[Bound, ...]
 
 
+class ScoreBound(Struct, frozen=True):
+    """One comparison of a score with a finite number."""
+
+    op: Op
+    value: float
+
+
+class ScoreCondition(Struct, frozen=True):
+    """Some score called `name`, of any component, has a value within all `bounds`."""
+
+    name: str
+    bounds: tuple[ScoreBound, ...]
+
+
 class Column(Enum):
     """What records can be ordered by."""
 
@@ -113,6 +127,7 @@ class Question(Struct, frozen=True):
     runtime: tuple[Bound, ...] = ()
     meta: tuple[MetaCondition, ...] = ()
     components: tuple[ComponentCondition, ...] = ()
+    scores: tuple[ScoreCondition, ...] = ()
     order: Order = Order()
     limit: int | None = None
     after: Position | None = None

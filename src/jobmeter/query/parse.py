@@ -7,8 +7,10 @@ The language is AUDITOR's, of all client generations, read by its intention: con
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from jobmeter.model.question import (
     Bound,
@@ -19,21 +21,26 @@ from jobmeter.model.question import (
     Order,
     Question,
     Scope,
+    ScoreBound,
+    ScoreCondition,
 )
 from jobmeter.model.record import AMOUNT_MAX, microseconds, name_fault
 from jobmeter.query.fault import BadQuery, shown
 from jobmeter.query.pairs import Pair, pairs
 from jobmeter.wire.auditor import parse_time
 
-__all__ = ["BadQuery", "parse_question", "question_of"]
+__all__ = ["BadQuery", "Draft", "parse_question", "question_of"]
+
+N = TypeVar("N", int, float)
 
 _COUNT_MAX = 2**64 - 1
 """The largest number that AUDITOR's clients can send; what is stored ends at AMOUNT_MAX."""
 _WHOLE = re.compile(r"\+?[0-9]{1,40}")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 _INDEX = re.compile(r"[0-9]{1,9}")
 _LAST = 10**9
 
-_KEYS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
+_KEYS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 _OPS = (Op.GT, Op.LT, Op.GTE, Op.LTE, Op.EQUALS)
 _OP_NAMES = tuple(op.value for op in _OPS)
 _META_OPS = ("c", "dnc")
@@ -53,24 +60,26 @@ def parse_question(query: bytes | str, scope: Scope) -> Question:
 
 def question_of(conditions: Iterable[Pair], scope: Scope) -> Question:
     """As `parse_question`, of pairs."""
-    draft = _Draft()
+    draft = Draft()
     for pair in conditions:
         draft.take(pair)
     return draft.question(scope)
 
 
-class _Draft:
-    """What the pairs looked at so far have said. Lives for one query string."""
+class Draft:
+    """What the pairs looked at so far have said. Lives for one query string; raises BadQuery."""
 
     def __init__(self) -> None:
         self.given: set[tuple[str, ...]] = set()
         self.single: dict[str, str] = {}
         self.bounds: dict[str, dict[Op, int]] = {"start_time": {}, "stop_time": {}, "runtime": {}}
         self.components: dict[str, dict[Op, int]] = {}
+        self.scores: dict[str, dict[Op, float]] = {}
         self.meta: dict[str, dict[str, list[tuple[int, str]]]] = {}
         self.order: dict[str, Column] = {}
 
     def take(self, pair: Pair) -> None:
+        """Understand one pair."""
         match pair.path[0]:
             case "record_id" | "limit":
                 self._single(pair)
@@ -79,7 +88,9 @@ class _Draft:
             case "runtime":
                 self._bound(pair, 1, self.bounds["runtime"], _whole)
             case "component":
-                self._component(pair)
+                self._named(pair, self.components, _whole)
+            case "score":
+                self._named(pair, self.scores, _decimal)
             case "meta":
                 self._meta(pair)
             case "sort_by":
@@ -100,6 +111,10 @@ class _Draft:
                 for key, lists in self.meta.items()
             ),
             components=tuple(ComponentCondition(name, _together(bounds)) for name, bounds in self.components.items()),
+            scores=tuple(
+                ScoreCondition(name, tuple(ScoreBound(op, bounds[op]) for op in _OPS if op in bounds))
+                for name, bounds in self.scores.items()
+            ),
             order=self._order(),
             limit=min(int(self.single["limit"]), AMOUNT_MAX) if "limit" in self.single else None,
         )
@@ -111,7 +126,8 @@ class _Draft:
             return Order(self.order["desc"], descending=True)
         return Order()
 
-    def _once(self, pair: Pair, path: tuple[str, ...]) -> None:
+    def once(self, pair: Pair, path: tuple[str, ...]) -> None:
+        """Refuse what was given before."""
         if path in self.given:
             raise BadQuery("", f'Multiple values for one key: "{pair.key}"')
         self.given.add(path)
@@ -119,7 +135,7 @@ class _Draft:
     def _single(self, pair: Pair) -> None:
         if len(pair.path) != 1:
             raise BadQuery(pair.key, f"takes one value, written {pair.path[0]}=value")
-        self._once(pair, pair.path)
+        self.once(pair, pair.path)
         if not pair.value:
             return
         if pair.path[0] == "limit":
@@ -127,7 +143,7 @@ class _Draft:
         else:
             self.single["record_id"] = _name(pair.value, pair.key)
 
-    def _bound(self, pair: Pair, depth: int, into: dict[Op, int], read: Callable[[Pair], int]) -> None:
+    def _bound(self, pair: Pair, depth: int, into: dict[Op, N], read: Callable[[Pair], N]) -> None:
         """Takes `[op]=value`, which stands behind the first `depth` names of the path."""
         if len(pair.path) != depth + 1:
             if len(pair.path) == depth and not pair.value:
@@ -135,20 +151,23 @@ class _Draft:
             raise BadQuery(pair.key, f"needs one operator in brackets: {_choice(_OP_NAMES)}")
         if pair.path[depth] not in _OP_NAMES:
             raise BadQuery(pair.key, _unknown("field", shown(pair.path[depth]), _OP_NAMES))
-        self._once(pair, pair.path)
+        self.once(pair, pair.path)
         if pair.value:
             into[Op(pair.path[depth])] = read(pair)
 
-    def _component(self, pair: Pair) -> None:
+    def _named(self, pair: Pair, into: dict[str, dict[Op, N]], read: Callable[[Pair], N]) -> None:
+        """Takes `component[NAME][op]=value` or `score[NAME][op]=value`."""
         if len(pair.path) == 1:
             if pair.value:
-                raise BadQuery(pair.key, "needs a component's name and an operator, such as component[cpu][gt]=4")
+                raise BadQuery(
+                    pair.key, f"needs a {pair.path[0]}'s name and an operator, such as {pair.path[0]}[cpu][gt]=4"
+                )
             return
         name = _name(pair.path[1], pair.key)
-        bounds = self.components.get(name, {})
-        self._bound(pair, 2, bounds, _whole)
+        bounds = into.get(name, {})
+        self._bound(pair, 2, bounds, read)
         if bounds:
-            self.components[name] = bounds
+            into[name] = bounds
 
     def _meta(self, pair: Pair) -> None:
         if len(pair.path) < 3:
@@ -171,11 +190,11 @@ class _Draft:
         if index == "":
             return _LAST
         if index is None:
-            self._once(pair, pair.path)
+            self.once(pair, pair.path)
             return _LAST
         if _INDEX.fullmatch(index) is None:
             raise BadQuery(pair.key, f"`{shown(index)}` is not an index: invalid digit found in string")
-        self._once(pair, (*pair.path[:3], str(int(index))))
+        self.once(pair, (*pair.path[:3], str(int(index))))
         return int(index)
 
     def _sort_by(self, pair: Pair) -> None:
@@ -186,7 +205,7 @@ class _Draft:
         direction = pair.path[1]
         if direction not in _DIRECTIONS:
             raise BadQuery(pair.key, _unknown("variant", shown(direction), _DIRECTIONS))
-        self._once(pair, pair.path)
+        self.once(pair, pair.path)
         if not pair.value:
             return
         if pair.value not in _COLUMNS:
@@ -213,6 +232,13 @@ def _whole(pair: Pair) -> int:
     number = int(pair.value) if _WHOLE.fullmatch(pair.value) else None
     if number is None or number > _COUNT_MAX:
         raise BadQuery(pair.key, f"Parsing {shown(pair.value)!r} failed: not a whole number from 0 to {_COUNT_MAX}")
+    return number
+
+
+def _decimal(pair: Pair) -> float:
+    number = float(pair.value) if _DECIMAL.fullmatch(pair.value) else math.inf
+    if not math.isfinite(number):
+        raise BadQuery(pair.key, f"Parsing {shown(pair.value)!r} failed: not a finite number")
     return number
 
 

@@ -10,6 +10,7 @@ from jobmeter import __version__
 from jobmeter.serve.operations import OPERATIONS, Operation, RecordUpdate, Reply
 
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_NUMBER: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e30}
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
 _NAMES: dict[str, Any] = {"type": "array", "items": _NAME}
@@ -45,6 +46,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "object", "additionalProperties": _object(_OPS, _WHOLE)},
         "component[Cores][gte]=8: some component of this name has such an amount.",
     ),
+    "score": _query(
+        "score",
+        {"type": "object", "additionalProperties": _object(_OPS, _NUMBER)},
+        "score[HEPSPEC23][gte]=10.5: some score of this name, of any component, has such a value.",
+    ),
+    "group_by": _query("group_by", {"type": "string"}, "group_by=site_id,month: a group per value of each dimension."),
+    "sum": _query("sum", {"type": "string"}, "sum=Cores*runtime,Cores*HEPSPEC23*runtime,count: what is summed."),
+    "min": _query("min", {"enum": ["start_time", "stop_time"]}, "The earliest such time of each group."),
+    "max": _query("max", {"enum": ["start_time", "stop_time"]}, "The latest such time of each group."),
     "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
     "limit": _query("limit", _WHOLE, "At most so many records."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),

@@ -10,6 +10,7 @@ from msgspec import Struct
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
 
 
@@ -35,10 +36,10 @@ class Kind(Enum):
 
     JSON = "application/json"
     LINES = "application/x-ndjson"
-    CSV = "text/csv"
     PARQUET = "application/vnd.apache.parquet"
     TEXT = "text/plain"
     HTML = "text/html"
+    CSV = "text/csv"
 
 
 class Reply(Struct, frozen=True):
@@ -72,7 +73,7 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
-_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit")
+_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
@@ -149,6 +150,18 @@ OPERATIONS: tuple[Operation, ...] = (
         (Reply(200, "One outcome per record, in order.", (Outcomes,)), *_REFUSED, _AWAY),
         list[Record],
         (Kind.JSON, Kind.LINES),
+    ),
+    Operation(
+        "GET",
+        "/v2/totals",
+        "getTotals",
+        "Sums over the records that match a filter, by group.",
+        (
+            Reply(200, "The groups, in CSV when Accept names it.", (Totals,), (Kind.JSON, Kind.CSV)),
+            Reply(400, "Not understood, or there are too many groups.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
     ),
     Operation(
         "GET",

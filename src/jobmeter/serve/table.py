@@ -17,6 +17,7 @@ from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
 from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList, Streams
+from jobmeter.serve.totals import RecordTotals
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
@@ -93,6 +94,7 @@ def _records(parts: Parts) -> Table:
             "GET": Entry(Role.READ, Listings(parts.store, parts.readers, parts.streams)),
             "POST": Entry(Role.WRITE, by_outcome),
         },
+        "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
 

@@ -21,9 +21,11 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.grouped import parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.paging import page_of
@@ -31,10 +33,12 @@ from jobmeter.store.pool import Pool
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import Resolve, Statement, compiled, select_bodies, select_rows
+from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe()
+_PROBE = PostgresqlProbe(records.c.body)
 
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
@@ -138,6 +142,11 @@ class PostgresqlStore:
                 yield from islice(_bodies(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            return _totals(reader, question)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -316,13 +325,13 @@ def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes,
 
 
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, _PROBE, _resolver(reader)):
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
             yield body
 
 
 def _rows(reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, _PROBE, _resolver(reader)):
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
         yield from _streamed(reader, compiled(statement, _DIALECT))
 
 
@@ -339,3 +348,15 @@ def _resolver(reader: Connection) -> Resolve:
         return [number for (number,) in reader.execute(text.encode(), values)]
 
     return resolve
+
+
+def _totals(reader: Connection, question: TotalQuestion) -> list[Total]:
+    def ask(statement: Select[Any]) -> list[Any]:
+        text, values = compiled(statement, _DIALECT)
+        return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
+
+    tally = Tally(question)
+    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+        tally.add(part, ask(part.statement(True)))
+    rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
+    return tally.totals(dict(rows.fetchall()))

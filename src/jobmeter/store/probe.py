@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, literal, not_, or_, select
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    FromClause,
+    Integer,
+    Numeric,
+    Text,
+    and_,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 
-from jobmeter.model.question import Bound, Op
-from jobmeter.store.compare import compared
-from jobmeter.store.tables import records
+from jobmeter.model.question import Bound, Op, ScoreBound
+from jobmeter.store.compare import OPERATORS, compared, floor_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,13 +49,57 @@ class BodyProbe(Protocol):
         """Some component called `name` has an amount within all `bounds`."""
         ...
 
+    def score_within(self, name: str, bounds: Sequence[ScoreBound]) -> ColumnElement[bool]:
+        """Some score called `name`, of any component, has a value within all `bounds`."""
+        ...
+
+    def meta_first(self, key: str) -> ColumnElement[Any]:
+        """The first value of the list under `key`, or NULL."""
+        ...
+
+    def amount_first(self, name: str) -> ColumnElement[Any]:
+        """The amount of the first component called `name`, or NULL."""
+        ...
+
+    def record_id(self) -> ColumnElement[Any]:
+        """The record's id, whole."""
+        ...
+
+    def element(self, name: str, number: int) -> Element:
+        """The components called `name`, one a row; `number` sets it apart from others in the same statement."""
+        ...
+
+    def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
+        """The value of the element's first score called `name`, or NULL."""
+        ...
+
+    def month(self, microseconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Twelve times the year, plus the month from 0 to 11, in UTC."""
+        ...
+
+    def sum_of(self, factors: Sequence[ColumnElement[Any]], *, exact: bool) -> ColumnElement[Any]:
+        """The sum of the products of whole numbers. Without `exact` it may be told as a float when it is too large."""
+        ...
+
+
+class Element(NamedTuple):
+    """A component of each record: what it stands in, the component itself, its amount, and what makes it the one."""
+
+    rows: FromClause
+    value: ColumnElement[Any]
+    amount: ColumnElement[Any]
+    condition: ColumnElement[bool]
+
 
 class SqliteProbe:
     """SQLite's `json_each`; plain enough for the SQLite of any supported Python."""
 
+    def __init__(self, body: ColumnElement[str]) -> None:
+        self._body = body
+
     def meta_holds(self, key: str, contains: Sequence[str], lacks: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        meta = func.json_each(records.c.body, "$.meta").table_valued("key", "value", name="m")
+        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
         return exists(
             select(literal(1))
             .select_from(meta)
@@ -50,12 +112,12 @@ class SqliteProbe:
 
     def meta_holds_any(self, key: str, values: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        meta = func.json_each(records.c.body, "$.meta").table_valued("key", "value", name="m")
+        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
         return exists(select(literal(1)).select_from(meta).where(meta.c.key == key, self._within(meta.c.value, values)))
 
     def component_within(self, name: str, bounds: Sequence[Bound]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        component = func.json_each(records.c.body, "$.components").table_valued("value", name="c")
+        component = func.json_each(self._body, "$.components").table_valued("value", name="c")
         amount = func.json_extract(component.c.value, "$.amount")
         return exists(
             select(literal(1))
@@ -65,6 +127,74 @@ class SqliteProbe:
                 *[compared(amount, bound) for bound in bounds],
             )
         )
+
+    def score_within(self, name: str, bounds: Sequence[ScoreBound]) -> ColumnElement[bool]:
+        """See BodyProbe."""
+        component = func.json_each(self._body, "$.components").table_valued("value", name="c")
+        score = func.json_each(component.c.value, "$.scores").table_valued("value", name="s")
+        value = func.json_extract(score.c.value, "$.value")
+        return exists(
+            select(literal(1))
+            .select_from(component, score)
+            .where(
+                func.json_extract(score.c.value, "$.name") == name,
+                *[OPERATORS[bound.op](value, literal(bound.value, Double())) for bound in bounds],
+            )
+        )
+
+    def meta_first(self, key: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
+        return select(func.json_extract(meta.c.value, "$[0]")).where(meta.c.key == key).scalar_subquery()
+
+    def amount_first(self, name: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        part = func.json_each(self._body, "$.components").table_valued("key", "value", name="c")
+        named = func.json_extract(part.c.value, "$.name") == name
+        return (
+            select(func.json_extract(part.c.value, "$.amount"))
+            .where(named)
+            .order_by(part.c.key)
+            .limit(literal(1))
+            .scalar_subquery()
+        )
+
+    def record_id(self) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return func.json_extract(self._body, "$.record_id")
+
+    def element(self, name: str, number: int) -> Element:
+        """See BodyProbe."""
+        part = func.json_each(self._body, "$.components").table_valued("value", name=f"e{number}")
+        value = part.c.value
+        named = func.json_extract(value, "$.name") == name
+        return Element(part, value, func.json_extract(value, "$.amount"), named)
+
+    def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        score = func.json_each(element.value, "$.scores").table_valued("key", "value", name="s")
+        return (
+            select(func.json_extract(score.c.value, "$.value"))
+            .where(func.json_extract(score.c.value, "$.name") == name)
+            .order_by(score.c.key)
+            .limit(literal(1))
+            .scalar_subquery()
+        )
+
+    def month(self, microseconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        seconds = floor_of(microseconds, 1_000_000)
+
+        def part(form: str) -> ColumnElement[Any]:
+            return cast(func.strftime(form, seconds, "unixepoch"), Integer)
+
+        return part("%Y") * 12 + part("%m") - 1
+
+    def sum_of(self, factors: Sequence[ColumnElement[Any]], *, exact: bool) -> ColumnElement[Any]:
+        """See BodyProbe. A product or sum beyond 64 bits makes SQLite answer with a float, or refuse."""
+        if exact:
+            return func.exact_sum(*factors)
+        return func.sum(functools.reduce(operator.mul, factors))
 
     @staticmethod
     def _within(array: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
@@ -77,6 +207,9 @@ _SIGNS = {Op.GT: ">", Op.GTE: ">=", Op.LT: "<", Op.LTE: "<=", Op.EQUALS: "=="}
 
 class PostgresqlProbe:
     """PostgreSQL's jsonb operators."""
+
+    def __init__(self, body: ColumnElement[str]) -> None:
+        self._body = body
 
     def meta_holds(self, key: str, contains: Sequence[str], lacks: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe. A missing key gives NULL, which no condition takes for true."""
@@ -97,14 +230,69 @@ class PostgresqlProbe:
         tests = "".join(f" && @.amount {_SIGNS[bound.op]} $b{number}" for number, bound in enumerate(bounds))
         variables = {"name": name} | {f"b{number}": bound.value for number, bound in enumerate(bounds)}
         return func.jsonb_path_exists(
-            cast(records.c.body, JSONB).op("->")(literal("components", Text())),
+            cast(self._body, JSONB).op("->")(literal("components", Text())),
             cast(literal(f"strict $[*] ? (@.name == $name{tests})", Text()), JSONPATH),
             cast(literal(_encode(variables).decode(), Text()), JSONB),
         )
 
-    @staticmethod
-    def _under(key: str) -> ColumnElement[object]:
-        return cast(records.c.body, JSONB).op("->")(literal("meta", Text())).op("->")(literal(key, Text()))
+    def score_within(self, name: str, bounds: Sequence[ScoreBound]) -> ColumnElement[bool]:
+        """See BodyProbe."""
+        tests = "".join(f" && @.value {_SIGNS[bound.op]} $b{number}" for number, bound in enumerate(bounds))
+        variables = {"name": name} | {f"b{number}": bound.value for number, bound in enumerate(bounds)}
+        return func.jsonb_path_exists(
+            cast(self._body, JSONB).op("->")(literal("components", Text())),
+            cast(literal(f"strict $[*].scores[*] ? (@.name == $name{tests})", Text()), JSONPATH),
+            cast(literal(_encode(variables).decode(), Text()), JSONB),
+        )
+
+    def meta_first(self, key: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return self._under(key).op("->>")(literal(0, Integer()))
+
+    def amount_first(self, name: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        found = func.jsonb_path_query_first(
+            cast(self._body, JSONB).op("->")(literal("components", Text())),
+            cast(literal("strict $[*] ? (@.name == $name).amount", Text()), JSONPATH),
+            cast(literal(_encode({"name": name}).decode(), Text()), JSONB),
+        )
+        return cast(found.op("#>>")(cast(literal("{}", Text()), ARRAY(Text))), BigInteger)
+
+    def record_id(self) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return cast(self._body, JSONB).op("->>")(literal("record_id", Text()))
+
+    def element(self, name: str, number: int) -> Element:
+        """See BodyProbe."""
+        components = cast(self._body, JSONB).op("->")(literal("components", Text()))
+        part = func.jsonb_array_elements(components).table_valued(column("value", JSONB), name=f"e{number}")
+        value = part.c.value
+        named = value.op("->>")(literal("name", Text())) == literal(name, Text())
+        amount = cast(value.op("->>")(literal("amount", Text())), Numeric)
+        return Element(part, value, amount, named)
+
+    def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        found = func.jsonb_path_query_first(
+            element.value,
+            cast(literal("strict $.scores[*] ? (@.name == $name).value", Text()), JSONPATH),
+            cast(literal(_encode({"name": name}).decode(), Text()), JSONB),
+        )
+        return cast(found.op("#>>")(cast(literal("{}", Text()), ARRAY(Text))), Numeric)
+
+    def month(self, microseconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        moment = func.timezone("UTC", func.to_timestamp(cast(floor_of(microseconds, 1_000_000), Double)))
+        year, month = (cast(func.date_part(part, moment), BigInteger) for part in ("year", "month"))
+        return year * 12 + month - 1
+
+    def sum_of(self, factors: Sequence[ColumnElement[Any]], *, exact: bool) -> ColumnElement[Any]:
+        """See BodyProbe. Always exact."""
+        del exact
+        return func.sum(functools.reduce(operator.mul, [cast(factor, Numeric) for factor in factors]))
+
+    def _under(self, key: str) -> ColumnElement[object]:
+        return cast(self._body, JSONB).op("->")(literal("meta", Text())).op("->")(literal(key, Text()))
 
     @staticmethod
     def _has(held: ColumnElement[object], value: str) -> ColumnElement[bool]:

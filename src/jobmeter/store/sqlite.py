@@ -22,20 +22,25 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.exact import ExactSum
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
+from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
-from jobmeter.store.statement import Resolve, compiled, select_bodies, select_rows
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
+from jobmeter.store.tables import records
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe()
+_PROBE = SqliteProbe(records.c.body)
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
@@ -166,6 +171,11 @@ class SqliteStore:
 
         return Chunks(rows(), release)
 
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, _snapshot(reader):
+            return _totals(reader, question)
+
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
@@ -293,6 +303,7 @@ def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float
         raise
     if mode == "ro":
         connection.text_factory = bytes
+        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
     return connection
 
 
@@ -303,13 +314,13 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, _PROBE, _resolver(reader)):
+    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in reader.execute(*compiled(statement, _DIALECT)):
             yield body
 
 
 def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, _PROBE, _resolver(reader)):
+    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
         yield from reader.execute(*compiled(statement, _DIALECT))
 
 
@@ -318,6 +329,39 @@ def _resolver(reader: sqlite3.Connection) -> Resolve:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
     return resolve
+
+
+@contextmanager
+def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
+    """All that is read within is of one state; what goes wrong ends the connection, and with it the transaction."""
+    reader.execute("BEGIN")
+    yield
+    reader.execute("COMMIT")
+
+
+def _totals(reader: sqlite3.Connection, question: TotalQuestion) -> list[Total]:
+    tally = Tally(question)
+    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+        tally.add(part, _exact_rows(reader, part))
+    return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
+
+
+def _exact_rows(reader: sqlite3.Connection, part: Part) -> list[Sequence[Any]]:
+    """The rows of `part`: by SQLite's own arithmetic where that fits into 64 bits, else by Python's."""
+    try:
+        rows = reader.execute(*compiled(part.statement(False), _DIALECT)).fetchmany(ROWS_MAX + 1)
+    except sqlite3.OperationalError as fault:
+        if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+    else:
+        if not any(isinstance(value, float) for row in rows for value in row[part.sums_from :]):
+            return rows
+    return reader.execute(*compiled(part.statement(True), _DIALECT)).fetchmany(ROWS_MAX + 1)
+
+
+def _facet(reader: sqlite3.Connection, number: int) -> str:
+    (value,) = reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
+    return str(value, "utf-8")
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Select, and_, false, literal, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, and_, false, literal, or_, select, true
 
 from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
 from jobmeter.store.facet import FACET_OF_KEY, term
 from jobmeter.store.probe import BodyProbe
 from jobmeter.store.row import key_of, storable
-from jobmeter.store.tables import facet_terms, records
+from jobmeter.store.tables import facet_terms
 
 NUMBERS_MAX = 64
 """More dictionary numbers than these are not listed in the statement but looked up by it."""
@@ -21,6 +21,14 @@ _NEVER_ABSENT = frozenset({Column.START_TIME, Column.RECORD_ID})
 
 Resolve = Callable[[Select[tuple[int]]], list[int]]
 """Runs a SELECT of dictionary numbers now, in the same view of the database as the statement that will use them."""
+
+
+class View(NamedTuple):
+    """What is asked: `rows` have the columns of `records`, `probe` looks into their bodies."""
+
+    rows: FromClause
+    probe: BodyProbe
+    resolve: Resolve
 
 
 class Statement(NamedTuple):
@@ -36,54 +44,53 @@ def compiled(question: Select[Any], dialect: Dialect) -> Statement:
     return Statement(result.string, dict(result.params))
 
 
-def select_bodies(question: Question, probe: BodyProbe, resolve: Resolve) -> list[Select[tuple[str]]]:
+def select_bodies(question: Question, view: View) -> list[Select[tuple[str]]]:
     """The bodies that answer `question`, in its order: the answers of all statements, one after the other.
 
     Each statement has the question's limit.
     """
-    return _selects(question, probe, resolve, (records.c.body,))
+    return _selects(question, view, (view.rows.c.body,))
 
 
-def select_rows(question: Question, probe: BodyProbe, resolve: Resolve) -> list[Select[tuple[Any, int, str]]]:
+def select_rows(question: Question, view: View) -> list[Select[tuple[Any, int, str]]]:
     """As `select_bodies`, each body behind the two parts of its place in the order."""
-    return _selects(question, probe, resolve, (_column(question.order), records.c.seq, records.c.body))
+    return _selects(question, view, (_column(question.order, view.rows), view.rows.c.seq, view.rows.c.body))
 
 
-def _selects(
-    question: Question, probe: BodyProbe, resolve: Resolve, columns: tuple[ColumnElement[Any], ...]
-) -> list[Select[Any]]:
-    conditions = _conditions(question, probe, resolve)
-    statement = select(*columns).where(*conditions).order_by(*_order(question.order))
+def _selects(question: Question, view: View, columns: tuple[ColumnElement[Any], ...]) -> list[Select[Any]]:
+    statement = select(*columns).where(*conditions(question, view)).order_by(*_order(question.order, view.rows))
     if question.limit is not None:
         statement = statement.limit(literal(min(question.limit, INT64_MAX), BigInteger()))
     if question.after is None:
         return [statement]
-    return [statement.where(part) for part in _behind(question.order, question.after)]
+    return [statement.where(part) for part in _behind(question.order, question.after, view.rows)]
 
 
-def _conditions(question: Question, probe: BodyProbe, resolve: Resolve) -> list[ColumnElement[bool]]:
-    conditions = [*_scope(question.scope, probe, resolve)]
+def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
+    """What all rows that `question` is about fulfil; its order, place and limit are left out."""
+    rows, probe = view.rows, view.probe
+    found = [*_scope(question.scope, view)]
     if question.record_id is not None:
-        conditions.append(_record_id(question.record_id))
+        found.append(_record_id(question.record_id, rows))
     columns: list[tuple[ColumnElement[Any], tuple[Any, ...]]] = [
-        (records.c.start_us, question.start_time),
-        (records.c.stop_us, question.stop_time),
-        (_runtime(), question.runtime),
+        (rows.c.start_us, question.start_time),
+        (rows.c.stop_us, question.stop_time),
     ]
-    conditions += [compared(column, bound) for column, bounds in columns for bound in bounds]
-    conditions += [_meta(condition, probe, resolve) for condition in question.meta]
+    if question.runtime:
+        columns.append((seconds_of(rows), question.runtime))
+    found += [compared(column, bound) for column, bounds in columns for bound in bounds]
+    found += [_meta(condition, view) for condition in question.meta]
     for component in question.components:
-        if storable(component.name):
-            conditions.append(probe.component_within(component.name, component.bounds))
-        else:
-            conditions.append(false())
-    return conditions
+        found.append(probe.component_within(component.name, component.bounds) if storable(component.name) else false())
+    for score in question.scores:
+        found.append(probe.score_within(score.name, score.bounds) if storable(score.name) else false())
+    return found
 
 
-def _behind(order: Order, place: Position) -> list[ColumnElement[bool]]:
+def _behind(order: Order, place: Position, rows: FromClause) -> list[ColumnElement[bool]]:
     """The rows behind `place`, in parts that follow one another: an index serves a range, not a choice of ranges."""
-    column = _column(order)
-    later = records.c.seq > place.seq
+    column = _column(order, rows)
+    later = rows.c.seq > place.seq
     absent = column.is_(None)
     if place.value is None:
         return [and_(absent, later), column.is_not(None)] if order.descending else [and_(absent, later)]
@@ -93,63 +100,64 @@ def _behind(order: Order, place: Position) -> list[ColumnElement[bool]]:
     return [present] if order.descending or order.column in _NEVER_ABSENT else [present, absent]
 
 
-def _record_id(record_id: str) -> ColumnElement[bool]:
-    return records.c.record_id == key_of(record_id) if storable(record_id) else false()
+def _record_id(record_id: str, rows: FromClause) -> ColumnElement[bool]:
+    return rows.c.record_id == key_of(record_id) if storable(record_id) else false()
 
 
-def _runtime() -> ColumnElement[Any]:
-    # Whole seconds: both databases cut towards zero, which is down, since a stop is never before its start.
-    return (records.c.stop_us - records.c.start_us) // literal(1_000_000, BigInteger())
+def seconds_of(rows: FromClause) -> ColumnElement[Any]:
+    """Whole seconds from start to stop; NULL while the job runs."""
+    # Both databases cut towards zero, which is down, since a stop is never before its start.
+    return (rows.c.stop_us - rows.c.start_us) // literal(1_000_000, BigInteger())
 
 
-def _column(order: Order) -> ColumnElement[Any]:
+def _column(order: Order, rows: FromClause) -> ColumnElement[Any]:
     column: ColumnElement[Any] = {
-        Column.START_TIME: records.c.start_us,
-        Column.STOP_TIME: records.c.stop_us,
-        Column.RUNTIME: _runtime(),
-        Column.RECORD_ID: records.c.record_id,
+        Column.START_TIME: rows.c.start_us,
+        Column.STOP_TIME: rows.c.stop_us,
+        Column.RUNTIME: seconds_of(rows),
+        Column.RECORD_ID: rows.c.record_id,
     }[order.column]
     return column
 
 
-def _order(order: Order) -> tuple[ColumnElement[Any], ...]:
-    column = _column(order)
+def _order(order: Order, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+    column = _column(order, rows)
     first = column.desc().nulls_first() if order.descending else column.asc().nulls_last()
-    return first, records.c.seq
+    return first, rows.c.seq
 
 
-def _scope(scope: Scope, probe: BodyProbe, resolve: Resolve) -> list[ColumnElement[bool]]:
+def _scope(scope: Scope, view: View) -> list[ColumnElement[bool]]:
     if scope.any_of is None:
         return []
-    groups = [and_(true(), *[_rule(rule, probe, resolve) for rule in group]) for group in scope.any_of]
+    groups = [and_(true(), *[_rule(rule, view) for rule in group]) for group in scope.any_of]
     return [or_(false(), *groups)]
 
 
-def _rule(rule: Rule, probe: BodyProbe, resolve: Resolve) -> ColumnElement[bool]:
+def _rule(rule: Rule, view: View) -> ColumnElement[bool]:
     values = [value for value in rule.values if storable(value)]
     if not values or not storable(rule.key):
         return false()
     facet = FACET_OF_KEY.get(rule.key)
     if facet is None:
-        return probe.meta_holds_any(rule.key, values)
+        return view.probe.meta_holds_any(rule.key, values)
     numbers = select(facet_terms.c.no).where(facet_terms.c.term.in_([term(rule.key, value) for value in values]))
-    return _among(records.c[facet.column], numbers.distinct(), resolve)
+    return _among(view.rows.c[facet.column], numbers.distinct(), view.resolve)
 
 
-def _meta(condition: MetaCondition, probe: BodyProbe, resolve: Resolve) -> ColumnElement[bool]:
+def _meta(condition: MetaCondition, view: View) -> ColumnElement[bool]:
     if not all(map(storable, (condition.key, *condition.contains))):
         return false()
     lacks = [value for value in condition.lacks if storable(value)]
     facet = FACET_OF_KEY.get(condition.key)
     if facet is None:
-        return probe.meta_holds(condition.key, condition.contains, lacks)
+        return view.probe.meta_holds(condition.key, condition.contains, lacks)
     first, *others = [term(condition.key, value) for value in condition.contains] or [term(condition.key)]
     numbers = select(facet_terms.c.no).where(facet_terms.c.term == first)
     for other in others:
         numbers = numbers.where(facet_terms.c.no.in_(_with_term(other)))
     for value in lacks:
         numbers = numbers.where(facet_terms.c.no.not_in(_with_term(term(condition.key, value))))
-    return _among(records.c[facet.column], numbers, resolve)
+    return _among(view.rows.c[facet.column], numbers, view.resolve)
 
 
 def _with_term(digest: bytes) -> Select[tuple[int]]:

@@ -1,0 +1,174 @@
+"""Partial sums are put together to totals: exact, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Context, Decimal, Inexact
+from typing import Any
+
+import msgspec
+
+from jobmeter.model.question import Column
+from jobmeter.model.total import (
+    Dimension,
+    Extreme,
+    FieldDimension,
+    Key,
+    Measured,
+    MetaDimension,
+    Product,
+    Span,
+    TimeDimension,
+    TimeUnit,
+    TooManyGroups,
+    Total,
+    TotalQuestion,
+    in_order,
+)
+from jobmeter.store.facet import FACET_OF_KEY
+from jobmeter.store.grouped import Part
+
+GROUPS_MAX = 200_000
+"""Groups that are held at once; an answer of more is refused."""
+ROWS_MAX = 1_000_000
+"""Partial sums that are looked at for one measure: groups times the different scores in them."""
+
+_Cell = list[Any]
+"""Value and count of a measure so far."""
+
+_facet_value = msgspec.json.Decoder(dict[str, list[str]]).decode
+
+
+class Tally:
+    """What the rows added so far amount to."""
+
+    def __init__(self, question: TotalQuestion) -> None:
+        self._question = question
+        # Digits for the product of four of the largest and smallest scores there can be: never rounded, or refused.
+        self._exact = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
+        self._groups: dict[tuple[Any, ...], list[_Cell]] = {}
+
+    def add(self, part: Part, rows: Sequence[Sequence[Any]]) -> None:
+        """Take rows of `part`, as the database gave them, at most ROWS_MAX. Raises TooManyGroups."""
+        if len(rows) > ROWS_MAX:
+            raise TooManyGroups(f"there are more than {ROWS_MAX} groups: narrow the question or group by less")
+        measures = self._question.measures
+        for row in rows:
+            cells = self._cells(tuple(_text(value) for value in row[: part.keys]))
+            weight = _weight(self._exact, row[part.keys : part.sums_from])
+            for place, number in enumerate(part.measures):
+                value, counted = row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2]
+                if counted:
+                    term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
+                    _join(self._exact, measures[number], cells[number], term, int(counted))
+
+    def facet_numbers(self) -> set[int]:
+        """The numbers of the dictionary that stand in the keys."""
+        places = [
+            place
+            for place, dimension in enumerate(self._question.group_by)
+            if isinstance(dimension, MetaDimension) and dimension.key in FACET_OF_KEY
+        ]
+        return {key[place] for key in self._groups for place in places if key[place]}
+
+    def totals(self, facets: Mapping[int, str]) -> list[Total]:
+        """The groups in order; `facets` has the dictionary entries of `facet_numbers`."""
+        values = {number: _facet_value(text) for number, text in facets.items()}
+        readers = [_reader(dimension, values) for dimension in self._question.group_by]
+        found: dict[Key, list[_Cell]] = {}
+        for raw, cells in self._groups.items():
+            key = tuple(read(value) for read, value in zip(readers, raw, strict=True))
+            known = found.get(key)
+            if known is None:
+                found[key] = cells
+            else:
+                for measure, into, cell in zip(self._question.measures, known, cells, strict=True):
+                    if cell[1]:
+                        _join(self._exact, measure, into, cell[0], cell[1])
+        return in_order([Total(key, self._measured(cells)) for key, cells in found.items()])
+
+    def _cells(self, key: tuple[Any, ...]) -> list[_Cell]:
+        cells = self._groups.get(key)
+        if cells is None:
+            if len(self._groups) >= GROUPS_MAX:
+                raise TooManyGroups(f"there are more than {GROUPS_MAX} groups: narrow the question or group by less")
+            cells = self._groups[key] = [[None, 0] for _ in self._question.measures]
+        return cells
+
+    def _measured(self, cells: list[_Cell]) -> tuple[Measured, ...]:
+        return tuple(
+            Measured(_scaled(self._exact, measure, value), counted)
+            for measure, (value, counted) in zip(self._question.measures, cells, strict=True)
+        )
+
+
+def _join(exact: Context, measure: Any, cell: _Cell, value: Any, counted: int) -> None:
+    if cell[0] is None:
+        cell[0] = value
+    elif isinstance(measure, Extreme):
+        cell[0] = (max if measure.latest else min)(cell[0], value)
+    elif isinstance(value, Decimal):
+        cell[0] = exact.add(cell[0], value)
+    else:
+        cell[0] += value
+    cell[1] += counted
+
+
+def _weight(exact: Context, scores: Sequence[Any]) -> Decimal | None:
+    """The product of scores; None where there are none."""
+    weight: Decimal | None = None
+    for score in scores:
+        factor = score if isinstance(score, Decimal) else Decimal(repr(float(score)))
+        weight = factor if weight is None else exact.multiply(weight, factor)
+    return weight
+
+
+def _scaled(exact: Context, measure: Any, value: Any) -> int | Decimal | None:
+    if value is not None and isinstance(measure, Product):
+        if measure.span is Span.DURATION:
+            value = exact.scaleb(Decimal(value), -6)
+        if isinstance(value, Decimal):
+            return _shortest(exact, value)
+    result: int | Decimal | None = value
+    return result
+
+
+def _shortest(exact: Context, value: Decimal) -> Decimal:
+    """The same number without zeros at its end, and without an exponent where it is whole."""
+    normal = value.normalize(exact)
+    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1), context=exact)  # type: ignore[operator]
+
+
+def _whole(value: Any) -> int:
+    return int(value.decode() if isinstance(value, bytes) else value)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return int(value) if isinstance(value, Decimal) else value
+
+
+def _reader(dimension: Dimension, facets: Mapping[int, Mapping[str, Sequence[str]]]) -> Callable[[Any], Any]:
+    """How the raw part of a key becomes its value."""
+    match dimension:
+        case MetaDimension(key) if key in FACET_OF_KEY:
+            return lambda number: next(iter(facets.get(number, {}).get(key, ())), None)
+        case TimeDimension(unit):
+            return lambda number: None if number is None else _stretch(unit, number)
+        case FieldDimension(Column.RECORD_ID):
+            return lambda value: value
+    return lambda value: value
+
+
+def _stretch(unit: TimeUnit, number: int) -> str:
+    if unit is TimeUnit.YEAR:
+        return f"{number:04d}"
+    if unit is TimeUnit.MONTH:
+        return f"{number // 12:04d}-{number % 12 + 1:02d}"
+    day = date(1970, 1, 1) + timedelta(days=number)
+    if unit is TimeUnit.DAY:
+        return day.isoformat()
+    year, week, _ = day.isocalendar()
+    return f"{year:04d}-W{week:02d}"
