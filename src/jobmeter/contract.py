@@ -1,4 +1,4 @@
-"""What an author implements: the protocols of job and sample sources, sinks and the record store.
+"""What an author implements: the protocols of job and sample sources, sections, sinks and the record store.
 
 Call order
 ----------
@@ -18,6 +18,10 @@ more with only that job and `last=True`: it gives what it still knows of it, and
 *Sample sink*: `write(batch)` for each batch of a node, one outcome per sample, in order. `flush` makes what was
 accepted durable, `reopen` begins new files where there are files. Like every sink it neither retries nor drops.
 
+*Section*: `read(cursor)` once per run. It yields batches of facility documents in the order in which they are sent; the
+spool stores each together with its cursor. What a part of it could not observe stands in `unreadable`, as a sentence,
+and takes nothing else along: no document is made of what is not known. `SourceAbsent` when the machine has none of it.
+
 *Sink*: `send(items)` with at most `batch_limit` items; one outcome per item, in order. Delivery is at least once, so a
 sink tolerates repeats. It never retries, never waits for the next stage to come back, and never drops.
 
@@ -33,6 +37,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.model.document import Document
 from jobmeter.model.job import RunningJob
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
@@ -102,6 +107,27 @@ class FollowingSource(JobSource, Protocol):
         """What `read(cursor)` gives, and then what ends within about `seconds`, each batch soon after its ends.
 
         Raises SourceUnreadable, also after some batches.
+        """
+        ...
+
+
+class DocumentBatch(Struct, frozen=True):
+    """What one step of a section observed, and what it could not. An empty cursor leaves the stored one as it is."""
+
+    documents: tuple[Document, ...]
+    cursor: str = ""
+    unreadable: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Section(Protocol):
+    """A part of the facility that is observed: its sessions, notebooks, queues, or the host itself."""
+
+    def read(self, cursor: str | None) -> Iterator[DocumentBatch]:
+        """What is there now, and what ended since `cursor` (None: the first read).
+
+        Documents carry their own fields only, with names of people and hosts as they are; cluster, selection of users
+        and pseudonyms are put on by who reads. Raises SourceAbsent, and SourceUnreadable, also after some batches.
         """
         ...
 

@@ -131,10 +131,11 @@ class Peer:
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
-    def exchange(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """One request with its whole answer, all within the timeout. Raises PeerAway."""
+    def exchange(self, method: str, path: str, body: bytes | None = None, *, seconds: float | None = None) -> Answer:
+        """One request with its whole answer, all within the timeout, or within `seconds`. Raises PeerAway."""
+        allowed = self._timeout_seconds if seconds is None else min(seconds, self._timeout_seconds)
         late = threading.Event()
-        timer = threading.Timer(self._timeout_seconds, self._give_up, [late])
+        timer = threading.Timer(allowed, self._give_up, [late])
         timer.daemon = True
         timer.start()
         try:
@@ -142,7 +143,7 @@ class Peer:
                 return Answer(reply.status, reply.headers, reply.whole())
         except PeerAway as fault:
             if late.is_set():
-                raise PeerAway(f"{self.address}: no whole answer in {self._timeout_seconds} s") from fault
+                raise PeerAway(f"{self.address}: no whole answer in {allowed:g} s") from fault
             raise
         finally:
             timer.cancel()

@@ -14,9 +14,10 @@ from jobmeter.model.period import Period
 from jobmeter.observe.host import Host
 from jobmeter.run.announced import AnnouncedJobs
 from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.run.exposition import published
 from jobmeter.run.opening import open_spool
 from jobmeter.run.plugin import Deployed, Plugin
-from jobmeter.run.selfmetrics import SelfMetrics, published
+from jobmeter.run.selfmetrics import SelfMetrics
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
