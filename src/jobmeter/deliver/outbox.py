@@ -68,7 +68,10 @@ class State(Enum):
 
 
 class Parcel(Struct, frozen=True):
-    """A parcel in the history: `digest` is the SHA-256 of its body, `about` what the report counted in all parts."""
+    """A parcel in the history: `digest` is the SHA-256 of its body, `about` what the report counted in all parts.
+
+    `is_newest` tells whether nothing was put under its key after it.
+    """
 
     number: int
     key: Key
@@ -82,6 +85,7 @@ class Parcel(Struct, frozen=True):
     settled: datetime | None
     receipt: str
     reason: str
+    is_newest: bool
 
 
 class Outbox:
@@ -111,14 +115,14 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def put(self, key: Key, bodies: Sequence[bytes], about: Mapping[str, int]) -> bool:
-        """Publish `bodies` under `key`. False when the newest consignment says the same, whatever became of it.
+    def put(self, key: Key, bodies: Sequence[bytes], about: Mapping[str, int], *, again: bool = False) -> bool:
+        """Publish `bodies` under `key`. False when the newest consignment says the same, unless it is to be said again.
 
         What still waits under the key is superseded. No bodies: nothing is to be published any more.
         """
         digest = _digest(*bodies)
         with self._transaction():
-            if self._newest(key) == digest:
+            if not again and self._newest(key) == digest:
                 return False
             self._db.execute(
                 "UPDATE parcels SET state = 'superseded', settled_us = ? WHERE state = 'waiting' AND consignment IN "
@@ -203,7 +207,8 @@ class Outbox:
         with self._transaction():
             rows = self._db.execute(
                 "SELECT p.number, c.key, p.part, (SELECT count(*) FROM parcels WHERE consignment = c.number), "
-                "p.digest, c.made_us, c.about, p.state, p.attempts, p.settled_us, p.receipt, p.reason "
+                "p.digest, c.made_us, c.about, p.state, p.attempts, p.settled_us, p.receipt, p.reason, "
+                "NOT EXISTS (SELECT 1 FROM consignments n WHERE n.key = c.key AND n.number > c.number) "
                 "FROM parcels p JOIN consignments c ON c.number = p.consignment "
                 "WHERE ? IS NULL OR c.key = ? ORDER BY p.number DESC LIMIT ?",
                 (*[None if key is None else _text(key)] * 2, limit),
@@ -246,7 +251,7 @@ def _digest(*bodies: bytes) -> str:
 
 
 def _parcel(row: Sequence[object]) -> Parcel:
-    number, key, part, parts, digest, made, about, state, attempts, settled, receipt, reason = row
+    number, key, part, parts, digest, made, about, state, attempts, settled, receipt, reason, is_newest = row
     return msgspec.convert(
         {
             "number": number,
@@ -261,6 +266,7 @@ def _parcel(row: Sequence[object]) -> Parcel:
             "settled": None if settled is None else from_microseconds(int(str(settled))),
             "receipt": receipt,
             "reason": reason,
+            "is_newest": bool(is_newest),
         },
         Parcel,
     )

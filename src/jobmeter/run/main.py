@@ -91,6 +91,18 @@ def colmet_node(argv: Sequence[str] | None = None) -> int:
     return main(["node", "--as-colmet", *words])
 
 
+def auditor_apel_publish(argv: Sequence[str] | None = None) -> int:
+    """`auditor-apel-publish -c CONFIG` is `jobmeter report apel publish -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "apel", "publish", *words])
+
+
+def auditor_apel_republish(argv: Sequence[str] | None = None) -> int:
+    """`auditor-apel-republish -s SITE … -c CONFIG` is `jobmeter report apel republish -s SITE … -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "apel", "republish", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]

@@ -88,7 +88,7 @@ class Plan(Struct, frozen=True):
 
     def jobs(self, period: Period) -> TotalQuestion:
         """How many jobs of each site ended in `period`."""
-        return TotalQuestion(_ended_in(period), self.sites, (COUNT,))
+        return TotalQuestion(ended_in(period), self.sites, (COUNT,))
 
     def sums_of(self, period: Period) -> TotalQuestion:
         """The sums of the jobs that ended in `period` and have what a summary needs, by site and block."""
@@ -96,7 +96,7 @@ class Plan(Struct, frozen=True):
         components = dict.fromkeys(need.component for need in self.needs)
         scores = dict.fromkeys(need.score for need in self.needs if need.score is not None)
         where = replace(
-            _ended_in(period),
+            ended_in(period),
             components=tuple(ComponentCondition(name, at_least_zero) for name in components),
             scores=tuple(ScoreCondition(name, (ScoreBound(Op.GTE, 0.0),)) for name in scores),
         )
@@ -105,7 +105,7 @@ class Plan(Struct, frozen=True):
     def each_job(self, period: Period) -> TotalQuestion:
         """What each job that ended in `period` has of what is needed: a group per job."""
         measures = (COUNT, *(need.measure for need in self.needs))
-        return TotalQuestion(_ended_in(period), (*self.sites, FieldDimension(Column.RECORD_ID)), measures)
+        return TotalQuestion(ended_in(period), (*self.sites, FieldDimension(Column.RECORD_ID)), measures)
 
 
 def plan(config: Config) -> Plan:
@@ -126,7 +126,8 @@ def plan(config: Config) -> Plan:
     return Plan(sites, tuple(dimensions), tuple(measures), keys, sums, _needs(fields.values()))
 
 
-def _ended_in(period: Period) -> Question:
+def ended_in(period: Period) -> Question:
+    """The jobs of any length that ended in `period`."""
     stop_time = (Bound(Op.GTE, microseconds(period.start)), Bound(Op.LT, microseconds(period.stop)))
     return Question(Scope.everything(), stop_time=stop_time, runtime=(Bound(Op.GT, 0),))
 

@@ -21,6 +21,12 @@ from jobmeter.report.month import Month
 _SECOND_US = 1_000_000
 
 
+def site_of(config: Config, key: Key) -> str | None:
+    """The reported site whose id stands under one of the site keys, which come first in the key."""
+    ids = set(key[: len(config.auditor.site_meta_field)])
+    return next((name for name, named in config.site.sites_to_report.items() if not ids.isdisjoint(named)), None)
+
+
 class SiteSummary(Struct, frozen=True):
     """What one site reports of a month. `unfit` are jobs of groups whose sums lack terms; they are in no block."""
 
@@ -44,7 +50,7 @@ def jobs_by_site(config: Config, totals: Iterable[Total]) -> dict[str, int]:
     """The jobs of each reported site, from the answer to `Plan.jobs`."""
     counts = dict.fromkeys(config.site.sites_to_report, 0)
     for total in totals:
-        if (site := _site(config, total.key)) is not None:
+        if (site := site_of(config, total.key)) is not None:
             counts[site] += int(total.measured[0].value or 0)
     return counts
 
@@ -52,7 +58,7 @@ def jobs_by_site(config: Config, totals: Iterable[Total]) -> dict[str, int]:
 def unfit_jobs(config: Config, how: Plan, totals: Iterable[Total]) -> Iterator[UnfitJob]:
     """The jobs that a summary cannot count, from the answer to `Plan.each_job`."""
     for total in totals:
-        site = _site(config, total.key)
+        site = site_of(config, total.key)
         measured = zip(how.needs, total.measured[1:], strict=True)
         lacks = tuple(str(need) for need, part in measured if part.counted == 0)
         if site is not None and lacks:
@@ -63,7 +69,7 @@ def summaries(config: Config, how: Plan, month: Month, totals: Iterable[Total]) 
     """What each reported site says of the month, from the answer to `Plan.sums_of`."""
     found = {name: _Site() for name in config.site.sites_to_report}
     for total in totals:
-        if (name := _site(config, total.key)) is not None:
+        if (name := site_of(config, total.key)) is not None:
             found[name].add(how, total)
     return {name: site.summary(config, how, name, month) for name, site in found.items()}
 
@@ -130,12 +136,6 @@ class _Site:
             cpu_seconds=sum(rounded(sums.sums["CpuDuration"]) for _, sums in made),
             unfit=self.unfit,
         )
-
-
-def _site(config: Config, key: Key) -> str | None:
-    """The reported site whose id stands under one of the site keys, which come first in the key."""
-    ids = set(key[: len(config.auditor.site_meta_field)])
-    return next((name for name, named in config.site.sites_to_report.items() if not ids.isdisjoint(named)), None)
 
 
 def _complete(how: Plan, total: Total, key: Mapping[Dimension, object]) -> bool:
