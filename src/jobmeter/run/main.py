@@ -103,6 +103,12 @@ def auditor_apel_republish(argv: Sequence[str] | None = None) -> int:
     return main(["report", "apel", "republish", *words])
 
 
+def auditor_priority_plugin(argv: Sequence[str] | None = None) -> int:
+    """`auditor-priority-plugin CONFIG` is `jobmeter report priority CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "priority", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]
