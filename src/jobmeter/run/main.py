@@ -109,6 +109,12 @@ def auditor_priority_plugin(argv: Sequence[str] | None = None) -> int:
     return main(["report", "priority", *words])
 
 
+def auditor_utilization_plugin(argv: Sequence[str] | None = None) -> int:
+    """`auditor-utilization-plugin -c CONFIG` is `jobmeter report utilization -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "utilization", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         log_level, name, rest = None, words[0], words[1:]
