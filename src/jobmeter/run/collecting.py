@@ -112,6 +112,8 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
+        token=deployment.token,
+        token_file=deployment.token_file,
         timeout_seconds=deployment.timeout_seconds,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,

@@ -7,13 +7,14 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import capabilities
 from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Select
+from sqlalchemy import Executable, Select
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.contract import StoreUnavailable
@@ -22,18 +23,22 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive.archive import Archive, added, recall, without_archived
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
-from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.grouped import parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
-from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.packed import int4s, int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
+from jobmeter.store.postgresql_facets import intern
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows
+from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows, written
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX, Tally
 
@@ -42,6 +47,9 @@ _PROBE = PostgresqlProbe(records.c.body)
 
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
+
+_ARCHIVING = 0x6A6F6261
+"""The advisory lock that keeps two movers of records apart."""
 
 _ATTEMPTS = 5
 """Two writers that add the same new ids in different orders lock each other; one is told to try again."""
@@ -69,6 +77,8 @@ class PostgresqlStore:
         wait_seconds: float = 2.0,
         bounds: Bounds | None = None,
     ) -> None:
+        self._url = url
+        self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
 
@@ -89,9 +99,12 @@ class PostgresqlStore:
             return outcomes(batch, (), {})
 
         def work(writer: Connection) -> list[Stored]:
-            new = _insert(writer, batch, self._numbers_of(writer, batch))
+            numbers = self._numbers_of(writer, batch)
+            with writer.transaction():
+                new = _insert(writer, batch, numbers)
+                archived = without_archived(self.archive, _execute(writer), new)
             rest = set(batch.keys) - new
-            stored = {key: held.body for key, held in _held(writer, rest).items()}
+            stored = archived | {key: held.body for key, held in _held(writer, rest - archived.keys()).items()}
             if len(stored) < len(rest):
                 raise StoreUnavailable("a record went away while it was compared")
             return outcomes(batch, new, stored)
@@ -104,7 +117,13 @@ class PostgresqlStore:
 
         def work(writer: Connection) -> list[Stopped]:
             with writer.transaction():
-                answers, changes = stopped(stops, _held(writer, keys, lock=True))
+                held = _held(writer, keys, lock=True)
+                archived = self.archive.held(_execute(writer), keys - held.keys())
+                held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
+                answers, changes = stopped(stops, held)
+                changed = {change.seq for change in changes}
+                back = [one for one in archived.values() if one.seq in changed]
+                recall(_execute(writer), back, lambda signature: intern(writer, [signature])[signature])
                 if changes:
                     writer.execute(
                         "UPDATE records r SET stop_us = c.stop_us, body = c.body "
@@ -121,8 +140,8 @@ class PostgresqlStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._writers.lend() as writer:
-            found = list(_bodies(writer, Question(scope, record_id=record_id)))
+        with answering(), self._writers.lend() as writer, _snapshot(writer):
+            found = list(self._answer(writer, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -139,19 +158,19 @@ class PostgresqlStore:
 
         def rows() -> Iterator[bytes]:
             with answering():
-                yield from islice(_bodies(reader, question), at_most(question.limit))
+                yield from islice(self._answer(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return _totals(reader, question)
+            return _totals(reader, question, self.archive)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader:
-            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.rollback()
         return page
 
@@ -194,32 +213,19 @@ class PostgresqlStore:
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        if facet is None:
-            return {"": self._ask("SELECT count(*) FROM records")[0][0]}
-        column = FACET_OF_NAME[facet].column
-        return totals(
-            self._ask(
-                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
-                "JOIN facets f ON f.no = t.no"
-            )
-        )
-
-    def bookmark(self, name: str) -> str | None:
-        """See Bookmarks."""
-        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
-        return rows[0][0] if rows else None
-
-    def keep_bookmark(self, name: str, value: str) -> None:
-        """See Bookmarks."""
-
-        def work(writer: Connection) -> None:
-            writer.execute(
-                "INSERT INTO bookmarks (name, value) VALUES (%s, %s) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
-
-        self._write(work)
+        with answering(), self._writers.lend() as writer, _snapshot(writer):
+            execute = _execute(writer)
+            if facet is None:
+                hot = {"": execute("SELECT count(*) FROM records")[0][0]}
+                found = added(hot, self.archive.count(execute, None))
+            else:
+                column = FACET_OF_NAME[facet].column
+                statement = (
+                    f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
+                    "JOIN facets f ON f.no = t.no"
+                )
+                found = added(totals(execute(statement)), self.archive.count(execute, FACET_OF_NAME[facet]))
+        return found
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -230,6 +236,39 @@ class PostgresqlStore:
         """See RecordStore."""
         self._readers.close()
         self._writers.close()
+        self.archive.close()
+
+    @contextmanager
+    def shelf(self) -> Iterator[Shelf]:
+        """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
+
+        @contextmanager
+        def view() -> Iterator[Session]:
+            with answering(), self._readers.lend() as reader:
+                yield _session(reader)
+                reader.rollback()
+
+        @contextmanager
+        def change() -> Iterator[Session]:
+            with answering(), self._writers.lend() as writer, writer.transaction():
+                writer.execute("SET LOCAL statement_timeout = 0")
+                yield _session(writer)
+
+        with answering(), closing(connect(self._url, reading=False)) as holder:
+            if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
+                raise ArchiveBusy("another process is moving records to or from the archive")
+            yield Shelf(self.archive, view, change)
+
+    def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
+        files = self.archive.relevant(_execute(reader), question)
+        if not files:
+            return _bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+
+    def _places(self, reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+        files = self.archive.relevant(_execute(reader), question)
+        hot = _rows(reader, question)
+        yield from self.archive.with_hot(files, question, hot) if files else hot
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         """What `work` answers; done again from its start where the server undid it for another writer's sake."""
@@ -253,7 +292,7 @@ class PostgresqlStore:
         known = self._numbers.known(wanted)
         if len(known) == len(wanted):
             return known
-        fresh = _intern(writer, [signature for signature in wanted if signature not in known])
+        fresh = intern(writer, [signature for signature in wanted if signature not in known])
         self._numbers.learn(fresh)
         return known | fresh
 
@@ -290,40 +329,6 @@ def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str
     return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
 
 
-def _intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, Numbers]:
-    entries = {signature: entries_of(signature) for signature in signatures}
-    # In one order for everybody, so that two callers with the same new entries cannot wait for each other.
-    distinct = {entry.digest: entry for three in entries.values() for entry in three if entry is not None}
-    ordered = [distinct[digest] for digest in sorted(distinct)]
-    numbers = _intern_entries(writer, ordered) if ordered else {}
-
-    def number(entry: Entry | None) -> int | None:
-        return None if entry is None else numbers[entry.digest]
-
-    return {
-        signature: (number(site), number(group), number(user)) for signature, (site, group, user) in entries.items()
-    }
-
-
-def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes, int]:
-    """The numbers of `entries` by digest, new ones where there were none."""
-    digests = byteas([entry.digest for entry in entries])
-    with writer.transaction():
-        writer.execute(
-            "INSERT INTO facets (facet, digest, value) SELECT * FROM unnest(%b, %b, %b) "
-            "ON CONFLICT (digest) DO NOTHING",
-            (int4s([entry.facet for entry in entries]), digests, texts([entry.value.encode() for entry in entries])),
-        )
-        rows = writer.execute("SELECT digest, no FROM facets WHERE digest = ANY(%b)", (digests,))
-        numbers: dict[bytes, int] = dict(rows.fetchall())
-        terms = [(term, numbers[entry.digest]) for entry in entries for term in entry.terms]
-        writer.execute(
-            "INSERT INTO facet_terms (term, no) SELECT * FROM unnest(%b, %b) ON CONFLICT DO NOTHING",
-            (byteas([term for term, _ in terms]), int4s([number for _, number in terms])),
-        )
-    return numbers
-
-
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
     for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
@@ -342,6 +347,31 @@ def _streamed(reader: Connection, statement: Statement) -> Generator[tuple[Any, 
         yield from cursor.stream(statement.text.encode(), statement.values, size=_ROWS_AT_ONCE)
 
 
+def _execute(connection: Connection) -> Execute:
+    def execute(statement: Executable | str) -> list[Any]:
+        text, values = written(statement, _DIALECT)
+        cursor = connection.execute(text.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    return execute
+
+
+def _session(connection: Connection) -> Session:
+    return Session(
+        _execute(connection),
+        lambda statement: _streamed(connection, written(statement, _DIALECT)),
+        lambda signature: intern(connection, [signature])[signature],
+    )
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """All that is asked on a connection for writes is of one state."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def _resolver(reader: Connection) -> Resolve:
     def resolve(numbers: Select[tuple[int]]) -> list[int]:
         text, values = compiled(numbers, _DIALECT)
@@ -350,13 +380,15 @@ def _resolver(reader: Connection) -> Resolve:
     return resolve
 
 
-def _totals(reader: Connection, question: TotalQuestion) -> list[Total]:
+def _totals(reader: Connection, question: TotalQuestion, archive: Archive) -> list[Total]:
     def ask(statement: Select[Any]) -> list[Any]:
         text, values = compiled(statement, _DIALECT)
         return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
 
     tally = Tally(question)
-    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+    parts = list(parts_of(question, View(records, _PROBE, _resolver(reader))))
+    for part in parts:
         tally.add(part, ask(part.statement(True)))
+    archive.add_totals(_execute(reader), question, parts, tally)
     rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
     return tally.totals(dict(rows.fetchall()))

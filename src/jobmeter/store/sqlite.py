@@ -23,10 +23,12 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive.archive import Archive, added, recall, without_archived
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
-from jobmeter.store.exact import ExactSum
-from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
@@ -34,8 +36,10 @@ from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
-from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
-from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
+from jobmeter.store.schema import ADVICE, VERSION_TABLE
+from jobmeter.store.sqlite_facets import interned
+from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX, Tally
 
@@ -46,24 +50,6 @@ _KEYS_AT_ONCE = 500
 
 _INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (record_id) DO NOTHING"""
-
-# The log is folded back into the file each time it has grown by 32 MiB (4,096 pages of 8 KiB), and cut to 64 MiB after
-# a long reader has let it grow: measured, a limit of 8 MiB takes a third off the rate of bulk inserts.
-_WRITER_SETTINGS = ("synchronous=FULL", "wal_autocheckpoint=4096", "journal_size_limit=67108864", "cache_size=-65536")
-_READER_SETTINGS = ("query_only=1", "mmap_size=17179869184", "cache_size=-8192")
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turns what SQLite says of a missing, full, broken or busy database into StoreUnavailable."""
-    try:
-        yield
-    except sqlite3.DatabaseError as fault:
-        # SQLITE_ERROR is a mistake in our own statement; constraint and interface errors have classes of their own.
-        code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
-        if code == sqlite3.SQLITE_ERROR or isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            raise
-        raise StoreUnavailable(f"SQLite: {fault}") from fault
 
 
 class SqliteStore:
@@ -83,6 +69,7 @@ class SqliteStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._path = path
+        self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
         self._lock = Lock()
@@ -90,16 +77,16 @@ class SqliteStore:
         if not path.exists():
             raise SchemaUnfit(f"there is no database {path}: {ADVICE}")
         with answering():
-            self._writer = _connect(path, "rw", _WRITER_SETTINGS, busy_seconds)
+            self._writer = connect(path, "rw", WRITER_SETTINGS, busy_seconds)
             try:
-                _check_schema(self._writer)
+                check_schema(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
 
         def pool(limit: int) -> Pool[sqlite3.Connection]:
             return Pool(
-                lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
+                lambda: connect(path, "ro", READER_SETTINGS, busy_seconds),
                 sqlite3.Connection.close,
                 lambda _: True,
                 limit=limit,
@@ -130,6 +117,7 @@ class SqliteStore:
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+            stored |= without_archived(self.archive, _execute(writer), new)
         self._numbers.learn(fresh)
         return outcomes(batch, new, stored)
 
@@ -138,7 +126,12 @@ class SqliteStore:
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
             held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            archived = self.archive.held(_execute(writer), keys - held.keys())
+            held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
+            changed = {change.seq for change in changes}
+            back = [one for one in archived.values() if one.seq in changed]
+            recall(_execute(writer), back, lambda signature: interned(writer, signature))
             writer.executemany(
                 "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
                 [(change.stop_us, change.body.decode(), change.seq) for change in changes],
@@ -148,7 +141,9 @@ class SqliteStore:
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
-            found = list(_bodies(reader, Question(scope, record_id=record_id)))
+            reader.execute("BEGIN")
+            found = list(self._answer(reader, Question(scope, record_id=record_id)))
+            reader.execute("COMMIT")
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -167,20 +162,20 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from islice(_bodies(reader, question), at_most(question.limit))
+                yield from islice(self._answer(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, _snapshot(reader):
-            return _totals(reader, question)
+            return _totals(reader, question, self.archive)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
-            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.execute("COMMIT")
         return page
 
@@ -225,13 +220,14 @@ class SqliteStore:
         with answering(), self._askers.lend() as reader:
             if facet is None:
                 (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
-                return {"": total}
+                return added({"": total}, self.archive.count(_execute(reader), None))
             column = FACET_OF_NAME[facet].column
             rows = reader.execute(
                 f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
                 "JOIN facets f ON f.no = t.no"
             )
-            return totals((value.decode(), count) for value, count in rows)
+            hot = totals((value.decode(), count) for value, count in rows)
+            return added(hot, self.archive.count(_execute(reader), FACET_OF_NAME[facet]))
 
     def bookmark(self, name: str) -> str | None:
         """See Bookmarks."""
@@ -257,9 +253,40 @@ class SqliteStore:
         """See RecordStore."""
         self._readers.close()
         self._askers.close()
+        self.archive.close()
         with self._lock:
             self._closed = True
             self._writer.close()
+
+    @contextmanager
+    def shelf(self) -> Iterator[Shelf]:
+        """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
+
+        @contextmanager
+        def view() -> Iterator[Session]:
+            with answering(), self._readers.lend() as reader:
+                reader.execute("BEGIN")
+                yield _session(reader)
+                reader.execute("COMMIT")
+
+        @contextmanager
+        def change() -> Iterator[Session]:
+            with self._writing() as writer:
+                yield _session(writer)
+
+        with locked(self._path.with_name(f"{self._path.name}.archiving")):
+            yield Shelf(self.archive, view, change)
+
+    def _answer(self, reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+        files = self.archive.relevant(_execute(reader), question)
+        if not files:
+            return _bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+
+    def _places(self, reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+        files = self.archive.relevant(_execute(reader), question)
+        hot = _rows(reader, question)
+        yield from self.archive.with_hot(files, question, hot) if files else hot
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -282,35 +309,8 @@ class SqliteStore:
         """The numbers of the batch's facets: those looked up or given now, and all."""
         wanted = set(batch.facets)
         known = self._numbers.known(wanted)
-        fresh = {signature: _interned(writer, signature) for signature in wanted if signature not in known}
+        fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
-
-
-def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float) -> sqlite3.Connection:
-    # Readers get bytes for text: bodies go out as they are stored.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=busy_seconds,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        for setting in settings:
-            connection.execute(f"PRAGMA {setting}")
-    except BaseException:
-        connection.close()
-        raise
-    if mode == "ro":
-        connection.text_factory = bytes
-        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
-    return connection
-
-
-def _check_schema(connection: sqlite3.Connection) -> None:
-    (there,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
-    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() if there else None  # noqa: S608
-    require_head(None if row is None else row[0])
 
 
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
@@ -322,6 +322,18 @@ def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
 def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
     for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
         yield from reader.execute(*compiled(statement, _DIALECT))
+
+
+def _execute(connection: sqlite3.Connection) -> Execute:
+    return lambda statement: connection.execute(*written(statement, _DIALECT)).fetchall()
+
+
+def _session(connection: sqlite3.Connection) -> Session:
+    return Session(
+        _execute(connection),
+        lambda statement: connection.execute(*written(statement, _DIALECT)),
+        lambda signature: interned(connection, signature),
+    )
 
 
 def _resolver(reader: sqlite3.Connection) -> Resolve:
@@ -339,10 +351,12 @@ def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
     reader.execute("COMMIT")
 
 
-def _totals(reader: sqlite3.Connection, question: TotalQuestion) -> list[Total]:
+def _totals(reader: sqlite3.Connection, question: TotalQuestion, archive: Archive) -> list[Total]:
     tally = Tally(question)
-    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
+    parts = list(parts_of(question, View(records, _PROBE, _resolver(reader))))
+    for part in parts:
         tally.add(part, _exact_rows(reader, part))
+    archive.add_totals(_execute(reader), question, parts, tally)
     return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
 
 
@@ -374,21 +388,3 @@ def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[
             f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
             some,
         )
-
-
-def _interned(writer: sqlite3.Connection, signature: Signature) -> Numbers:
-    site, group, user = entries_of(signature)
-    return _intern(writer, site), _intern(writer, group), _intern(writer, user)
-
-
-def _intern(writer: sqlite3.Connection, entry: Entry | None) -> int | None:
-    if entry is None:
-        return None
-    row = writer.execute("SELECT no FROM facets WHERE digest = ?", (entry.digest,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    number = writer.execute(
-        "INSERT INTO facets (facet, digest, value) VALUES (?, ?, ?)", (entry.facet, entry.digest, entry.value)
-    ).lastrowid
-    writer.executemany("INSERT INTO facet_terms (term, no) VALUES (?, ?)", [(term, number) for term in entry.terms])
-    return number
