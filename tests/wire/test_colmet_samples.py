@@ -35,8 +35,8 @@ def test_every_received_metric_has_a_unit() -> None:
     catalogue = {metric.name: metric.unit for metric in batch.metrics}
     assert all(catalogue[name] for sample in batch.samples for name in sample.metrics)
     assert {metric.unit for metrics in RECEIVED.values() for metric in metrics} <= {
-        "count", "seconds", "microseconds", "nanoseconds", "bytes", "kibibytes", "ticks", "percent", "watts",
-        "milliwatts", "microjoules", "degrees-celsius", "mebibyte-microseconds",
+        "count", "seconds", "microseconds", "nanoseconds", "bytes", "kibibytes", "centiseconds", "percent", "watts",
+        "milliwatts", "microjoules", "degrees_celsius", "mebibyte-microseconds",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.settings.deployment import Metrics
 from jobmeter.settings.fault import WrongValue
+from jobmeter.settings.sending import Sending
 
 
 class Folder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,5 +68,6 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sources: Annotated[
         dict[str, dict[str, Any]], Meta(description="The settings of sources, a table for each, by its name.")
     ] = {}
+    sending: Annotated[Sending, Meta(description="Where samples go.")] = Sending()
     metrics: Annotated[Metrics, Meta(description="What the agent says of itself.")] = Metrics()
     log_level: Annotated[str, Meta(description="Events to log: trace, debug, info, warn, error or off.")] = "info"

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ _TABLE_BYTES = 2**14
 _VERSION = ("v110", "v110")
 _SAME_SOURCE_MAX = 50
 _SWMR_SUPERBLOCK = 3
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 20, 0.05
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
@@ -104,7 +106,7 @@ class File:
         if not self.path.exists() or not self.path.stat().st_size:
             return self._made()
         try:
-            return h5py.File(self.path, "r+", libver=_VERSION)
+            return self._locked()
         except OSError:
             if not _is_abandoned(self.path):
                 raise
@@ -115,6 +117,15 @@ class File:
         log.error("hdf5.damaged file=%s moved_to=%s it cannot be opened; a new one is begun", self.path, aside)
         self.path.rename(aside)
         return self._made()
+
+    def _locked(self) -> h5py.File:
+        """The file, opened once nobody who opened it for reading has it locked; who just looks does so for moments."""
+        for _ in range(_LOCK_TRIES - 1):
+            try:
+                return h5py.File(self.path, "r+", libver=_VERSION)
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE_SECONDS)
+        return h5py.File(self.path, "r+", libver=_VERSION)
 
     def _made(self) -> h5py.File:
         file = h5py.File(self.path, "w", libver=_VERSION)
