@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
                 assert isinstance(part, bytes)
                 inner = dict(fields(part))
                 if number == 1:
-                    labels.append((bytes(inner[1]).decode(), bytes(inner[2]).decode()))  # type: ignore[arg-type]
+                    labels.append((bytes(inner[1]).decode(), bytes(inner[2]).decode()))
                 else:
                     points.append((int(inner[2]), struct.unpack("<d", inner[1])[0]))  # type: ignore[arg-type]
             assert labels == sorted(labels)
