@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return 400, {"error": {"type": "mapper_parsing_exception", "reason": "unsupported: a mapping type"}}
             self.server.mappings[index] = json.loads(body)
             return 200, {"acknowledged": True}
-        if self.path == "/_bulk":
+        if self.path.rstrip("/") == "/_bulk":
             return self._bulk(body)
         return 400, {"error": f"no handler found for uri [{self.path}]"}
 
@@ -127,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         ((verb, meta),) = action.items()
         assert verb == "create"
         server.items_seen += 1
+        meta.setdefault("_id", f"made-here-{server.items_seen}")
 
         def result(status: int, error: str | None = None) -> dict[str, dict[str, Any]]:
             failed = {} if error is None else {"error": {"type": error}}
