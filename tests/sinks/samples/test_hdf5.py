@@ -136,8 +136,8 @@ READER = """
 import h5py, sys, time
 with h5py.File(sys.argv[1], "r", swmr=True) as file:
     table = file["job_4711/taskstats_default"]
-    seen = 0
-    while seen < int(sys.argv[2]):
+    seen, deadline = 0, time.monotonic() + 60
+    while seen < int(sys.argv[2]) and time.monotonic() < deadline:
         table.id.refresh()
         if (stamp := int(table[-1]["timestamp"])) != seen:
             seen = stamp
