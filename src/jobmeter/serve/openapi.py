@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from jobmeter import __version__
-from jobmeter.serve.operations import OPERATIONS, Operation, RecordUpdate, Reply
+from jobmeter.serve.operation import Operation, Reply
+from jobmeter.serve.operations import OPEN_PATHS, OPERATIONS, RecordUpdate, replies_of
 
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e30}
@@ -28,9 +29,28 @@ def _query(name: str, schema: dict[str, Any], says: str) -> dict[str, Any]:
     return parameter
 
 
+_SCHEMES: dict[str, Any] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token made by `jobmeter token create`."},
+    "certificate": {"type": "mutualTLS", "description": "A client certificate that the settings of the server name."},
+}
+"""Ways to say who asks. Where the server asks nobody, neither is needed."""
 _OPS = ("gt", "gte", "lt", "lte", "equals")
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
+    "sample.manager": _query("manager", _NAME, "Batch system of the job."),
+    "sample.cluster": _query("cluster", {"type": "string"}, "Cluster of the job."),
+    "sample.job": _query("job", _NAME, "Id of the job, as the batch system prints it."),
+    "sample.run": _query("run", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "Which run of it."),
+    "sample.node": _query("node", _NAME, "Name of a node."),
+    "sample.source": _query("source", _NAME, "What took the samples."),
+    "sample.metric": _query("metric", _NAME, "Names of metrics, with commas between."),
+    "sample.from": _query("from", _TIME, "Earliest time; also seconds since 1970."),
+    "sample.to": _query("to", _TIME, "Times before this one; also seconds since 1970."),
+    "sample.step": _query(
+        "step", {"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)$"}, "Periods in place of samples."
+    ),
+    "sample.involving": _query("involving", {"type": "boolean"}, "Also samples of the nodes that the job was on."),
+    "sample.node_only": _query("node_only", {"type": "boolean"}, "Only samples of nodes."),
     "letters": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many; 20 by default."),
     "record_id": _query("record_id", _NAME, "The record with this id."),
     "start_time": _query("start_time", _object(_OPS, _TIME), "start_time[gte]=2024-01-31T12:00:00Z"),
@@ -57,6 +77,16 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "max": _query("max", {"enum": ["start_time", "stop_time"]}, "The latest such time of each group."),
     "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
     "limit": _query("limit", _WHOLE, "At most so many records."),
+    "kind": _query("kind", {"type": "string"}, "Documents of this kind."),
+    "cluster": _query("cluster", {"type": "string"}, "Of this cluster only."),
+    "login_node": _query("login_node", {"type": "string"}, "Of this host only."),
+    "queue": _query("queue", {"type": "string"}, "This queue only."),
+    "since": _query("since", {"type": "string"}, "From then on: a day, or a moment with a zone."),
+    "until": _query("until", {"type": "string"}, "Before then; by default, now."),
+    "before": _query("before", {"type": "integer", "minimum": 1}, "Documents with smaller numbers."),
+    "documents_limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "How many; 100 by default."),
+    "by": _query("by", {"enum": ["day", "week", "month"]}, "The span in which people are counted."),
+    "step_seconds": _query("step_seconds", {"type": "integer", "minimum": 1}, "Length of a step; an hour by default."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
     "columns": _query(
         "columns",
@@ -86,14 +116,15 @@ def description() -> bytes:
                 "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
             },
             "servers": [{"url": "/"}],
+            "security": [{"token": []}, {"certificate": []}, {}],
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": components, "securitySchemes": _SCHEMES},
         }
     )
 
 
 def _types(operation: Operation) -> list[Any]:
-    types = [kind for reply in operation.replies for kind in reply.types]
+    types = [kind for reply in replies_of(operation) for kind in reply.types]
     return types if operation.body is None else [operation.body, *types]
 
 
@@ -115,7 +146,9 @@ def _operation(operation: Operation, by_type: dict[str, dict[str, Any]]) -> dict
             kind.value: {"schema": schema if kind.value.endswith("/json") else {}} for kind in operation.body_kinds
         }
         described["requestBody"] = {"required": True, "content": content}
-    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in operation.replies}
+    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in replies_of(operation)}
+    if operation.path in OPEN_PATHS:
+        described["security"] = []
     return described
 
 
