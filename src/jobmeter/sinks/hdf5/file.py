@@ -1,7 +1,7 @@
 """One HDF5 file that rows are appended to. It is open only while that happens, so that everybody can read it between.
 
-Tables are made first, then the file is switched to single-writer-multiple-reader, so that who keeps it open for reading
-in that mode sees rows come. Files are of version 1.10 of the library, which PyTables reads.
+Tables are made first, then the file is switched to single-writer-multiple-reader, in which rows are added in an order
+that leaves the file whole at any instant. Files are of version 1.10 of the library, which PyTables reads.
 """
 
 from __future__ import annotations
