@@ -51,8 +51,7 @@ def declare_colmet(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--regex_job_id", action="append", default=[], type=_pattern, metavar="REGEX", help="finds the id in a name"
     )
-    group.add_argument("--wire", choices=("jobmeter", "colmet"), help="our own frames, or the records of Colmet")
-    group.add_argument("--zeromq-uri", metavar="URI", help="the gatherer's address (tcp://127.0.0.1:5557)")
+    group.add_argument("--zeromq-uri", metavar="URI", help="the gatherer's address (tcp://127.0.0.1:5556)")
     group.add_argument("--zeromq-hwm", type=int, metavar="N", help="how many messages may wait (1000)")
     group.add_argument("--zeromq-linger", type=int, metavar="MS", help="how long is tried to send at the end (0)")
 

@@ -64,10 +64,10 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     linger_seconds: Annotated[
         float, Meta(description="How long is tried to send what waits, when the agent ends.", ge=0, le=600)
     ] = 2.0
+    sending: Annotated[Sending, Meta(description="Which gatherer the samples are sent to, and how.")] = Sending()
     jobs: Annotated[Jobs, Meta(description="Which jobs are looked for.")] = Jobs()
     sources: Annotated[
         dict[str, dict[str, Any]], Meta(description="The settings of sources, a table for each, by its name.")
     ] = {}
-    sending: Annotated[Sending, Meta(description="Where samples go.")] = Sending()
     metrics: Annotated[Metrics, Meta(description="What the agent says of itself.")] = Metrics()
     log_level: Annotated[str, Meta(description="Events to log: trace, debug, info, warn, error or off.")] = "info"
