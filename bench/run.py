@@ -67,6 +67,7 @@ AIMS = (
     Aim("store|http|archive", r"total site", "ms", 100, 100, at_most=True),
     Aim("archive", r"^archived, both", "bytes/record", 25, 25, at_most=True),
     Aim("store", r"^stored", "bytes/record", 700, 700, at_most=True),
+    Aim("gather", r"^(?!.*Colmet).*jobs$", "records/s", 10_000, 10_000),
     Aim("samples", r"^values in", "values/s", 250_000, 250_000),
     Aim("samples", r"^at rest, \d+ metrics", "bytes/value", 2, 2, at_most=True),
     Aim("samples", r"^history of a job", "ms", 200, 200, at_most=True),
