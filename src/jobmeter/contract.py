@@ -219,6 +219,21 @@ class RecordStore(Protocol):
         """
         ...
 
+    def fold(self, batches_max: int = 200) -> int:
+        """Add at most so many batches that are pending to the rollups; how many there were. Never changes an answer.
+
+        The server calls it again and again; a store that is never folded only gets slower.
+        """
+        ...
+
+    def check_rollups(self) -> list[str]:
+        """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
+        ...
+
+    def rebuild_rollups(self) -> None:
+        """Forget the rollups; all records are pending, for `fold` to take."""
+        ...
+
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters, durable on return. The oldest go when the store's bound is reached, and are counted."""
         ...

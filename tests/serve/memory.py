@@ -124,6 +124,17 @@ class MemoryStore:
             bodies.append(encode_record(record))
         return Page(bodies, None)
 
+    def fold(self, batches_max: int = 200) -> int:
+        del batches_max
+        self._answer()
+        return 0
+
+    def check_rollups(self) -> list[str]:
+        return []
+
+    def rebuild_rollups(self) -> None:
+        self._answer()
+
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         self._answer()
         for letter in letters:

@@ -20,6 +20,7 @@ from jobmeter.contract import Clock, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
@@ -92,8 +93,10 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     yield
     counting.cancel()
+    folding.cancel()
     parts.writer.close()
     await writing
     parts.readers.close()

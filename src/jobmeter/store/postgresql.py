@@ -24,18 +24,33 @@ from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
-from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
-from jobmeter.store.grouped import parts_of
+from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
-from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.packed import int4s, int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
+from jobmeter.store.postgresql_facets import intern
+from jobmeter.store.postgresql_sums import (
+    Batches,
+    PostgresqlSource,
+    add_folded,
+    add_sums,
+    batches,
+    begin_anew,
+    changes_of,
+    fold_alone,
+    note_change,
+    pending_among,
+    rolled_up,
+    sums_of,
+)
 from jobmeter.store.probe import PostgresqlProbe
-from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.rollup import FOLD_BATCHES, State, Sums
+from jobmeter.store.row import Batch, Change, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
 from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows
 from jobmeter.store.tables import records
-from jobmeter.store.tally import ROWS_MAX, Tally
+from jobmeter.store.totalling import total
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
 _PROBE = PostgresqlProbe(records.c.body)
@@ -46,8 +61,14 @@ _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
 _ATTEMPTS = 5
 """Two writers that add the same new ids in different orders lock each other; one is told to try again."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
-    SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING record_id"""
+_INSERT = """WITH added AS (
+        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
+        SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING seq, record_id
+    ), noted AS (
+        INSERT INTO rollup_pending (low, high, seqs)
+        SELECT min(seq), max(seq), array_agg(seq) FROM added HAVING count(*) > 0
+    )
+    SELECT record_id FROM added"""
 
 T = TypeVar("T")
 
@@ -104,8 +125,10 @@ class PostgresqlStore:
 
         def work(writer: Connection) -> list[Stopped]:
             with writer.transaction():
+                note_change(writer)
                 answers, changes = stopped(stops, _held(writer, keys, lock=True))
                 if changes:
+                    _resum(writer, changes)
                     writer.execute(
                         "UPDATE records r SET stop_us = c.stop_us, body = c.body "
                         "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
@@ -146,7 +169,41 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return _totals(reader, question)
+            return total(question, PostgresqlSource(reader))
+
+    def fold(self, batches_max: int = FOLD_BATCHES) -> int:
+        """See RecordStore."""
+
+        def work(writer: Connection) -> int:
+            some, sums, changes = self._pending_sums(batches_max)
+            if not some.numbers or add_folded(writer, some, sums, changes):
+                return len(some.numbers)
+            return fold_alone(writer, batches_max)
+
+        return self._write(work)
+
+    def _pending_sums(self, batches_max: int) -> tuple[Batches, Sums, int]:
+        with self._readers.lend() as reader, reader.transaction():
+            some = batches(reader, batches_max)
+            sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+            return some, sums, changes_of(reader)
+
+    def check_rollups(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            waiting = batches(reader, None)
+            held = rolled_up(reader)
+            held.add(sums_of(reader, waiting.condition()))
+            return list(held.without_nothing().differences(sums_of(reader, None)))
+
+    def rebuild_rollups(self) -> None:
+        """See RecordStore."""
+
+        def work(writer: Connection) -> None:
+            with writer.transaction():
+                begin_anew(writer)
+
+        self._write(work)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -194,32 +251,10 @@ class PostgresqlStore:
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        if facet is None:
-            return {"": self._ask("SELECT count(*) FROM records")[0][0]}
-        column = FACET_OF_NAME[facet].column
-        return totals(
-            self._ask(
-                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
-                "JOIN facets f ON f.no = t.no"
-            )
-        )
-
-    def bookmark(self, name: str) -> str | None:
-        """See Bookmarks."""
-        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
-        return rows[0][0] if rows else None
-
-    def keep_bookmark(self, name: str, value: str) -> None:
-        """See Bookmarks."""
-
-        def work(writer: Connection) -> None:
-            writer.execute(
-                "INSERT INTO bookmarks (name, value) VALUES (%s, %s) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
-
-        self._write(work)
+        column = "site" if facet is None else FACET_OF_NAME[facet].column
+        with answering(), self._writers.lend() as writer:
+            counted = PostgresqlSource(writer).counts(column)
+        return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -253,7 +288,7 @@ class PostgresqlStore:
         known = self._numbers.known(wanted)
         if len(known) == len(wanted):
             return known
-        fresh = _intern(writer, [signature for signature in wanted if signature not in known])
+        fresh = intern(writer, [signature for signature in wanted if signature not in known])
         self._numbers.learn(fresh)
         return known | fresh
 
@@ -290,38 +325,18 @@ def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str
     return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
 
 
-def _intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, Numbers]:
-    entries = {signature: entries_of(signature) for signature in signatures}
-    # In one order for everybody, so that two callers with the same new entries cannot wait for each other.
-    distinct = {entry.digest: entry for three in entries.values() for entry in three if entry is not None}
-    ordered = [distinct[digest] for digest in sorted(distinct)]
-    numbers = _intern_entries(writer, ordered) if ordered else {}
-
-    def number(entry: Entry | None) -> int | None:
-        return None if entry is None else numbers[entry.digest]
-
-    return {
-        signature: (number(site), number(group), number(user)) for signature, (site, group, user) in entries.items()
-    }
-
-
-def _intern_entries(writer: Connection, entries: Sequence[Entry]) -> dict[bytes, int]:
-    """The numbers of `entries` by digest, new ones where there were none."""
-    digests = byteas([entry.digest for entry in entries])
-    with writer.transaction():
-        writer.execute(
-            "INSERT INTO facets (facet, digest, value) SELECT * FROM unnest(%b, %b, %b) "
-            "ON CONFLICT (digest) DO NOTHING",
-            (int4s([entry.facet for entry in entries]), digests, texts([entry.value.encode() for entry in entries])),
-        )
-        rows = writer.execute("SELECT digest, no FROM facets WHERE digest = ANY(%b)", (digests,))
-        numbers: dict[bytes, int] = dict(rows.fetchall())
-        terms = [(term, numbers[entry.digest]) for entry in entries for term in entry.terms]
-        writer.execute(
-            "INSERT INTO facet_terms (term, no) SELECT * FROM unnest(%b, %b) ON CONFLICT DO NOTHING",
-            (byteas([term for term, _ in terms]), int4s([number for _, number in terms])),
-        )
-    return numbers
+def _resum(writer: Connection, changes: Sequence[Change]) -> None:
+    """Let the rollups follow the changes of records that are in them."""
+    waiting = pending_among(writer, [change.seq for change in changes])
+    rolled = {change.seq: change for change in changes if change.seq not in waiting}
+    rows = writer.execute(
+        b"SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ANY(%b)", (int8s([*rolled]),)
+    )
+    sums = Sums()
+    for seq, start, stop, site, grp, usr, body in rows:
+        sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
+        sums.take(State(start, rolled[seq].stop_us, site, grp, usr, rolled[seq].body), 1)
+    add_sums(writer, sums)
 
 
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
@@ -348,15 +363,3 @@ def _resolver(reader: Connection) -> Resolve:
         return [number for (number,) in reader.execute(text.encode(), values)]
 
     return resolve
-
-
-def _totals(reader: Connection, question: TotalQuestion) -> list[Total]:
-    def ask(statement: Select[Any]) -> list[Any]:
-        text, values = compiled(statement, _DIALECT)
-        return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
-
-    tally = Tally(question)
-    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
-        tally.add(part, ask(part.statement(True)))
-    rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
-    return tally.totals(dict(rows.fetchall()))

@@ -25,19 +25,32 @@ from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
-from jobmeter.store.exact import ExactSum
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.fault import SchemaUnfit
-from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
-from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
-from jobmeter.store.schema import ADVICE, VERSION_TABLE, require_head
+from jobmeter.store.rollup import FOLD_BATCHES, State, Sums
+from jobmeter.store.row import Batch, Change, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.schema import ADVICE, VERSION_TABLE
+from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
+from jobmeter.store.sqlite_sums import (
+    Batches,
+    SqliteSource,
+    add_sums,
+    batches,
+    begin_anew,
+    changes_of,
+    is_pending,
+    note_change,
+    rolled_up,
+    sums_of,
+    take_batches,
+)
 from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
 from jobmeter.store.tables import records
-from jobmeter.store.tally import ROWS_MAX, Tally
+from jobmeter.store.totalling import total
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
 _PROBE = SqliteProbe(records.c.body)
@@ -46,24 +59,6 @@ _KEYS_AT_ONCE = 500
 
 _INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (record_id) DO NOTHING"""
-
-# The log is folded back into the file each time it has grown by 32 MiB (4,096 pages of 8 KiB), and cut to 64 MiB after
-# a long reader has let it grow: measured, a limit of 8 MiB takes a third off the rate of bulk inserts.
-_WRITER_SETTINGS = ("synchronous=FULL", "wal_autocheckpoint=4096", "journal_size_limit=67108864", "cache_size=-65536")
-_READER_SETTINGS = ("query_only=1", "mmap_size=17179869184", "cache_size=-8192")
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turns what SQLite says of a missing, full, broken or busy database into StoreUnavailable."""
-    try:
-        yield
-    except sqlite3.DatabaseError as fault:
-        # SQLITE_ERROR is a mistake in our own statement; constraint and interface errors have classes of their own.
-        code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
-        if code == sqlite3.SQLITE_ERROR or isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            raise
-        raise StoreUnavailable(f"SQLite: {fault}") from fault
 
 
 class SqliteStore:
@@ -90,16 +85,16 @@ class SqliteStore:
         if not path.exists():
             raise SchemaUnfit(f"there is no database {path}: {ADVICE}")
         with answering():
-            self._writer = _connect(path, "rw", _WRITER_SETTINGS, busy_seconds)
+            self._writer = connect(path, "rw", WRITER_SETTINGS, busy_seconds)
             try:
-                _check_schema(self._writer)
+                check_schema(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
 
         def pool(limit: int) -> Pool[sqlite3.Connection]:
             return Pool(
-                lambda: _connect(path, "ro", _READER_SETTINGS, busy_seconds),
+                lambda: connect(path, "ro", READER_SETTINGS, busy_seconds),
                 sqlite3.Connection.close,
                 lambda _: True,
                 limit=limit,
@@ -130,6 +125,11 @@ class SqliteStore:
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+            if new:
+                writer.execute(
+                    "INSERT INTO rollup_pending (low, high) SELECT min(seq), max(seq) FROM records WHERE seq > ?",
+                    (last,),
+                )
         self._numbers.learn(fresh)
         return outcomes(batch, new, stored)
 
@@ -139,6 +139,7 @@ class SqliteStore:
         with self._writing() as writer:
             held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
             answers, changes = stopped(stops, held)
+            self._resum(writer, changes)
             writer.executemany(
                 "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
                 [(change.stop_us, change.body.decode(), change.seq) for change in changes],
@@ -174,7 +175,42 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, _snapshot(reader):
-            return _totals(reader, question)
+            return total(question, SqliteSource(reader))
+
+    def fold(self, batches_max: int = FOLD_BATCHES) -> int:
+        """See RecordStore."""
+        with answering():
+            sums, some, changes = self._pending_sums(batches_max)
+            if not some.numbers:
+                return 0
+            with self._writing() as writer:
+                if changes != changes_of(writer) or batches(writer, len(some.numbers)) != some:
+                    # A record was changed, or another process was quicker: what was read above is of the past.
+                    some = batches(writer, batches_max)
+                    sums = sums_of(writer, some.condition()) if some.numbers else Sums()
+                take_batches(writer, some)
+                add_sums(writer, sums)
+        return len(some.numbers)
+
+    def _pending_sums(self, batches_max: int) -> tuple[Sums, Batches, int]:
+        with self._askers.lend() as reader, _snapshot(reader):
+            some = batches(reader, batches_max)
+            sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+            return sums, some, changes_of(reader)
+
+    def check_rollups(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, _snapshot(reader):
+            waiting = batches(reader, -1)
+            held = rolled_up(reader)
+            if waiting.numbers:
+                held.add(sums_of(reader, waiting.condition()))
+            return list(held.without_nothing().differences(sums_of(reader, None)))
+
+    def rebuild_rollups(self) -> None:
+        """See RecordStore."""
+        with self._writing() as writer:
+            begin_anew(writer)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -220,33 +256,27 @@ class SqliteStore:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
 
+    @staticmethod
+    def _resum(writer: sqlite3.Connection, changes: Sequence[Change]) -> None:
+        """Let the rollups follow the changes of records that are in them."""
+        sums = Sums()
+        for change in changes:
+            if not is_pending(writer, change.seq):
+                start, stop, site, grp, usr, body = writer.execute(
+                    "SELECT start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ?", (change.seq,)
+                ).fetchone()
+                sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
+                sums.take(State(start, change.stop_us, site, grp, usr, change.body), 1)
+        if changes:
+            add_sums(writer, sums)
+            note_change(writer)
+
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with answering(), self._askers.lend() as reader:
-            if facet is None:
-                (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
-                return {"": total}
-            column = FACET_OF_NAME[facet].column
-            rows = reader.execute(
-                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
-                "JOIN facets f ON f.no = t.no"
-            )
-            return totals((value.decode(), count) for value, count in rows)
-
-    def bookmark(self, name: str) -> str | None:
-        """See Bookmarks."""
-        with answering(), self._askers.lend() as reader:
-            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
-            return None if row is None else str(row[0].decode())
-
-    def keep_bookmark(self, name: str, value: str) -> None:
-        """See Bookmarks."""
-        with self._writing() as writer:
-            writer.execute(
-                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+        column = "site" if facet is None else FACET_OF_NAME[facet].column
+        with answering(), self._askers.lend() as reader, _snapshot(reader):
+            counted = SqliteSource(reader).counts(column)
+        return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -286,33 +316,6 @@ class SqliteStore:
         return fresh, known | fresh
 
 
-def _connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float) -> sqlite3.Connection:
-    # Readers get bytes for text: bodies go out as they are stored.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=busy_seconds,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        for setting in settings:
-            connection.execute(f"PRAGMA {setting}")
-    except BaseException:
-        connection.close()
-        raise
-    if mode == "ro":
-        connection.text_factory = bytes
-        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
-    return connection
-
-
-def _check_schema(connection: sqlite3.Connection) -> None:
-    (there,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
-    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() if there else None  # noqa: S608
-    require_head(None if row is None else row[0])
-
-
 def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
     for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in reader.execute(*compiled(statement, _DIALECT)):
@@ -337,31 +340,6 @@ def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
     reader.execute("BEGIN")
     yield
     reader.execute("COMMIT")
-
-
-def _totals(reader: sqlite3.Connection, question: TotalQuestion) -> list[Total]:
-    tally = Tally(question)
-    for part in parts_of(question, View(records, _PROBE, _resolver(reader))):
-        tally.add(part, _exact_rows(reader, part))
-    return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
-
-
-def _exact_rows(reader: sqlite3.Connection, part: Part) -> list[Sequence[Any]]:
-    """The rows of `part`: by SQLite's own arithmetic where that fits into 64 bits, else by Python's."""
-    try:
-        rows = reader.execute(*compiled(part.statement(False), _DIALECT)).fetchmany(ROWS_MAX + 1)
-    except sqlite3.OperationalError as fault:
-        if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-            raise
-    else:
-        if not any(isinstance(value, float) for row in rows for value in row[part.sums_from :]):
-            return rows
-    return reader.execute(*compiled(part.statement(True), _DIALECT)).fetchmany(ROWS_MAX + 1)
-
-
-def _facet(reader: sqlite3.Connection, number: int) -> str:
-    (value,) = reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
-    return str(value, "utf-8")
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
