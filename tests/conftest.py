@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from jobmeter.contract import RecordStore
 from jobmeter.store.migrate import upgrade
-from jobmeter.store.open import open_store
+from jobmeter.store.open import ArchivingStore, open_store
 from tests.postgresql import PrivatePostgresql
 
 # What is taken must not depend on luck: there the examples are the same each time. Elsewhere they go on being new.
@@ -58,7 +57,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[RecordStore]:
+def store(database_url: str) -> Iterator[ArchivingStore]:
     """A record store on a fresh database of either kind."""
     opened = open_store(database_url)
     yield opened

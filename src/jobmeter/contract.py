@@ -1,4 +1,4 @@
-"""What an author implements: the protocols of job and sample sources, sinks and the record store.
+"""What an author implements: the protocols of job and sample sources, sections, sinks and the record store.
 
 Call order
 ----------
@@ -13,10 +13,15 @@ cursors.
 *Sample source*: `read(now_ns, jobs)` once per period, in the sampling thread, so it never waits for a device or a tool.
 "Absent" (this machine has none) is told by `SourceAbsent` when the source is opened, "gone" (a job ended during the
 read) leaves that job out, "unreadable" raises `SourceUnreadable`. When a job has left the node, the source is read once
-more with only that job and `last=True`: it gives what it still knows of it, and forgets it.
+more with only that job and `Reading.LAST`: it gives what it still knows of it, and forgets it. In between, jobs that
+have just begun or are about to end are read apart from the others, with `Reading.SOME`.
 
 *Sample sink*: `write(batch)` for each batch of a node, one outcome per sample, in order. `flush` makes what was
 accepted durable, `reopen` begins new files where there are files. Like every sink it neither retries nor drops.
+
+*Section*: `read(cursor)` once per run. It yields batches of facility documents in the order in which they are sent; the
+spool stores each together with its cursor. What a part of it could not observe stands in `unreadable`, as a sentence,
+and takes nothing else along: no document is made of what is not known. `SourceAbsent` when the machine has none of it.
 
 *Sink*: `send(items)` with at most `batch_limit` items; one outcome per item, in order. Delivery is at least once, so a
 sink tolerates repeats. It never retries, never waits for the next stage to come back, and never drops.
@@ -29,11 +34,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from jobmeter.model.job import RunningJob
+from jobmeter.model.document import Document
+from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Outcome, Stopped, Stored
@@ -55,6 +62,17 @@ class SourceAbsent(Exception):  # noqa: N818
 
 class StoreUnavailable(Exception):  # noqa: N818
     """The store cannot answer now (database away, disk full). What was asked may be asked again later."""
+
+
+class Reading(Enum):
+    """What a sample source is asked for."""
+
+    ALL = "all"
+    """The node, and all the jobs that are on it."""
+    SOME = "some"
+    """These jobs alone; there may be others."""
+    LAST = "last"
+    """These jobs alone, which have just ended."""
 
 
 class Refused(Struct, frozen=True):
@@ -106,6 +124,27 @@ class FollowingSource(JobSource, Protocol):
         ...
 
 
+class DocumentBatch(Struct, frozen=True):
+    """What one step of a section observed, and what it could not. An empty cursor leaves the stored one as it is."""
+
+    documents: tuple[Document, ...]
+    cursor: str = ""
+    unreadable: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Section(Protocol):
+    """A part of the facility that is observed: its sessions, notebooks, queues, or the host itself."""
+
+    def read(self, cursor: str | None) -> Iterator[DocumentBatch]:
+        """What is there now, and what ended since `cursor` (None: the first read).
+
+        Documents carry their own fields only, with names of people and hosts as they are; cluster, selection of users
+        and pseudonyms are put on by who reads. Raises SourceAbsent, and SourceUnreadable, also after some batches.
+        """
+        ...
+
+
 @runtime_checkable
 class SampleSource(Protocol):
     """A measurement of the node and its jobs, taken every period."""
@@ -115,11 +154,8 @@ class SampleSource(Protocol):
         """The catalogue entries of what it reads; their names begin with the source's name."""
         ...
 
-    def read(self, now_ns: int, jobs: Sequence[RunningJob], *, last: bool = False) -> Iterable[Sample]:
-        """The samples of this instant for the node and for these jobs, cumulative where the metric is a counter.
-
-        With `last` the jobs have just ended, and nothing of the node is asked for.
-        """
+    def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterable[Sample]:
+        """The samples of this instant, cumulative where the metric is a counter."""
         ...
 
     def close(self) -> None:
@@ -140,6 +176,23 @@ class SampleSender(Protocol):
 
     def close(self, linger_seconds: float) -> None:
         """Try for so long to send what waits, keep the rest where it keeps things, and release. Called once."""
+        ...
+
+
+@runtime_checkable
+class StirringSource(SampleSource, Protocol):
+    """A sample source that the kernel tells of what happens between two readings."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What becomes readable when something was told."""
+        ...
+
+    def stirred(self) -> Mapping[JobIdentity, bool]:
+        """Take in what was told: the jobs in which something happened since the last call or reading.
+
+        True for a job that nothing is known to live in any more.
+        """
         ...
 
 

@@ -21,6 +21,7 @@ TIMEOUT_MAX_SECONDS = 3600
 
 _ANSWER_MAX_BYTES = 2**24
 _PIECE_BYTES = 2**16
+_TOKEN_MAX_CHARACTERS = 4096
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -131,10 +132,11 @@ class Peer:
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
 
-    def exchange(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """One request with its whole answer, all within the timeout. Raises PeerAway."""
+    def exchange(self, method: str, path: str, body: bytes | None = None, *, seconds: float | None = None) -> Answer:
+        """One request with its whole answer, all within the timeout, or within `seconds`. Raises PeerAway."""
+        allowed = self._timeout_seconds if seconds is None else min(seconds, self._timeout_seconds)
         late = threading.Event()
-        timer = threading.Timer(self._timeout_seconds, self._give_up, [late])
+        timer = threading.Timer(allowed, self._give_up, [late])
         timer.daemon = True
         timer.start()
         try:
@@ -142,7 +144,7 @@ class Peer:
                 return Answer(reply.status, reply.headers, reply.whole())
         except PeerAway as fault:
             if late.is_set():
-                raise PeerAway(f"{self.address}: no whole answer in {self._timeout_seconds} s") from fault
+                raise PeerAway(f"{self.address}: no whole answer in {allowed:g} s") from fault
             raise
         finally:
             timer.cancel()
@@ -222,6 +224,27 @@ class Peer:
         # Called by the timer's thread: it wakes the reader, which then finds the connection at its end.
         late.set()
         self.wake()
+
+
+def bearer(token: str | None, file: str | None) -> Callable[[], Mapping[str, str]] | None:
+    """Headers that show a bearer token, as given or as it stands in `file` at the time; None without either.
+
+    The headers raise PeerAway when the file holds no token: nothing can be sent now, and may be when it is mended.
+    """
+    if file is not None:
+        return lambda: {"Authorization": f"Bearer {_token_in(file)}"}
+    return None if token is None else lambda: {"Authorization": f"Bearer {token}"}
+
+
+def _token_in(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8") as opened:  # noqa: PTH123 - pathlib costs an epilog 5 ms
+            token = opened.read(_TOKEN_MAX_CHARACTERS).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PeerAway(f"the token cannot be read: {error}") from error
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise PeerAway(f"{file} holds no token")
+    return token
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

@@ -56,11 +56,24 @@ def _install(version: str, target: Path) -> None:
 
 
 class RealClient:
-    """One client in its own process. Methods are named as in `pyauditor`; a fault there is a ClientFault here."""
+    """One client in its own process; `tls` is its certificate, key and authority.
 
-    def __init__(self, version: str, kind: str, port: int, *, database: Path | None = None) -> None:
+    Methods are named as in `pyauditor`; a fault there is a ClientFault here.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        kind: str,
+        port: int,
+        *,
+        database: Path | None = None,
+        tls: tuple[Path, Path, Path] | None = None,
+    ) -> None:
         self.version = version
-        options = {"port": port, "database_path": str(database)}
+        options: dict[str, Any] = {"port": port, "database_path": str(database)}
+        if tls is not None:
+            options["tls"] = [str(file) for file in tls]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the client
         self._process = subprocess.Popen(
             [sys.executable, str(DRIVER), kind, json.dumps(options)],

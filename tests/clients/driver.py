@@ -133,6 +133,8 @@ async def obey(client: Any, command: Json) -> Any:
 async def main(kind: str, options: Json) -> None:
     """Builds the client and obeys until the input ends."""
     builder = pyauditor.AuditorClientBuilder().address("127.0.0.1", options["port"]).timeout(20)
+    if options.get("tls") is not None:
+        builder = builder.address("localhost", options["port"]).with_tls(*options["tls"])
     if kind == "queued":
         builder = builder.send_interval(1).database_path(options["database_path"])
         client = await builder.build_queued()

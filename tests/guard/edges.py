@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire"}),
+    "transport": COMMON | {"deliver"},
     "serve": COMMON | {"query"},
     "run": None,
 }

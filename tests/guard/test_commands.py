@@ -39,6 +39,13 @@ EPILOG_MAY_NOT = frozenset(
 )
 """What would cost the epilog more than it may take. `regex` comes with the first condition of a configuration."""
 
+FACILITY_MAY_NOT = frozenset(
+    {"asyncio", "zipfile", "tomllib", "yaml", "secrets", "tempfile", "importlib.metadata", "importlib.resources"}
+    | {"logging.handlers", "regex", "jobmeter.settings.load", "jobmeter.observe.facility.batch"}
+    | {"jobmeter.observe.facility.jupyter", "jobmeter.observe.kubernetes.api", "jobmeter.observe.htcondor.job"}
+)
+"""What would cost a run for sessions and the host, every few minutes on every login node, more than it may take."""
+
 _LIST = "; import sys; print('\\n'.join(sys.modules))"
 
 
@@ -123,6 +130,18 @@ def test_the_epilog_imports_little(tmp_path: Path) -> None:
     added = {name for name in _roots(names) - sys.stdlib_module_names if name and not name.startswith("_")}
     assert added <= EPILOG_LIBRARIES
     assert "regex" in _epilog(tmp_path / "conditional", condition=True)
+
+
+def test_a_run_for_sessions_and_the_host_imports_little(tmp_path: Path) -> None:
+    who = tmp_path / "who"
+    who.write_text("#!/bin/sh\necho alice pts/0\n")
+    who.chmod(0o755)
+    environment = f"import os; os.environ.update(STATE_DIRECTORY={str(tmp_path)!r}, PATH={str(tmp_path)!r})"
+    call = f"os.chdir({str(tmp_path)!r}); from jobmeter.run.main import main; main(['facility', '-sd', '--host'])"
+    names = _imports(f"{environment}; {call}")
+    assert not names & FACILITY_MAY_NOT
+    added = {name for name in _roots(names) - sys.stdlib_module_names if name and not name.startswith("_")}
+    assert added <= EPILOG_LIBRARIES - {"yaml"}
 
 
 def test_this_guard_sees_what_is_imported() -> None:

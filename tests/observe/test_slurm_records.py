@@ -262,7 +262,7 @@ def test_rusts_end_of_text_is_understood() -> None:
         {"components": [component(key="NCPUS,Comment")]},
         {"components": [component(key="NCPUS", key_type="Number")]},
         {"cluster": "a,b"},
-        {"tls_config": {"use_tls": True}},
+        {"tls_config": {"use_tls": True, "client_cert_path": "a"}},
     ],
 )
 def test_wrong_settings_are_told_at_the_start(wrong: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobmeter.run.selfmetrics import write
+from jobmeter.run.exposition import write
 from tests.observe.slurm_tables import write_table
 from tests.run.test_collect import Server, command, configuration, environment, row, server, wait_until
 

@@ -264,8 +264,12 @@ def test_a_database_that_comes_late_is_found(tmp_path: Path, postgresql: Private
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("tls_config:\n  use_tls: true\n", "tls_config.use_tls"),
-        ("rbac_config:\n  write_access_cn: [a]\n", "rbac_config"),
+        ("tls_config:\n  use_tls: true\n", "tls_config.server_cert_path"),
+        ("rbac_config:\n  data_access_rules: [{reader_cn: a, meta_info: {}}]\n", "meta_info"),
+        (
+            "rbac_config:\n  write_access_cn: [a]\n  base_policies: [[write_access_base, /record, POST]]\n",
+            "a may do a part of write only",
+        ),
         ("archival_config:\n  archive_older_than_months: 3\n  anything: else\n", "archival_config"),
     ],
 )

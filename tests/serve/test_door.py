@@ -203,6 +203,13 @@ def test_a_refused_client_hears_the_answer_after_a_large_body(door: Guarded) -> 
     assert door.ask("POST", "/records", None, large).status == 401
 
 
+def test_a_client_that_hears_no_refusal_is_not_answered_and_keeps_its_record(door: Guarded) -> None:
+    for shown in ("authorization: Bearer x", f"authorization: Bearer {door.token(Role.READ)}"):
+        with door.server.raw() as connection:
+            connection.sendall(request("POST", "/record", b"{}", "user-agent: auditor-client/0.11.2", shown))
+            assert unanswered(connection)
+
+
 class AwayTokens:
     """Tokens whose database does not answer."""
 

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from jobmeter.serve.rbac import RbacConfig
 from jobmeter.serve.settings import (
     ArchivalConfig,
     Database,
-    RbacConfig,
     ServeSettings,
     TlsConfig,
     not_offered,
 )
+
+PART = (("write_access_base", "/record", "POST"),)
 
 
 def test_a_database_by_auditors_keys_becomes_one_address_with_every_part_escaped() -> None:
@@ -21,8 +23,7 @@ def test_a_database_by_auditors_keys_becomes_one_address_with_every_part_escaped
 @pytest.mark.parametrize(
     ("given", "key"),
     [
-        (ServeSettings(tls_config=TlsConfig(use_tls=True)), "tls_config.use_tls"),
-        (ServeSettings(rbac_config=RbacConfig()), "rbac_config"),
+        (ServeSettings(rbac_config=RbacConfig(write_access_cn=("a",), base_policies=PART)), "rbac_config"),
         (ServeSettings(archival_config=ArchivalConfig()), "archival_config"),
     ],
 )

@@ -18,6 +18,8 @@ class Kind(IntEnum):
     """A record, by its id; the digest is of its encoded form."""
     REFUSED = 1
     """An entry that a source refused, by the digest of its text."""
+    DOCUMENT = 2
+    """A document that is told once, by its identity."""
 
 
 class Memory:

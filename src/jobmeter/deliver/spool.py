@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from jobmeter.contract import Clock, JobBatch
+from jobmeter.contract import Clock, DocumentBatch, JobBatch
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFull
 from jobmeter.deliver.letters import Letters
+from jobmeter.deliver.offer import RECORD_FORMAT, Offer, offer_of
 from jobmeter.deliver.queue import Entry, append, drop_aged, drop_for_room, due_entries, leading_group, next_due
 from jobmeter.deliver.seen import Kind, Memory
 from jobmeter.deliver.settings import SpoolSettings
@@ -30,13 +31,9 @@ from jobmeter.deliver.spoolfile import open_file, translated
 from jobmeter.deliver.tally import LOSSES, Age, Tally
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
-from jobmeter.model.record import Record, microseconds
-from jobmeter.wire.auditor import encode_record
+from jobmeter.model.record import microseconds
 
 __all__ = ["RECORD_FORMAT", "Absorbed", "Entry", "Spool", "Status"]
-
-RECORD_FORMAT = "auditor-record/1"
-"""The encoding of an entry: one record as `jobmeter.wire.auditor.encode_record` writes it."""
 
 _DAY_SECONDS = 86_400
 
@@ -108,35 +105,44 @@ class Spool:
             row = db.execute("SELECT cursor FROM cursors WHERE source = ?", (source,)).fetchone()
         return None if row is None else str(row[0])
 
-    def absorb(self, source: str, batch: JobBatch, *, again: bool = False) -> Absorbed:
+    def absorb(self, source: str, batch: JobBatch | DocumentBatch, *, again: bool = False) -> Absorbed:
         """Store what is new or changed in `batch`, its refused entries as dead letters, and its cursor, together.
 
-        `source` names the job source and its cluster. An empty cursor leaves the stored one as it is. With `again`,
-        records that were collected before are queued once more. Raises SpoolFull at a bound: nothing was stored and the
+        `source` names the source and its cluster. An empty cursor leaves the stored one as it is. With `again`,
+        items that were collected before are queued once more. Raises SpoolFull at a bound: nothing was stored and the
         cursor stays, so the same batch must be read again later.
         """
-        bodies, unfit = _encoded(batch.records)
-        refused = [*unfit, *((_bytes_of(entry.raw), entry.reason) for entry in batch.refused)]
+        offer = offer_of(batch)
         with self._writing() as change:
             db, tally, age, now = change
             self._memory.prune(db, age)
-            named = [(record_id, _digest(body)) for record_id, body in bodies]
-            fresh = self._memory.unseen(db, source, Kind.RECORD, named, age, first_counts=batch.first_counts)
-            places = range(len(bodies)) if again else fresh
-            items = [(source, RECORD_FORMAT, bodies[place][1]) for place in places]
+            fresh = self._fresh(db, source, offer, age)
+            places = range(len(offer.items)) if again else fresh
+            items = [(source, offer.format, offer.items[place][1]) for place in places]
             self._make_room(change, sum(len(body) for _, _, body in items))
             append(db, tally, items, age, microseconds(now))
-            digests = [(_digest(raw).hex(), b"") for raw, _ in refused]
-            buried = [refused[place] for place in self._memory.unseen(db, source, Kind.REFUSED, digests, age)]
+            digests = [(_digest(raw).hex(), b"") for raw, _ in offer.refused]
+            buried = [offer.refused[place] for place in self._memory.unseen(db, source, Kind.REFUSED, digests, age)]
             self._letters.add_refused(db, tally, source, buried, now)
             if batch.cursor:
                 _set_cursor(db, source, batch.cursor)
-            tally.count("seen", batch.seen)
-            tally.count("ignored", sum(batch.ignored.values()))
+            repeated = len(offer.items) - len(items)
+            tally.count("seen", offer.seen)
+            tally.count("ignored", offer.ignored)
             tally.count("collected", len(items))
-            tally.count("repeated", len(bodies) - len(items))
+            tally.count("repeated", repeated)
             tally.count("refused", len(buried))
-        return Absorbed(len(items), len(bodies) - len(items), len(buried))
+        return Absorbed(len(items), repeated, len(buried))
+
+    def _fresh(self, db: sqlite3.Connection, source: str, offer: Offer, age: Age) -> list[int]:
+        """The places of the items that are no repeats, in order."""
+        named = [(place, name, _digest(body)) for place, (name, body) in enumerate(offer.items) if name is not None]
+        asked = [(name, digest) for _, name, digest in named]
+        unseen = self._memory.unseen(db, source, offer.kind, asked, age, first_counts=offer.first_counts)
+        if len(named) == len(offer.items):
+            return unseen
+        nameless = (place for place, (name, _) in enumerate(offer.items) if name is None)
+        return sorted([*(named[at][0] for at in unseen), *nameless])
 
     def due(self, limit: int) -> list[Entry]:
         """The next entries to deliver, at most `limit`, taken for `lease_seconds`: nobody else gets them until then.
@@ -277,26 +283,6 @@ class Spool:
                 # After some faults, such as a full disk, SQLite has rolled back by itself.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-
-
-def _encoded(records: Sequence[Record]) -> tuple[list[tuple[str, bytes]], list[tuple[bytes, str]]]:
-    """Records as (id, body), and those that have no encoding as (text, reason)."""
-    bodies: list[tuple[str, bytes]] = []
-    unfit: list[tuple[bytes, str]] = []
-    for record in records:
-        try:
-            bodies.append((record.record_id, encode_record(record)))
-        except UnicodeEncodeError as error:
-            unfit.append((_bytes_of(repr(record)), f"holds text that is no Unicode: {error.reason}"))
-    return bodies, unfit
-
-
-def _bytes_of(text: str) -> bytes:
-    # Text of a command may carry undecodable bytes as lone surrogates; they are kept as they came.
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
 
 
 def _digest(body: bytes) -> bytes:

@@ -48,7 +48,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             size_bytes INTEGER NOT NULL,
             received INTEGER NOT NULL
         )""",
-        # What was queued before: kind 0 a record by its id, kind 1 a refused entry by its digest.
+        # What was queued before: kind 0 a record by its id, kind 1 a refused entry by its digest, kind 2
+        # a document by its identity.
         """CREATE TABLE seen (
             source TEXT NOT NULL,
             kind INTEGER NOT NULL,

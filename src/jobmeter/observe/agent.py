@@ -13,17 +13,23 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from jobmeter.contract import SampleSender, SampleSource, SourceUnreadable
-from jobmeter.model.job import RunningJob
+from jobmeter.contract import Reading, SampleSender, SampleSource, SourceUnreadable, StirringSource
+from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.metric import Metric
 from jobmeter.model.sample import JobEnd, Sample, SampleBatch
 from jobmeter.observe.ceiling import Ceiling
-from jobmeter.observe.closing import LastValues
+from jobmeter.observe.closing import COMPLETING, LastValues
 from jobmeter.observe.jobs.finder import Changes, JobFinder
 from jobmeter.observe.selfmeasure import METRICS as SELF_METRICS
 from jobmeter.observe.selfmeasure import SelfMeasure
 
 log = logging.getLogger("jobmeter.observe")
+
+_AGES_NS = (0, 40_000_000, 200_000_000, 800_000_000, 2_000_000_000)
+_NEVER = (1 << 63,)
+_KNOWN_NS = 450_000_000
+_FOLLOW_SECONDS = 0.02
+_BETWEEN_SECONDS = 0.0005
 
 
 class Scheduled(Struct):
@@ -37,6 +43,35 @@ class Scheduled(Struct):
     faults: int = 0
     spent_ns: int = 0
     failing: bool = False
+
+
+class YoungJobs:
+    """When jobs that have just begun are read apart from the others, so that even a short one is known well."""
+
+    def __init__(self) -> None:
+        self._moments: dict[JobIdentity, list[int]] = {}
+
+    def moments(self) -> list[int]:
+        """The next moment for each."""
+        return [moments[0] for moments in self._moments.values()]
+
+    def due(self, now: int, changes: Changes, jobs: Sequence[RunningJob]) -> list[RunningJob]:
+        """Those of the jobs that are to be read now. Those that were there before we looked are not young."""
+        for job in changes.ended:
+            self._moments.pop(job.identity, None)
+        for job in changes.begun:
+            if job.since_ns is not None:
+                self._moments[job.identity] = [job.found_ns + age for age in _AGES_NS]
+        if not self._moments:
+            return []
+        due = [job for job in jobs if self._moments.get(job.identity, _NEVER)[0] <= now]
+        for job in due:
+            later = [moment for moment in self._moments[job.identity] if moment > now]
+            if later:
+                self._moments[job.identity] = later
+            else:
+                del self._moments[job.identity]
+        return due
 
 
 class Agent:
@@ -59,6 +94,9 @@ class Agent:
         self.ceiling = ceiling
         self._clock_ns = clock_ns
         self._last = LastValues()
+        self._young = YoungJobs()
+        self._completing = [each for each in self.sources if each.name in COMPLETING]
+        self._stirring = [each.source for each in self.sources if isinstance(each.source, StirringSource)]
         self.self_measure = SelfMeasure(node)
         self.metrics: tuple[Metric, ...] = (
             *(metric for each in self.sources for metric in each.source.metrics),
@@ -67,19 +105,20 @@ class Agent:
 
     def next_ns(self) -> int:
         """When the next source is due."""
-        return min((each.next_ns for each in self.sources), default=self._clock_ns() + 1_000_000_000)
+        slots = [each.next_ns for each in self.sources]
+        return min([*slots, *self._young.moments()], default=self._clock_ns() + 1_000_000_000)
 
     def turn(self, *, everything: bool = False) -> None:
         """Look for jobs, read what is due, and hand the samples over."""
         now = self._clock_ns()
         changes = self.finder.look(now)
         samples, ends = self._ended(changes, now)
-        if changes.emptied:
-            samples += self._read(self.sources, now, changes.emptied, keep=True)
+        if apart := (*changes.emptied, *self._young.due(now, changes, self.finder.jobs)):
+            samples += self._read(self.sources, now, apart, Reading.SOME)
         due = [each for each in self.sources if everything or each.next_ns <= now]
         if due:
             jobs = self.finder.jobs
-            samples += self._read(due, now, jobs, keep=True)
+            samples += self._read(due, now, jobs, Reading.ALL)
             for each in due:
                 period = each.period_ns * self.ceiling.stretch
                 each.next_ns = (now // period + 1) * period
@@ -87,6 +126,45 @@ class Agent:
             self.ceiling.judge(now)
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
+
+    def stir(self) -> float:
+        """Something was told between two readings: read the jobs where it was, so that little is unknown if they end.
+
+        These readings are kept for the end of the job and not sent. Gives the seconds that it took to be told.
+        """
+        began = time.monotonic()
+        now = self._clock_ns()
+        touched: dict[JobIdentity, bool] = {}
+        for each in self._stirring:
+            touched.update(each.stirred())
+        told = time.monotonic() - began
+        jobs = [job for job in self.finder.jobs if job.identity in touched]
+        known = [job for job in jobs if self._last.is_older(job.identity, now - _KNOWN_NS)]
+        if known:
+            self._read(self._completing, now, known, Reading.SOME)
+        if ending := [job for job in jobs if touched[job.identity]]:
+            self._follow(ending)
+        return told
+
+    def _follow(self, jobs: Sequence[RunningJob]) -> None:
+        """Read jobs whose last task is just ending until they are gone, for a few milliseconds at most.
+
+        A task is told to end before it has given back its memory, and that takes processor time, too.
+        """
+        until = time.monotonic() + _FOLLOW_SECONDS
+        groups = [each for each in self._completing if each.name == COMPLETING[0]]
+        tasks = [each for each in self._completing if each.name == COMPLETING[1]]
+        every, now = jobs, self._clock_ns()
+        while jobs and time.monotonic() < until:
+            found = {sample.job for sample in self._read(groups, now, jobs, Reading.SOME)}
+            jobs = [job for job in jobs if job.identity in found]
+            time.sleep(_BETWEEN_SECONDS)
+        self._read(tasks, now, every, Reading.SOME)  # what completes a group must not be older than it
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What to wait for to call `stir`."""
+        return tuple(number for each in self._stirring for number in each.descriptors)
 
     def finish(self) -> None:
         """Read everything once more, as the last word before the program ends."""
@@ -102,20 +180,18 @@ class Agent:
         """What can still be said of jobs that have gone, and the news that they have."""
         if not changes.ended:
             return [], []
-        final = self._read(self.sources, now, changes.ended, last=True)
+        final = self._read(self.sources, now, changes.ended, Reading.LAST)
         samples = []
         for job in changes.ended:
             samples += self._last.closed(job.identity, [each for each in final if each.job == job.identity], now)
         return samples, [JobEnd(job.identity, self.node, now) for job in changes.ended]
 
-    def _read(
-        self, due: Sequence[Scheduled], now: int, jobs: Sequence[RunningJob], *, last: bool = False, keep: bool = False
-    ) -> list[Sample]:
+    def _read(self, due: Sequence[Scheduled], now: int, jobs: Sequence[RunningJob], reading: Reading) -> list[Sample]:
         samples: list[Sample] = []
         for each in due:
             started = time.thread_time_ns()
             try:
-                read = list(each.source.read(now, jobs, last=last))
+                read = list(each.source.read(now, jobs, reading))
             except SourceUnreadable as fault:
                 each.faults += 1
                 if not each.failing:
@@ -129,6 +205,6 @@ class Agent:
                 each.failing = False
                 log.info("node.source_readable source=%s", each.name)
             samples += read
-        if keep:
+        if reading is not Reading.LAST:
             self._last.keep(samples)
         return samples

@@ -43,10 +43,14 @@ class Hierarchies(Struct, frozen=True):
         return {name: every[name] for name in order}
 
     def folder(self, controller: str, job: RunningJob) -> tuple[int, str] | None:
-        """The version (1 or 2) and the folder where a controller's files of a job are, None where it has none."""
-        if (root := self.old.get(controller)) is not None:
-            below = job.cgroups.get(controller)
-            return None if below is None else (1, f"{root}/{below}")
+        """The version (1 or 2) and the folder where a controller's files of a job are, None where it has none.
+
+        On a machine with both, a job that is in no folder of the old tree is looked for in the unified one, which
+        counts processor time whatever controllers it has.
+        """
+        root, below = self.old.get(controller), job.cgroups.get(controller)
+        if root is not None and below is not None:
+            return 1, f"{root}/{below}"
         if self.unified is not None and (below := job.cgroups.get(UNIFIED)) is not None:
             return 2, f"{self.unified}/{below}"
         return None
@@ -71,6 +75,8 @@ def hierarchies(host: Host) -> Hierarchies:
     """What is mounted. Raises SourceUnreadable when that cannot be read, SourceAbsent when nothing is mounted."""
     try:
         text = host.path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        raise SourceAbsent("there is no /proc/self/mountinfo") from None
     except OSError as fault:
         raise SourceUnreadable(f"/proc/self/mountinfo cannot be read: {fault.strerror}") from None
     found = parse(text)

@@ -65,7 +65,7 @@ class Output(Struct, frozen=True):
 class Host(Struct, frozen=True):
     """A machine under `root`, with its clock and the environment that its commands may be given parts of.
 
-    `name` is what it calls itself; the samples of a node carry it.
+    `name` is what it calls itself; the samples and documents of a node carry it.
     """
 
     root: Path

@@ -14,9 +14,10 @@ from jobmeter.model.period import Period
 from jobmeter.observe.host import Host
 from jobmeter.run.announced import AnnouncedJobs
 from jobmeter.run.collector import Collector, Interrupted, Stopper
+from jobmeter.run.exposition import published
 from jobmeter.run.opening import open_spool
 from jobmeter.run.plugin import Deployed, Plugin
-from jobmeter.run.selfmetrics import SelfMetrics, published
+from jobmeter.run.selfmetrics import SelfMetrics
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
 from jobmeter.sinks.server import open_sink
@@ -111,6 +112,8 @@ def _server(deployment: Deployment) -> ServerSettings:
     tls = deployment.tls if deployment.tls is not None and deployment.tls.use_tls else None
     return ServerSettings(
         address=deployment.url,
+        token=deployment.token,
+        token_file=deployment.token_file,
         timeout_seconds=deployment.timeout_seconds,
         ca_file=None if tls is None else tls.ca_cert_path,
         certificate_file=None if tls is None else tls.client_cert_path,

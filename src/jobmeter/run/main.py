@@ -73,6 +73,18 @@ def auditor_kubernetes_collector(argv: Sequence[str] | None = None) -> int:
     return main(["collect", "kubernetes", *words])
 
 
+def afmetrics_collector(argv: Sequence[str] | None = None) -> int:
+    """`afmetrics_collector` is `jobmeter facility`, which says only what is wrong unless told otherwise."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["facility", "--as-afmetrics-collector", *words])
+
+
+def colmet_collector(argv: Sequence[str] | None = None) -> int:
+    """`colmet-collector` is `jobmeter gather --as-colmet`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["gather", "--as-colmet", *words])
+
+
 def colmet_node(argv: Sequence[str] | None = None) -> int:
     """`colmet-node ...` is `jobmeter node --as-colmet ...`."""
     words = sys.argv[1:] if argv is None else argv

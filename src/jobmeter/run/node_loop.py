@@ -15,6 +15,9 @@ from jobmeter.observe.agent import Agent
 from jobmeter.run.node_metrics import MetricsFile
 from jobmeter.settings.deployment import Metrics
 
+_STIR_SECONDS, _STIR_REST = 0.5, 100
+"""After being told of ends of tasks we rest for so many times as long as that took, and for so long at most."""
+
 _LOOK_SECONDS = 1.0
 """How often is looked for jobs when the periods of the sources are longer."""
 
@@ -63,11 +66,24 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
         poll.register(agent.finder.descriptor, select.POLLIN)
     file = MetricsFile(metrics)
     agent.turn()
+    resume = 0.0
+    listening = False
     while not signals.asked():
+        if not listening and time.monotonic() >= resume:
+            listening = True
+            for number in agent.descriptors:
+                poll.register(number, select.POLLIN)
         left = min((agent.next_ns() - time.time_ns()) / 1e9, _LOOK_SECONDS)
-        for number, _ in poll.poll(max(0.0, left) * 1000 + 0.5):
-            if number == signals.woken.fileno():
-                os.read(number, 64)
+        if not listening:
+            left = min(left, resume - time.monotonic())
+        ready = {number for number, _ in poll.poll(max(0.0, left) * 1000 + 0.5)}
+        if signals.woken.fileno() in ready:
+            os.read(signals.woken.fileno(), 64)
+        if ready.intersection(agent.descriptors):
+            rest = min(_STIR_SECONDS, agent.stir() * _STIR_REST)
+            listening, resume = False, time.monotonic() + rest
+            for number in agent.descriptors:
+                poll.unregister(number)
         if not signals.asked():
             agent.turn()
             file.write(agent)

@@ -40,9 +40,9 @@ def _given(arguments: argparse.Namespace) -> list[tuple[str, str, Node]]:
     if arguments.omnipath:
         given.append(("infiniband", "omnipath", Scalar(True, _PLACE)))
     if arguments.lustre_prefix is not None:
-        given.append(("lustre", "prefix", Scalar(arguments.lustre_prefix, _PLACE)))
+        given.append(("lustre", "prefix", Scalar(arguments.lustre_prefix, _PLACE, arguments.lustre_prefix)))
     elif arguments.as_colmet and arguments.enable_lustre:
-        given.append(("lustre", "prefix", Scalar("lustre", _PLACE)))
+        given.append(("lustre", "prefix", Scalar("lustre", _PLACE, "lustre")))
     if arguments.disable_procstats:
         given.append(("procstats", "enabled", Scalar(False, _PLACE)))
     return given
@@ -54,7 +54,7 @@ def _mapping(arguments: argparse.Namespace) -> Node:
 
 
 def _words(words: Items[str]) -> Node:
-    return Sequence(tuple(Scalar(word, _PLACE) for word in words), _PLACE)
+    return Sequence(tuple(Scalar(word, _PLACE, word) for word in words), _PLACE)
 
 
 def _put(tables: Mapping | None, table: str, key: str, value: Node) -> Mapping:

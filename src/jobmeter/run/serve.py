@@ -6,7 +6,6 @@ Its settings come in layers (`jobmeter.run.server_settings`); the command line w
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import sys
@@ -24,7 +23,7 @@ from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
-    from socket import socket
+    from jobmeter.run.listening import Listeners
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
@@ -87,7 +86,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = placed(loaded.settings, arguments)
     if arguments.log_level is None:
         set_level(settings.log_level)
-    remote = [address for address in settings.application.addr if not is_loopback(address)]
+    remote = _remote(settings)
     faults = not_offered(settings)
     asks = policy_of(settings).asks
     if remote and not (asks or arguments.allow_remote or arguments.as_auditor):
@@ -105,6 +104,12 @@ def execute(arguments: argparse.Namespace) -> int:
     return run(settings, database_url(settings, arguments.data), print_line)
 
 
+def _remote(settings: ServeSettings) -> Sequence[str]:
+    from jobmeter.run.listening import remote_addresses  # noqa: PLC0415 - --help must not pay for the server
+
+    return remote_addresses(settings)
+
+
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
     """The settings with what the command line says about address, port and database."""
     application = settings.application
@@ -119,25 +124,21 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
     return msgspec.structs.replace(settings, application=application, database_url=url)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Open the store, listen, and serve until told to stop. The exit code."""
-    from jobmeter.serve.server import AddressUnusable, bind  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
+    from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
     from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
     try:
-        sockets = bind(settings.application.addr, settings.application.port)
+        listeners = listen(settings)
     except AddressUnusable as fault:
         return _refused([str(fault)], FAILED)
+    except TlsUnusable as fault:
+        return _refused([str(fault)], WRONG_USE)
     try:
         store = open_when_possible(url)
     except DatabaseUrlFaulty as fault:
@@ -146,9 +147,8 @@ def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
         return _refused([f"the record store cannot be opened: {fault}"], FAILED)
     tokens = Tokens(url)
     try:
-        addresses = " ".join(_address(one) for one in sockets)
-        line = f"jobmeter is ready at {addresses} (records in {shown(url)})"
-        _serve(store, tokens, settings, sockets, lambda: say(line))
+        line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
+        _serve(store, tokens, settings, listeners, lambda: say(line))
     finally:
         tokens.close()
         store.close()
@@ -179,7 +179,7 @@ def _serve(
     store: RecordStore,
     tokens: TokenStore,
     settings: ServeSettings,
-    sockets: list[socket],
+    listeners: Listeners,
     ready: Callable[[], None],
 ) -> None:
     import gc  # noqa: PLC0415
@@ -196,12 +196,7 @@ def _serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    serve(app, settings.limits, sockets, ready)
-
-
-def _address(one: socket) -> str:
-    host, port = one.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    serve(app, settings.limits, listeners.plain, ready, listeners.tls)
 
 
 def print_line(line: str) -> None:

@@ -64,7 +64,10 @@ class AccessSettings(Struct, frozen=True):
 
     required: Annotated[
         bool,
-        Meta(description="Ask everyone who they are: a bearer token (`jobmeter token create`) or a certificate."),
+        Meta(
+            description="Ask everyone for a bearer token (`jobmeter token create`) or a certificate listed below. "
+            "So it is, too, where certificates are listed."
+        ),
     ] = False
     certificates: Annotated[
         tuple[CertificateGrant, ...], Meta(description="Owners of client certificates and what they may do.")

@@ -39,6 +39,7 @@ log = logging.getLogger("jobmeter.serve")
 
 _BEARER = (b"www-authenticate", b'Bearer realm="jobmeter"')
 _BASIC = (b"www-authenticate", b'Basic realm="jobmeter: any name, a token as password", charset="UTF-8"')
+_DEAF = (b"auditor-client/", b"auditor/")
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -70,7 +71,8 @@ class Door:
         """The endpoint behind the door.
 
         `unanswered`: when it cannot be found out who asks, the connection is closed, so that clients that take every
-        answer for success keep what they wanted to send.
+        answer for success keep what they wanted to send. So it is, too, when such a client is refused that tells its
+        name (AUDITOR's do without TLS).
         """
         if needs is Need.NOTHING:
             return endpoint
@@ -86,6 +88,8 @@ class Door:
                 log.info("door.refused status=%d path=%r reason=%r", refusal.status, scope["path"], str(refusal))
                 if not await self._heard_out(receive):
                     return UNANSWERED
+                if unanswered and _is_deaf(scope):
+                    return await close_unanswered(scope, receive)
                 return await send_json(send, refusal.status, Problem(str(refusal)), refusal.headers)
             except StoreUnavailable as fault:
                 return await close_unanswered(scope, receive) if unanswered else await send_away(send, str(fault))
@@ -132,6 +136,11 @@ class Door:
 
     def _or_certificate(self) -> str:
         return " or a client certificate" if self._policy.encrypted else ""
+
+
+def _is_deaf(scope: Scope) -> bool:
+    """Whether the client is one of AUDITOR's, which take a refused write for done, and forget the record."""
+    return any(name == b"user-agent" and value.startswith(_DEAF) for name, value in scope["headers"])
 
 
 def _challenges(reading: bool) -> list[Header]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from jobmeter.serve.access import CertificateGrant
-from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.rbac import grants_of
+from jobmeter.serve.settings import ServeSettings, rbac_of, tls_of
 
 
 class Policy(Struct, frozen=True):
@@ -31,8 +32,17 @@ class Policy(Struct, frozen=True):
 
 def policy_of(settings: ServeSettings) -> Policy:
     """What the settings ask for."""
+    tls = tls_of(settings)
+    certificates = settings.access.certificates
+    rbac = rbac_of(settings)
+    if rbac is not None:
+        certificates += grants_of(rbac).grants
+    required = settings.access.required or bool(certificates) or rbac is not None
+    must_show = tls is not None and tls.client_certificates == "required"
     return Policy(
-        required=settings.access.required,
-        certificates=settings.access.certificates,
+        required=required,
+        any_certificate=must_show and not required,
+        encrypted=tls is not None,
+        certificates=certificates,
         body_bytes=settings.limits.body_bytes,
     )

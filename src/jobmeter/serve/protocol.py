@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol with bounds of its own, and with the transport in the scope.
 
-What is added: an application may close a connection without an answer; a request that does not arrive in time, a head
-that grows without end, and a reader that never takes the rest of an answer end the connection.
+What is added: the application is told the certificate that the client has shown; it may close a connection without an
+answer; a request that does not arrive in time, a head that grows without end, and a reader that never takes the rest of
+an answer end the connection.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from jobmeter.serve.certificate import extension
 from jobmeter.serve.settings import Limits
 
 HEAD_BYTES_MAX = 65_536
@@ -62,7 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.connections) > self.connections_max:
             transport.abort()
             return
-        self._extensions = {_TRANSPORT: transport}
+        self._extensions = {_TRANSPORT: transport, **extension(transport)}
         self._awaited_since = self.loop.time()
         self._watch()
 

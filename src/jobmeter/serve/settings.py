@@ -3,7 +3,7 @@
 One family of Structs reads our TOML and AUDITOR's YAML: the keys are AUDITOR's, ours are added.
 
 Keys that AUDITOR has and this release does not act on are known, so that an AUDITOR file is read without a fault; what
-would silently weaken the server (TLS or access rules asked for, archiving asked for) is told by `not_offered`.
+must not be left out silently is told by `not_offered`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from jobmeter.serve.access import AccessSettings
+from jobmeter.serve.rbac import RbacConfig, grants_of
 from jobmeter.settings.deployment import Logging
+from jobmeter.settings.fault import WrongValue
 
 DatabaseMetric = Literal["RecordCount", "RecordCountPerSite", "RecordCountPerGroup", "RecordCountPerUser"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "off"]
@@ -81,36 +83,30 @@ class LogFiles(Logging, frozen=True, forbid_unknown_fields=True):
 
 
 class TlsConfig(Struct, frozen=True):
-    """AUDITOR's TLS. This release does not offer it and refuses to start when it is on."""
+    """HTTPS, by AUDITOR's keys. Plain HTTP on `application` then answers health checks, and tokens on loopback."""
 
-    use_tls: Annotated[bool, Meta(description="Serve HTTPS with client certificates. Only false can be served now.")]
-    https_addr: Annotated[Names, Meta(description="Addresses of the HTTPS server.", extra=_LISTED)] = ()
+    use_tls: Annotated[bool, Meta(description="Serve HTTPS.")]
+    https_addr: Annotated[
+        Names, Meta(description="Addresses of the HTTPS server; those of `application` by default.", extra=_LISTED)
+    ] = ()
     https_port: Annotated[Port, Meta(description="Port of the HTTPS server.")] = 8443
     ca_cert_path: Annotated[str | None, Meta(description="Certificates that client certificates are checked with.")] = (
         None
     )
     server_cert_path: Annotated[str | None, Meta(description="The server's certificate.")] = None
     server_key_path: Annotated[str | None, Meta(description="The server's private key.")] = None
+    client_certificates: Annotated[
+        Literal["required", "optional", "none"],
+        Meta(description="Whether clients must show a certificate, may, or are not asked for one."),
+    ] = "required"
 
-
-class DataRule(Struct, frozen=True):
-    """Which records a reader may see, by AUDITOR's keys."""
-
-    reader_cn: Annotated[str, Meta(description="Common name of the reader's certificate.")]
-    meta_info: Annotated[dict[str, tuple[str, ...]], Meta(description="Meta keys and the values that may be seen.")]
-
-
-class RbacConfig(Struct, frozen=True):
-    """AUDITOR's access rules. This release does not offer them and refuses to start when they are on."""
-
-    enforce_rbac: Annotated[bool, Meta(description="Apply the access rules. Only false can be served now.")] = True
-    monitoring_role_cn: Annotated[Names, Meta(description="Who may read /metrics, by common name.", extra=_LISTED)] = ()
-    write_access_cn: Annotated[Names, Meta(description="Who may write records, by common name.", extra=_LISTED)] = ()
-    read_access_cn: Annotated[Names, Meta(description="Who may read records, by common name.", extra=_LISTED)] = ()
-    data_access_rules: Annotated[tuple[DataRule, ...], Meta(description="Who may see which records.")] = ()
-    base_policies: Annotated[
-        tuple[tuple[str, ...], ...], Meta(description="AUDITOR's triples of role, path, method.")
-    ] = ()
+    def __post_init__(self) -> None:
+        wanted = ["server_cert_path", "server_key_path"]
+        if self.client_certificates != "none":
+            wanted.append("ca_cert_path")
+        for key in wanted:
+            if self.use_tls and getattr(self, key) is None:
+                raise WrongValue(key, "is missing, and use_tls is true")
 
 
 class ArchivalConfig(Struct, frozen=True):
@@ -175,22 +171,27 @@ class ServeSettings(Struct, frozen=True):
         bool, Meta(description="Answer duplicates and unknown record ids with AUDITOR's own status codes.")
     ] = False
     access: Annotated[AccessSettings, Meta(description="Who may do what.")] = AccessSettings()
-    tls_config: Annotated[TlsConfig | None, Meta(description="AUDITOR's TLS.")] = None
+    tls_config: Annotated[TlsConfig | None, Meta(description="HTTPS and client certificates.")] = None
     rbac_config: Annotated[RbacConfig | None, Meta(description="AUDITOR's access rules.")] = None
     archival_config: Annotated[ArchivalConfig | None, Meta(description="AUDITOR's archiving to Parquet.")] = None
 
 
+def tls_of(settings: ServeSettings) -> TlsConfig | None:
+    """What is asked for of TLS, None when it is off."""
+    tls = settings.tls_config
+    return tls if tls is not None and tls.use_tls else None
+
+
+def rbac_of(settings: ServeSettings) -> RbacConfig | None:
+    """AUDITOR's access rules where they are to be kept."""
+    rbac = settings.rbac_config
+    return rbac if rbac is not None and rbac.enforce_rbac else None
+
+
 def not_offered(settings: ServeSettings) -> list[str]:
     """What the settings ask for that this release cannot do and must not leave out silently, one sentence each."""
-    sentences = []
-    if settings.tls_config is not None and settings.tls_config.use_tls:
-        sentences.append(
-            "tls_config.use_tls is on, but this release serves no TLS: put a TLS proxy in front, or set it to false."
-        )
-    if settings.rbac_config is not None and settings.rbac_config.enforce_rbac:
-        sentences.append(
-            "rbac_config is on, but this release has no access rules: remove it only if everyone may read and write."
-        )
+    rbac = rbac_of(settings)
+    sentences = [] if rbac is None else [f"rbac_config: {fault}" for fault in grants_of(rbac).faults]
     if settings.archival_config is not None:
         sentences.append(
             "archival_config is given, but this release does not archive: remove it to keep all records stored."

@@ -15,7 +15,7 @@ from jobmeter.settings.fault import WrongValue
 
 
 class Tls(Struct, frozen=True):
-    """Encryption, with AUDITOR's keys."""
+    """Encryption, with AUDITOR's keys. Without `ca_cert_path` the system's authorities are trusted."""
 
     unknown_keys: ClassVar[str] = "note"
 
@@ -25,9 +25,18 @@ class Tls(Struct, frozen=True):
     client_key_path: Annotated[str | None, Meta(description="The key of our certificate.")] = None
 
     def __post_init__(self) -> None:
-        for key in ("ca_cert_path", "client_cert_path", "client_key_path"):
-            if self.use_tls and getattr(self, key) is None:
-                raise WrongValue(key, "is missing, and use_tls is true")
+        pair = {"client_cert_path": self.client_cert_path, "client_key_path": self.client_key_path}
+        if self.use_tls and len(missing := [key for key, file in pair.items() if file is None]) == 1:
+            raise WrongValue(missing[0], "is missing, and goes with the other one")
+
+
+ServerToken = Annotated[
+    str | None,
+    Meta(description="Bearer token that the server asks for; better in a file.", extra={"secret": True}),
+]
+ServerTokenFile = Annotated[
+    str | None, Meta(description="File with the bearer token that the server asks for, read again for every request.")
+]
 
 
 class Logging(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +107,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     addr: str
     port: int
     tls: Tls | None
+    token: str | None = None
+    token_file: str | None = None
     read_every_seconds: float
     send_every_seconds: float
     spool_file: Path

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
-from jobmeter.peer import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
+from jobmeter.peer import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway, bearer
 from jobmeter.wire.verdict import BadVerdicts, Verdict, decode_verdicts
 
 BODY_MAX_BYTES = 3 * 2**19
@@ -47,10 +47,20 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     certificate_file: Annotated[str | None, Meta(description="PEM file of the client certificate to show.")] = None
     key_file: Annotated[str | None, Meta(description="PEM file of its private key.")] = None
+    token: Annotated[
+        str | None,
+        Meta(description="Bearer token that the server asks for; better in a file.", extra={"secret": True}),
+    ] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="File with the bearer token that the server asks for, read again for every request."),
+    ] = None
 
     def __post_init__(self) -> None:
         if (fault := self.endpoint.fault()) is not None:
             raise ValueError(fault)
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("token and token_file exclude each other")
 
     @property
     def endpoint(self) -> Endpoint:
@@ -84,7 +94,7 @@ class ServerSink:
     def __init__(self, settings: Settings) -> None:
         self.batch_limit = settings.batch_limit
         self.counts = ServerCounts()
-        self._peer = Peer(settings.endpoint)
+        self._peer = Peer(settings.endpoint, headers=bearer(settings.token, settings.token_file))
         self._body_max_bytes = BODY_MAX_BYTES
         self._superseded_until: float | None = None
 

@@ -6,14 +6,15 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import capabilities
 from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Select
+from sqlalchemy import Executable, Select
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.contract import StoreUnavailable
@@ -22,35 +23,37 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
-from jobmeter.store.packed import int4s, int8s, texts
+from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.postgresql_facets import intern
+from jobmeter.store.postgresql_rows import held_rows, insert
 from jobmeter.store.postgresql_sums import (
-    Batches,
     PostgresqlSource,
     add_folded,
     add_sums,
-    batches,
     begin_anew,
-    changes_of,
     fold_alone,
+    held_sums,
     note_change,
-    pending_among,
-    rolled_up,
+    read_pending,
+    resum,
     sums_of,
 )
 from jobmeter.store.probe import PostgresqlProbe
-from jobmeter.store.rollup import FOLD_BATCHES, State, Sums
-from jobmeter.store.row import Batch, Change, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.rollup import FOLD_BATCHES
+from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows
+from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows, written
 from jobmeter.store.tables import records
-from jobmeter.store.totalling import total
+from jobmeter.store.totalling import archived_sums, total
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
 _PROBE = PostgresqlProbe(records.c.body)
@@ -58,17 +61,11 @@ _PROBE = PostgresqlProbe(records.c.body)
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
 
+_ARCHIVING = 0x6A6F6261
+"""The advisory lock that keeps two movers of records apart."""
+
 _ATTEMPTS = 5
 """Two writers that add the same new ids in different orders lock each other; one is told to try again."""
-
-_INSERT = """WITH added AS (
-        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
-        SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING seq, record_id
-    ), noted AS (
-        INSERT INTO rollup_pending (low, high, seqs)
-        SELECT min(seq), max(seq), array_agg(seq) FROM added HAVING count(*) > 0
-    )
-    SELECT record_id FROM added"""
 
 T = TypeVar("T")
 
@@ -90,6 +87,8 @@ class PostgresqlStore:
         wait_seconds: float = 2.0,
         bounds: Bounds | None = None,
     ) -> None:
+        self._url = url
+        self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
 
@@ -110,9 +109,12 @@ class PostgresqlStore:
             return outcomes(batch, (), {})
 
         def work(writer: Connection) -> list[Stored]:
-            new = _insert(writer, batch, self._numbers_of(writer, batch))
+            numbers = self._numbers_of(writer, batch)
+            with writer.transaction():
+                new = insert(writer, batch, numbers)
+                archived = without_archived(self.archive, _execute(writer), new)
             rest = set(batch.keys) - new
-            stored = {key: held.body for key, held in _held(writer, rest).items()}
+            stored = archived | {key: held.body for key, held in held_rows(writer, rest - archived.keys()).items()}
             if len(stored) < len(rest):
                 raise StoreUnavailable("a record went away while it was compared")
             return outcomes(batch, new, stored)
@@ -126,9 +128,15 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stopped]:
             with writer.transaction():
                 note_change(writer)
-                answers, changes = stopped(stops, _held(writer, keys, lock=True))
+                held = held_rows(writer, keys, lock=True)
+                archived = self.archive.held(_execute(writer), keys - held.keys())
+                held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
+                answers, changes = stopped(stops, held)
+                changed = {change.seq for change in changes}
+                back = [one for one in archived.values() if one.seq in changed]
+                recall(_execute(writer), back, lambda signature: intern(writer, [signature])[signature])
                 if changes:
-                    _resum(writer, changes)
+                    resum(writer, changes)
                     writer.execute(
                         "UPDATE records r SET stop_us = c.stop_us, body = c.body "
                         "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
@@ -144,8 +152,8 @@ class PostgresqlStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._writers.lend() as writer:
-            found = list(_bodies(writer, Question(scope, record_id=record_id)))
+        with answering(), self._writers.lend() as writer, _snapshot(writer):
+            found = list(self._answer(writer, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -162,53 +170,50 @@ class PostgresqlStore:
 
         def rows() -> Iterator[bytes]:
             with answering():
-                yield from islice(_bodies(reader, question), at_most(question.limit))
+                yield from islice(self._answer(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return total(question, PostgresqlSource(reader))
+            return total(question, PostgresqlSource(reader), self.archive, _execute(reader))
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
 
         def work(writer: Connection) -> int:
-            some, sums, changes = self._pending_sums(batches_max)
-            if not some.numbers or add_folded(writer, some, sums, changes):
-                return len(some.numbers)
-            return fold_alone(writer, batches_max)
+            with self._readers.lend() as reader, reader.transaction():
+                read = read_pending(reader, batches_max)
+            if not read.some.numbers or add_folded(writer, read):
+                return len(read.some.numbers)
+            with writer.transaction():
+                return fold_alone(writer, batches_max)
 
         return self._write(work)
-
-    def _pending_sums(self, batches_max: int) -> tuple[Batches, Sums, int]:
-        with self._readers.lend() as reader, reader.transaction():
-            some = batches(reader, batches_max)
-            sums = sums_of(reader, some.condition()) if some.numbers else Sums()
-            return some, sums, changes_of(reader)
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            waiting = batches(reader, None)
-            held = rolled_up(reader)
-            held.add(sums_of(reader, waiting.condition()))
-            return list(held.without_nothing().differences(sums_of(reader, None)))
+            expected = archived_sums(self.archive, _execute(reader))
+            expected.add(sums_of(reader, None))
+            return list(held_sums(reader).differences(expected))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""
 
         def work(writer: Connection) -> None:
             with writer.transaction():
+                writer.execute("SET LOCAL statement_timeout = 0")
                 begin_anew(writer)
+                add_sums(writer, archived_sums(self.archive, _execute(writer)))
 
         self._write(work)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader:
-            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.rollback()
         return page
 
@@ -252,7 +257,7 @@ class PostgresqlStore:
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
         column = "site" if facet is None else FACET_OF_NAME[facet].column
-        with answering(), self._writers.lend() as writer:
+        with answering(), self._writers.lend() as writer, _snapshot(writer):
             counted = PostgresqlSource(writer).counts(column)
         return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
@@ -265,6 +270,41 @@ class PostgresqlStore:
         """See RecordStore."""
         self._readers.close()
         self._writers.close()
+        self.archive.close()
+
+    @contextmanager
+    def shelf(self) -> Iterator[Shelf]:
+        """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
+
+        @contextmanager
+        def view() -> Iterator[Session]:
+            with answering(), self._readers.lend() as reader:
+                yield _session(reader)
+                reader.rollback()
+
+        @contextmanager
+        def change() -> Iterator[Session]:
+            with answering(), self._writers.lend() as writer, writer.transaction():
+                writer.execute("SET LOCAL statement_timeout = 0")
+                while fold_alone(writer, FOLD_BATCHES):
+                    pass  # what leaves the database must be in the rollups
+                yield _session(writer)
+
+        with answering(), closing(connect(self._url, reading=False)) as holder:
+            if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
+                raise ArchiveBusy("another process is moving records to or from the archive")
+            yield Shelf(self.archive, view, change)
+
+    def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
+        files = self.archive.relevant(_execute(reader), question)
+        if not files:
+            return _bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+
+    def _places(self, reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+        files = self.archive.relevant(_execute(reader), question)
+        hot = _rows(reader, question)
+        yield from self.archive.with_hot(files, question, hot) if files else hot
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         """What `work` answers; done again from its start where the server undid it for another writer's sake."""
@@ -293,52 +333,6 @@ class PostgresqlStore:
         return known | fresh
 
 
-def _insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> set[str]:
-    """Add the records whose ids are not there yet, in order, and return their keys."""
-    sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
-    rows = writer.execute(
-        _INSERT,
-        (
-            int8s(batch.starts),
-            int8s(batch.stops),
-            int4s(sites),
-            int4s(groups),
-            int4s(users),
-            texts([key.encode() for key in batch.keys]),
-            texts(batch.bodies),
-        ),
-        prepare=True,
-    )
-    return {key for (key,) in rows}
-
-
-def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str, Held]:
-    """The stored records among `keys`; with `lock` nobody else changes them until the transaction ends."""
-    if not keys:
-        return {}
-    # Locked in one order by everybody, so that two callers cannot wait for each other.
-    statement = "SELECT record_id, seq, start_us, body FROM records WHERE record_id = ANY(%b)"
-    rows = writer.execute(
-        statement + " ORDER BY record_id FOR UPDATE" if lock else statement,
-        (texts([key.encode() for key in keys]),),
-    )
-    return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
-
-
-def _resum(writer: Connection, changes: Sequence[Change]) -> None:
-    """Let the rollups follow the changes of records that are in them."""
-    waiting = pending_among(writer, [change.seq for change in changes])
-    rolled = {change.seq: change for change in changes if change.seq not in waiting}
-    rows = writer.execute(
-        b"SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ANY(%b)", (int8s([*rolled]),)
-    )
-    sums = Sums()
-    for seq, start, stop, site, grp, usr, body in rows:
-        sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
-        sums.take(State(start, rolled[seq].stop_us, site, grp, usr, rolled[seq].body), 1)
-    add_sums(writer, sums)
-
-
 def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
     for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
         for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
@@ -355,6 +349,31 @@ def _streamed(reader: Connection, statement: Statement) -> Generator[tuple[Any, 
         # Bodies go out as they come in: never decoded.
         cursor.adapters.register_loader("text", ByteaBinaryLoader)
         yield from cursor.stream(statement.text.encode(), statement.values, size=_ROWS_AT_ONCE)
+
+
+def _execute(connection: Connection) -> Execute:
+    def execute(statement: Executable | str) -> list[Any]:
+        text, values = written(statement, _DIALECT)
+        cursor = connection.execute(text.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    return execute
+
+
+def _session(connection: Connection) -> Session:
+    return Session(
+        _execute(connection),
+        lambda statement: _streamed(connection, written(statement, _DIALECT)),
+        lambda signature: intern(connection, [signature])[signature],
+    )
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """All that is asked on a connection for writes is of one state."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def _resolver(reader: Connection) -> Resolve:

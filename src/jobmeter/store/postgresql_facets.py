@@ -10,7 +10,7 @@ from jobmeter.store.session import Connection
 
 
 def intern(writer: Connection, signatures: Sequence[Signature]) -> dict[Signature, Numbers]:
-    """The numbers of the facets of each signature, new ones where there were none; durable on return."""
+    """The numbers of the facets that each signature stands for, given now where there are none."""
     entries = {signature: entries_of(signature) for signature in signatures}
     # In one order for everybody, so that two callers with the same new entries cannot wait for each other.
     distinct = {entry.digest: entry for three in entries.values() for entry in three if entry is not None}

@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.probe import PostgresqlProbe
-from jobmeter.store.rollup import BY_SITE, FINE, Kind, Sums, kind_of, name_digest, select_amounts, select_times
-from jobmeter.store.row import storable
+from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_amounts, select_times
+from jobmeter.store.row import Change, storable
 from jobmeter.store.session import Connection
 from jobmeter.store.statement import View, compiled
 from jobmeter.store.tables import records
@@ -148,25 +148,60 @@ def take_batches(writer: Connection, some: Batches) -> bool:
     return cursor.rowcount == len(some.numbers)
 
 
-def add_folded(writer: Connection, some: Batches, sums: Sums, changes: int) -> bool:
-    """Add `sums`, read of the batches `some` when there had been so many `changes`, unless that is of the past."""
+class Pending(Struct, frozen=True):
+    """Batches, what their records add up to, and how often records had been changed when that was read."""
+
+    some: Batches
+    sums: Sums
+    changes: int
+
+
+def read_pending(reader: Connection, batches_max: int) -> Pending:
+    """The oldest batches that are pending, summed."""
+    some = batches(reader, batches_max)
+    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+    return Pending(some, sums, changes_of(reader))
+
+
+def add_folded(writer: Connection, read: Pending) -> bool:
+    """Add what was read to the rollups in a transaction, unless it is of the past."""
     fresh = False
     with writer.transaction() as transaction:
-        fresh = changes == changes_of(writer, lock=True) and take_batches(writer, some)
+        fresh = read.changes == changes_of(writer, lock=True) and take_batches(writer, read.some)
         if not fresh:
             raise psycopg.Rollback(transaction)
-        add_sums(writer, sums)
+        add_sums(writer, read.sums)
     return fresh
 
 
 def fold_alone(writer: Connection, batches_max: int) -> int:
-    """Fold while nobody else may change a record or fold; how many batches."""
-    with writer.transaction():
-        note_change(writer)
-        some = batches(writer, batches_max)
-        add_sums(writer, sums_of(writer, some.condition()))
-        take_batches(writer, some)
-    return len(some.numbers)
+    """Fold within the writer's transaction, while nobody else may change a record or fold; how many batches."""
+    note_change(writer)
+    read = read_pending(writer, batches_max)
+    add_sums(writer, read.sums)
+    take_batches(writer, read.some)
+    return len(read.some.numbers)
+
+
+def held_sums(reader: Connection) -> Sums:
+    """The rollups and what is pending."""
+    sums = rolled_up(reader)
+    sums.add(sums_of(reader, batches(reader, None).condition()))
+    return sums
+
+
+def resum(writer: Connection, changes: Sequence[Change]) -> None:
+    """Let the rollups follow changes that are to come, of records that are in them."""
+    waiting = pending_among(writer, [change.seq for change in changes])
+    rolled = {change.seq: change for change in changes if change.seq not in waiting}
+    rows = writer.execute(
+        b"SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ANY(%b)", (int8s([*rolled]),)
+    )
+    sums = Sums()
+    for seq, start, stop, site, grp, usr, body in rows:
+        sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
+        sums.take(State(start, rolled[seq].stop_us, site, grp, usr, rolled[seq].body), 1)
+    add_sums(writer, sums)
 
 
 def begin_anew(writer: Connection) -> None:

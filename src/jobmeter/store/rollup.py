@@ -157,7 +157,9 @@ class Sums:
         return self
 
     def differences(self, other: Sums) -> Iterator[str]:
-        """A sentence for each row that is not the same there."""
+        """A sentence for each row that is not the same there; rows that no record is in do not count."""
+        self.without_nothing()
+        other.without_nothing()
         for mine, theirs in ((self.times, other.times), (self.amounts, other.amounts)):
             for key in sorted({*mine, *theirs}, key=repr):
                 if mine.get(key) != theirs.get(key):

@@ -23,34 +23,37 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
-from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
+from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
 from jobmeter.store.probe import SqliteProbe
-from jobmeter.store.rollup import FOLD_BATCHES, State, Sums
-from jobmeter.store.row import Batch, Change, Held, batch_of, key_of, outcomes, stopped, storable
+from jobmeter.store.rollup import FOLD_BATCHES
+from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
+from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
 from jobmeter.store.sqlite_sums import (
-    Batches,
     SqliteSource,
+    add_folded,
     add_sums,
-    batches,
     begin_anew,
-    changes_of,
-    is_pending,
-    note_change,
-    rolled_up,
+    fold_all,
+    held_sums,
+    note_batch,
+    read_pending,
+    resum,
     sums_of,
-    take_batches,
 )
-from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows
+from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
 from jobmeter.store.tables import records
-from jobmeter.store.totalling import total
+from jobmeter.store.totalling import archived_sums, total
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
 _PROBE = SqliteProbe(records.c.body)
@@ -78,6 +81,7 @@ class SqliteStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._path = path
+        self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
         self._lock = Lock()
@@ -125,11 +129,9 @@ class SqliteStore:
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+            stored |= without_archived(self.archive, _execute(writer), new)
             if new:
-                writer.execute(
-                    "INSERT INTO rollup_pending (low, high) SELECT min(seq), max(seq) FROM records WHERE seq > ?",
-                    (last,),
-                )
+                note_batch(writer, last)
         self._numbers.learn(fresh)
         return outcomes(batch, new, stored)
 
@@ -138,8 +140,13 @@ class SqliteStore:
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
             held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            archived = self.archive.held(_execute(writer), keys - held.keys())
+            held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
-            self._resum(writer, changes)
+            changed = {change.seq for change in changes}
+            back = [one for one in archived.values() if one.seq in changed]
+            recall(_execute(writer), back, lambda signature: interned(writer, signature))
+            resum(writer, changes)
             writer.executemany(
                 "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
                 [(change.stop_us, change.body.decode(), change.seq) for change in changes],
@@ -149,7 +156,9 @@ class SqliteStore:
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
-            found = list(_bodies(reader, Question(scope, record_id=record_id)))
+            reader.execute("BEGIN")
+            found = list(self._answer(reader, Question(scope, record_id=record_id)))
+            reader.execute("COMMIT")
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -168,55 +177,42 @@ class SqliteStore:
         def rows() -> Iterator[bytes]:
             with answering():
                 reader.execute("BEGIN")
-                yield from islice(_bodies(reader, question), at_most(question.limit))
+                yield from islice(self._answer(reader, question), at_most(question.limit))
 
         return Chunks(rows(), release)
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, _snapshot(reader):
-            return total(question, SqliteSource(reader))
+            return total(question, SqliteSource(reader), self.archive, _execute(reader))
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
-        with answering():
-            sums, some, changes = self._pending_sums(batches_max)
-            if not some.numbers:
-                return 0
-            with self._writing() as writer:
-                if changes != changes_of(writer) or batches(writer, len(some.numbers)) != some:
-                    # A record was changed, or another process was quicker: what was read above is of the past.
-                    some = batches(writer, batches_max)
-                    sums = sums_of(writer, some.condition()) if some.numbers else Sums()
-                take_batches(writer, some)
-                add_sums(writer, sums)
-        return len(some.numbers)
-
-    def _pending_sums(self, batches_max: int) -> tuple[Sums, Batches, int]:
-        with self._askers.lend() as reader, _snapshot(reader):
-            some = batches(reader, batches_max)
-            sums = sums_of(reader, some.condition()) if some.numbers else Sums()
-            return sums, some, changes_of(reader)
+        with answering(), self._askers.lend() as reader, _snapshot(reader):
+            folded = read_pending(reader, batches_max)
+        if not folded.some.numbers:
+            return 0
+        with self._writing() as writer:
+            return add_folded(writer, folded, batches_max)
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, _snapshot(reader):
-            waiting = batches(reader, -1)
-            held = rolled_up(reader)
-            if waiting.numbers:
-                held.add(sums_of(reader, waiting.condition()))
-            return list(held.without_nothing().differences(sums_of(reader, None)))
+            expected = archived_sums(self.archive, _execute(reader))
+            expected.add(sums_of(reader, None))
+            return list(held_sums(reader).differences(expected))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""
         with self._writing() as writer:
             begin_anew(writer)
+            add_sums(writer, archived_sums(self.archive, _execute(writer)))
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
-            page = page_of(lambda asked: _rows(reader, asked), question, bytes_max)
+            page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.execute("COMMIT")
         return page
 
@@ -256,27 +252,27 @@ class SqliteStore:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
 
-    @staticmethod
-    def _resum(writer: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        """Let the rollups follow the changes of records that are in them."""
-        sums = Sums()
-        for change in changes:
-            if not is_pending(writer, change.seq):
-                start, stop, site, grp, usr, body = writer.execute(
-                    "SELECT start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ?", (change.seq,)
-                ).fetchone()
-                sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
-                sums.take(State(start, change.stop_us, site, grp, usr, change.body), 1)
-        if changes:
-            add_sums(writer, sums)
-            note_change(writer)
-
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
         column = "site" if facet is None else FACET_OF_NAME[facet].column
         with answering(), self._askers.lend() as reader, _snapshot(reader):
             counted = SqliteSource(reader).counts(column)
         return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
+
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        with answering(), self._askers.lend() as reader:
+            row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0].decode())
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+        with self._writing() as writer:
+            writer.execute(
+                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -287,9 +283,41 @@ class SqliteStore:
         """See RecordStore."""
         self._readers.close()
         self._askers.close()
+        self.archive.close()
         with self._lock:
             self._closed = True
             self._writer.close()
+
+    @contextmanager
+    def shelf(self) -> Iterator[Shelf]:
+        """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
+
+        @contextmanager
+        def view() -> Iterator[Session]:
+            with answering(), self._readers.lend() as reader:
+                reader.execute("BEGIN")
+                yield _session(reader)
+                reader.execute("COMMIT")
+
+        @contextmanager
+        def change() -> Iterator[Session]:
+            with self._writing() as writer:
+                fold_all(writer)  # what leaves the database must be in the rollups
+                yield _session(writer)
+
+        with locked(self._path.with_name(f"{self._path.name}.archiving")):
+            yield Shelf(self.archive, view, change)
+
+    def _answer(self, reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
+        files = self.archive.relevant(_execute(reader), question)
+        if not files:
+            return _bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+
+    def _places(self, reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
+        files = self.archive.relevant(_execute(reader), question)
+        hot = _rows(reader, question)
+        yield from self.archive.with_hot(files, question, hot) if files else hot
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -312,7 +340,7 @@ class SqliteStore:
         """The numbers of the batch's facets: those looked up or given now, and all."""
         wanted = set(batch.facets)
         known = self._numbers.known(wanted)
-        fresh = {signature: _interned(writer, signature) for signature in wanted if signature not in known}
+        fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
 
 
@@ -325,6 +353,18 @@ def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
 def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
     for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
         yield from reader.execute(*compiled(statement, _DIALECT))
+
+
+def _execute(connection: sqlite3.Connection) -> Execute:
+    return lambda statement: connection.execute(*written(statement, _DIALECT)).fetchall()
+
+
+def _session(connection: sqlite3.Connection) -> Session:
+    return Session(
+        _execute(connection),
+        lambda statement: connection.execute(*written(statement, _DIALECT)),
+        lambda signature: interned(connection, signature),
+    )
 
 
 def _resolver(reader: sqlite3.Connection) -> Resolve:
@@ -352,21 +392,3 @@ def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[
             f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
             some,
         )
-
-
-def _interned(writer: sqlite3.Connection, signature: Signature) -> Numbers:
-    site, group, user = entries_of(signature)
-    return _intern(writer, site), _intern(writer, group), _intern(writer, user)
-
-
-def _intern(writer: sqlite3.Connection, entry: Entry | None) -> int | None:
-    if entry is None:
-        return None
-    row = writer.execute("SELECT no FROM facets WHERE digest = ?", (entry.digest,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    number = writer.execute(
-        "INSERT INTO facets (facet, digest, value) VALUES (?, ?, ?)", (entry.facet, entry.digest, entry.value)
-    ).lastrowid
-    writer.executemany("INSERT INTO facet_terms (term, no) VALUES (?, ?)", [(term, number) for term in entry.terms])
-    return number

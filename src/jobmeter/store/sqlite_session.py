@@ -1,4 +1,4 @@
-"""Connections to an SQLite file: how they are set up, and what their faults mean."""
+"""Connections to SQLite: how they are made, and what their faults mean."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def answering() -> Iterator[None]:
 
 
 def connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float) -> sqlite3.Connection:
-    """A connection in `mode` "rw" or "ro" with these `settings`, which waits so long for another process's write."""
-    # Readers get bytes for text: bodies go out as they are stored.
+    """A connection in `mode` "rw" or "ro". Readers get bytes for text: bodies go out as they are stored."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -53,7 +52,7 @@ def connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float)
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Return when the schema is the present one. Raises SchemaUnfit."""
+    """Return when the schema is the present one, else raise SchemaUnfit."""
     (there,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
     row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() if there else None  # noqa: S608
     require_head(None if row is None else row[0])

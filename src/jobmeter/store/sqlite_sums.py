@@ -13,8 +13,19 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.probe import SqliteProbe
-from jobmeter.store.rollup import BY_SITE, FINE, Kind, Sums, kind_of, name_digest, select_amounts, select_times
-from jobmeter.store.row import storable
+from jobmeter.store.rollup import (
+    BY_SITE,
+    FINE,
+    FOLD_BATCHES,
+    Kind,
+    State,
+    Sums,
+    kind_of,
+    name_digest,
+    select_amounts,
+    select_times,
+)
+from jobmeter.store.row import Change, storable
 from jobmeter.store.statement import View, compiled
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
@@ -172,6 +183,61 @@ def note_change(writer: sqlite3.Connection) -> None:
         "INSERT INTO counters (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
         (_CHANGES,),
     )
+
+
+class Pending(Struct, frozen=True):
+    """Batches, what their records add up to, and how often records had been changed when that was read."""
+
+    some: Batches
+    sums: Sums
+    changes: int
+
+
+def read_pending(reader: sqlite3.Connection, batches_max: int) -> Pending:
+    """The oldest batches that are pending, summed."""
+    some = batches(reader, batches_max)
+    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+    return Pending(some, sums, changes_of(reader))
+
+
+def add_folded(writer: sqlite3.Connection, read: Pending, batches_max: int) -> int:
+    """Add what was read to the rollups, within the writer's transaction; how many batches."""
+    if read.changes != changes_of(writer) or batches(writer, len(read.some.numbers)) != read.some:
+        # A record was changed, or another process was quicker: what was read is of the past.
+        read = read_pending(writer, batches_max)
+    take_batches(writer, read.some)
+    add_sums(writer, read.sums)
+    return len(read.some.numbers)
+
+
+def fold_all(writer: sqlite3.Connection) -> None:
+    """Nothing is pending, within the writer's transaction."""
+    while add_folded(writer, read_pending(writer, FOLD_BATCHES), FOLD_BATCHES):
+        pass
+
+
+def held_sums(reader: sqlite3.Connection) -> Sums:
+    """The rollups and what is pending."""
+    sums = rolled_up(reader)
+    waiting = batches(reader, -1)
+    if waiting.numbers:
+        sums.add(sums_of(reader, waiting.condition()))
+    return sums
+
+
+def resum(writer: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    """Let the rollups follow changes that are to come, of records that are in them."""
+    sums = Sums()
+    for change in changes:
+        if not is_pending(writer, change.seq):
+            start, stop, site, grp, usr, body = writer.execute(
+                "SELECT start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ?", (change.seq,)
+            ).fetchone()
+            sums.take(State(start, stop, site, grp, usr, body.encode()), -1)
+            sums.take(State(start, change.stop_us, site, grp, usr, change.body), 1)
+    if changes:
+        add_sums(writer, sums)
+        note_change(writer)
 
 
 def begin_anew(writer: sqlite3.Connection) -> None:

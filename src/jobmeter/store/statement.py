@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, Select, and_, false, literal, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Executable,
+    FromClause,
+    Select,
+    and_,
+    false,
+    literal,
+    or_,
+    select,
+    true,
+)
 
 from jobmeter.model.question import Column, MetaCondition, Order, Position, Question, Rule, Scope
 from jobmeter.store.compare import INT64_MAX, compared
@@ -41,6 +54,14 @@ class Statement(NamedTuple):
 def compiled(question: Select[Any], dialect: Dialect) -> Statement:
     """The text and the values of `question` for the driver of `dialect`."""
     result = question.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    return Statement(result.string, dict(result.params))
+
+
+def written(statement: Executable | str, dialect: Dialect) -> Statement:
+    """As `compiled`, of any statement; one that is text already stays as it is."""
+    if isinstance(statement, str):
+        return Statement(statement, {})
+    result = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
     return Statement(result.string, dict(result.params))
 
 

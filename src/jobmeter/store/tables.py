@@ -4,6 +4,9 @@
 of. Times are microseconds since 1970 UTC. `site`, `grp` and `usr` are numbers of `facets`, NULL when the record's meta
 has none of the facet's keys. `record_id` is the key made by `jobmeter.store.row.key_of`, in byte order.
 
+`archive_files` lists the Parquet files that hold what left `records`; a record is in one place only. `archive_recalled`
+are the records of listed files that are back in `records`.
+
 Indices, chosen by measurement at one million records (`bench/store.py`): one covering index in order of stop time
 answers every question made of times and facets without touching a row that does not match, so an index per facet would
 only cost: it halves the ingest rate of SQLite. PostgreSQL folds equal keys, so there an index of users costs
@@ -112,6 +115,34 @@ counters = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+archive_files = Table(
+    "archive_files",
+    metadata,
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("month", Text, nullable=False),
+    Column("layout", Text, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("whole", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("file_digest", Text, nullable=False),
+    Column("content_digest", Text, nullable=False),
+    Column("first_stop_us", BigInteger, nullable=False),
+    Column("last_stop_us", BigInteger, nullable=False),
+    Column("first_start_us", BigInteger, nullable=False),
+    Column("written_us", BigInteger, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+archive_recalled = Table(
+    "archive_recalled",
+    metadata,
+    Column("file_no", NUMBER, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 bookmarks = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,12 @@ _Cell = list[Any]
 _facet_value = msgspec.json.Decoder(dict[str, list[str]]).decode
 
 
+class FacetValue(NamedTuple):
+    """In place of a number of the dictionary: the value itself."""
+
+    value: str
+
+
 class Tally:
     """What the rows added so far amount to."""
 
@@ -71,7 +77,8 @@ class Tally:
             for place, dimension in enumerate(self._question.group_by)
             if isinstance(dimension, MetaDimension) and dimension.key in FACET_OF_KEY
         ]
-        return {key[place] for key in self._groups for place in places if key[place]}
+        found = {key[place] for key in self._groups for place in places}
+        return {number for number in found if isinstance(number, int)}
 
     def totals(self, facets: Mapping[int, str]) -> list[Total]:
         """The groups in order; `facets` has the dictionary entries of `facet_numbers`."""
@@ -155,12 +162,18 @@ def _reader(dimension: Dimension, facets: Mapping[int, Mapping[str, Sequence[str
     """How the raw part of a key becomes its value."""
     match dimension:
         case MetaDimension(key) if key in FACET_OF_KEY:
-            return lambda number: next(iter(facets.get(number, {}).get(key, ())), None)
+            return lambda number: _facet_first(number, key, facets)
         case TimeDimension(unit):
             return lambda number: None if number is None else _stretch(unit, number)
         case FieldDimension(Column.RECORD_ID):
             return lambda value: value
     return lambda value: value
+
+
+def _facet_first(number: int | FacetValue, key: str, facets: Mapping[int, Mapping[str, Sequence[str]]]) -> str | None:
+    if isinstance(number, FacetValue):
+        return number.value
+    return next(iter(facets.get(number, {}).get(key, ())), None)
 
 
 def _stretch(unit: TimeUnit, number: int) -> str:

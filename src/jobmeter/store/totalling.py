@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive import ledger
+from jobmeter.store.archive.archive import Archive, signature
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.facet import Entry, Signature, entries_of
 from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.rolled import months_of, rolled_parts
-from jobmeter.store.rollup import Kind
+from jobmeter.store.rollup import Kind, State, Sums
 from jobmeter.store.statement import View
+from jobmeter.store.tables import facets
 from jobmeter.store.tally import Tally
 
 KINDS_MAX = 5_000
@@ -40,17 +45,19 @@ class Source(Protocol):
         ...
 
 
-def total(question: TotalQuestion, source: Source) -> list[Total]:
-    """The totals that `question` asks for. Raises TooManyGroups."""
+def total(question: TotalQuestion, source: Source, archive: Archive, execute: Execute) -> list[Total]:
+    """The totals that `question` asks for. Rollups hold archived records, too. Raises TooManyGroups."""
     tally = Tally(question)
     if not _add_rolled(question, source, tally):
-        _add_records(question, source, tally, None)
+        archive.add_totals(execute, question, _add_records(question, source, tally, None), tally)
     return tally.totals(source.facets(tally.facet_numbers()))
 
 
-def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> None:
-    for part in parts_of(question, source.view, only=only):
+def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> list[Part]:
+    parts = list(parts_of(question, source.view, only=only))
+    for part in parts:
         tally.add(part, source.rows_of(part))
+    return parts
 
 
 def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
@@ -70,3 +77,25 @@ def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
     if some:
         _add_records(question, source, tally, only)
     return True
+
+
+def archived_sums(archive: Archive, execute: Execute) -> Sums:
+    """What the archived records add up to that are not back in the database."""
+    sums = Sums()
+    known: dict[Signature, tuple[int | None, ...]] = {}
+    for file in ledger.files(execute) if ledger.newest(execute) else ():
+        for block in archive.everything(file):
+            for one in block:
+                signed = signature(one.body)
+                if signed not in known:
+                    known[signed] = tuple(_number(execute, entry) for entry in entries_of(signed))
+                site, grp, usr = known[signed]
+                sums.take(State(one.start_us, one.stop_us, site, grp, usr, one.body), 1)
+    return sums
+
+
+def _number(execute: Execute, entry: Entry | None) -> int | None:
+    if entry is None:
+        return None
+    found = execute(select(facets.c.no).where(facets.c.digest == entry.digest))
+    return int(found[0][0]) if found else None

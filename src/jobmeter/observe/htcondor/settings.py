@@ -11,7 +11,7 @@ import regex
 from msgspec import Meta, Struct
 
 from jobmeter.observe.htcondor.job import folded
-from jobmeter.settings.deployment import Deployment, Metrics, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 SITE = "site"
@@ -114,6 +114,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8080
     timeout: Annotated[float, Meta(gt=0, description="Seconds that an answer of the server may take.")] = 30
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    token: ServerToken = None
+    token_file: ServerTokenFile = None
     state_db: Annotated[
         str,
         Meta(description="State of AUDITOR's collector, read once; the spool stands beside it, with `.spool` added."),
@@ -232,6 +234,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             addr=self.addr,
             port=self.port,
             tls=self.tls_config,
+            token=self.token,
+            token_file=self.token_file,
             timeout_seconds=self.timeout,
             read_every_seconds=self.interval,
             send_every_seconds=1,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.contract import SampleSource, SourceUnreadable
+from jobmeter.contract import Reading, SampleSource, SourceUnreadable
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.metric import Metric
 from jobmeter.model.sample import Sample
@@ -59,16 +59,16 @@ class CgroupSource:
         """The catalogue entries."""
         return METRICS
 
-    def read(self, now_ns: int, jobs: Sequence[RunningJob], *, last: bool = False) -> Iterator[Sample]:
+    def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """One sample per job that is still there."""
         for job in jobs:
             values = self._values(job)
             if values is not None:
                 opened, numbers = values
                 yield Sample("cgroup", self._node, job.identity, now_ns, opened.metrics, numbers, since_ns=job.since_ns)
-            if last:
+            if reading is Reading.LAST:
                 self._forget(job.identity)
-        if not last and len(self._open) > len(jobs):
+        if reading is Reading.ALL and len(self._open) > len(jobs):
             for identity in set(self._open) - {job.identity for job in jobs}:
                 self._forget(identity)
 

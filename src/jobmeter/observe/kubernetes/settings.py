@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Logging, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 EVERYWHERE = "*"
@@ -120,6 +120,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="Which events are logged.", extra={"any_case": True}),
     ] = "info"
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    token: ServerToken = None
+    token_file: ServerTokenFile = None
 
     logging: Annotated[Logging | None, Meta(description="Log file.")] = None
     cluster: Annotated[
@@ -199,6 +201,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             addr=self.auditor_addr,
             port=self.auditor_port,
             tls=self.tls_config,
+            token=self.token,
+            token_file=self.token_file,
             read_every_seconds=self.collect_interval,
             send_every_seconds=1,
             timeout_seconds=self.auditor_timeout,

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.observe.oar.job import ALIASES, COLUMNS, ENDED_STATES
 from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
-from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls
+from jobmeter.settings.deployment import Deployment, Logging, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
 from jobmeter.settings.fault import WrongValue
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter/oar.spool")
@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    token: ServerToken = None
+    token_file: ServerTokenFile = None
     record_prefix: Annotated[str, Meta(min_length=1, description="First part of every record id.")] = "oar"
     cluster: Annotated[
         str | None, Meta(description="A name for this OAR, where the spool serves collectors of several.")
@@ -135,6 +137,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             addr=self.addr,
             port=self.port,
             tls=self.tls_config,
+            token=self.token,
+            token_file=self.token_file,
             read_every_seconds=self.read_every_seconds,
             send_every_seconds=self.send_every_seconds,
             spool_file=DEFAULT_SPOOL if self.spool.path is None else Path(self.spool.path),

@@ -11,7 +11,16 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from jobmeter.observe.shape.rules import OnlyIf, Score, check_column
-from jobmeter.settings.deployment import Deployment, Hook, Logging, Metrics, SpoolBounds, Tls
+from jobmeter.settings.deployment import (
+    Deployment,
+    Hook,
+    Logging,
+    Metrics,
+    ServerToken,
+    ServerTokenFile,
+    SpoolBounds,
+    Tls,
+)
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter-epilog/jobs.spool")
 
@@ -69,6 +78,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
     logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    token: ServerToken = None
+    token_file: ServerTokenFile = None
 
     time_unit: Annotated[
         Literal["seconds", "milliseconds"] | None,
@@ -123,6 +134,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             addr=self.addr,
             port=self.port,
             tls=self.tls_config,
+            token=self.token,
+            token_file=self.token_file,
             read_every_seconds=self.ask_again_seconds,
             send_every_seconds=1,
             spool_file=DEFAULT_SPOOL if self.spool.path is None else Path(self.spool.path),

@@ -11,7 +11,16 @@ from msgspec import Meta, Struct
 
 from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
 from jobmeter.observe.slurm.states import canonical_state
-from jobmeter.settings.deployment import Deployment, Logging, Metrics, SpoolBounds, Tls, database_file
+from jobmeter.settings.deployment import (
+    Deployment,
+    Logging,
+    Metrics,
+    ServerToken,
+    ServerTokenFile,
+    SpoolBounds,
+    Tls,
+    database_file,
+)
 from jobmeter.settings.fault import WrongValue
 
 TimeUnit = Literal["seconds", "milliseconds"]
@@ -72,6 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "info"
     logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
     tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    token: ServerToken = None
+    token_file: ServerTokenFile = None
 
     time_unit: Annotated[
         TimeUnit | None,
@@ -138,6 +149,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             addr=self.addr,
             port=self.port,
             tls=self.tls_config,
+            token=self.token,
+            token_file=self.token_file,
             read_every_seconds=self.sacct_frequency,
             send_every_seconds=self.sender_frequency,
             spool_file=self.spool.file_beside(self.state_file),

@@ -1,0 +1,1 @@
+"""Counting of hardware and software events by the kernel."""

@@ -1,0 +1,1 @@
+"""Who has a notebook open: by pods of Kubernetes, by JupyterHub, or by jobs of HTCondor."""

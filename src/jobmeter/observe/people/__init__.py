@@ -1,0 +1,1 @@
+"""People in facility documents: which of them are told of, and by which name."""

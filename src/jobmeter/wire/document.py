@@ -1,0 +1,38 @@
+"""Facility documents as the spool keeps them: the document as it will be sent, with the moment of which it is true.
+
+The token is no part of it: it is put on when the document is sent, so that none lies on a disk.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from jobmeter.model.document import Document
+
+DOCUMENT_FORMAT = "facility-document/1"
+"""The encoding of an entry of the spool: `encode_document`."""
+
+
+class Envelope(Struct, frozen=True):
+    """A document (JSON text of one object) and when it was observed."""
+
+    observed: datetime
+    document: msgspec.Raw
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Envelope).decode
+
+
+def encode_document(document: Document) -> bytes:
+    """The envelope. Raises UnicodeEncodeError for text that is no Unicode, and ValueError for a number that is none."""
+    fields = {"kind": document.kind, "cluster": document.cluster, **document.body}
+    return _encode(Envelope(document.observed, msgspec.Raw(_encode(fields))))
+
+
+def decode_document(item: bytes) -> Envelope:
+    """The envelope that `encode_document` made. Raises msgspec.MsgspecError for anything else."""
+    return _decode(item)
