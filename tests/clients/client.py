@@ -1,4 +1,7 @@
-"""The real `python-auditor` clients: installed once into a cache folder, driven in processes of their own."""
+"""The real `python-auditor` clients, installed once into a cache folder, and ours with their surface.
+
+Each is driven in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / ".cache" / "clients"
 DRIVER = Path(__file__).with_name("driver.py")
 OLD, NEW = "0.6.3", "0.11.2"
-VERSIONS = [OLD, NEW]
+OURS = "jobmeter"
+"""`jobmeter.client.pyauditor`, which takes the place of the real one."""
+VERSIONS = [OLD, NEW, OURS]
 PATIENCE_SECONDS = 120.0
 
 
@@ -55,6 +60,12 @@ def _install(version: str, target: Path) -> None:
         pytest.fail(f"python-auditor {version} could not be installed by {' '.join(command)}:\n{ended.stderr}")
 
 
+def _environment(version: str) -> dict[str, str]:
+    if version == OURS:
+        return {"PYTHONPATH": str(REPOSITORY / "src"), "PYAUDITOR": "jobmeter.client.pyauditor"}
+    return {"PYTHONPATH": str(installed(version)), "PYAUDITOR": "pyauditor"}
+
+
 class RealClient:
     """One client in its own process; `tls` is its certificate, key and authority.
 
@@ -81,7 +92,7 @@ class RealClient:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(installed(version))},
+            env={**os.environ, **_environment(version)},
         )
 
     def __enter__(self) -> Self:

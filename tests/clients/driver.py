@@ -1,20 +1,23 @@
 """Speaks for a real `pyauditor` client: a command per line on standard input, its outcome per line on standard output.
 
 Runs as a program of its own, because the client may abort at the end of the interpreter; nobody looks at the exit
-status. Usage: driver.py async|blocking|queued OPTIONS-AS-JSON, with the client's folder on PYTHONPATH.
+status. Usage: driver.py async|blocking|queued OPTIONS-AS-JSON, with the client's folder on PYTHONPATH and the name of
+its module in PYAUDITOR: the same program drives the real one and ours.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
+import os
 import sys
 import warnings
 from datetime import datetime
 from typing import Any
 
-import pyauditor
+pyauditor: Any = importlib.import_module(os.environ["PYAUDITOR"])
 
 Json = dict[str, Any]
 

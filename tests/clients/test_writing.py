@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.clients.client import NEW, ClientFault, RealClient
+from tests.clients.client import NEW, OURS, ClientFault, RealClient
 from tests.clients.records import component, record, understood
 from tests.clients.server import LiveServer, free_port
 
@@ -185,8 +185,29 @@ def test_a_record_that_can_never_be_stored_is_kept_as_a_dead_letter(live_server:
     assert any(name in str(letter) for letter in live_server.letters())
 
 
-def test_a_server_that_is_away_is_not_healthy() -> None:
-    with RealClient(NEW, "async", free_port()) as client:
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_our_client_says_so_when_a_record_is_refused(live_server: LiveServer, kind: str) -> None:
+    with RealClient(OURS, kind, live_server.port) as client:
+        name = fresh()
+        with pytest.raises(ClientFault, match=r"400 Bad Request.*NUL"):
+            client.add(record(f"{name}\0"))
+        with pytest.raises(ClientFault, match="Invalid Name"):
+            client.add(record("  "))
+    assert any(name in str(letter) for letter in live_server.letters())
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+@pytest.mark.parametrize("record_id", ["a/b", "a?b", "a#b", "100%", "a%2Fb", "..", '<>(){}"\\', "line\nbreak"])
+def test_our_client_finds_ids_of_any_characters(live_server: LiveServer, kind: str, record_id: str) -> None:
+    written = record(f"{record_id}-{fresh()}", meta={"big": ["x" * 250] * 100})
+    with RealClient(OURS, kind, live_server.port) as client:
+        client.add(written)
+        assert client.get_single_record(written["record_id"]) == understood(written)
+
+
+@pytest.mark.parametrize("version", [NEW, OURS])
+def test_a_server_that_is_away_is_not_healthy(version: str) -> None:
+    with RealClient(version, "async", free_port()) as client:
         assert client.health_check() is False
         with pytest.raises(ClientFault):
             client.add(record(fresh()))

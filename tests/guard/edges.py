@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "moving": COMMON,
     "query": COMMON,
     "report": COMMON,
-    "client": frozenset({"", "model", "wire"}),
+    "client": frozenset({"", "model", "wire", "contract", "query", "deliver"}),
     "transport": COMMON | {"deliver"},
     "serve": COMMON | {"query"},
     "run": None,

@@ -144,6 +144,17 @@ class Spool:
         nameless = (place for place, (name, _) in enumerate(offer.items) if name is None)
         return sorted([*(named[at][0] for at in unseen), *nameless])
 
+    def enqueue(self, source: str, format_: str, bodies: Sequence[bytes]) -> None:
+        """Queue bodies (UTF-8) in a format that the sink knows, all or none, repeats too. Raises SpoolFull.
+
+        For whoever writes without a cursor and remembers itself what it wrote.
+        """
+        with self._writing() as change:
+            self._make_room(change, sum(map(len, bodies)))
+            items = [(source, format_, body) for body in bodies]
+            append(change.db, change.tally, items, change.age, microseconds(change.now))
+            change.tally.count("collected", len(items))
+
     def due(self, limit: int) -> list[Entry]:
         """The next entries to deliver, at most `limit`, taken for `lease_seconds`: nobody else gets them until then.
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from jobmeter.serve.answer import UNANSWERED, Endpoint, Receive, Scope, Send
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which the library is told, before it is imported, where workers keep what they count together."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -84,6 +89,7 @@ class Meter:
             "Requests being answered.",
             ["http_route", "http_request_method"],
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         records = Counter(
             "jobmeter_records",
@@ -118,6 +124,16 @@ class Meter:
         self.counting_failures = Counter(
             "jobmeter_counting_failures", "Counts of the database that failed.", registry=self.registry
         )
+
+    def exposition(self) -> bytes:
+        """All counters as Prometheus text; with several workers their sum, whichever is asked."""
+        shared = os.environ.get(SHARED_FOLDER)
+        if shared is None:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, shared)  # type: ignore[no-untyped-call]
+        registry.register(self.stored_counts)
+        return generate_latest(registry)
 
     def count(self, fates: Iterable[Fate]) -> None:
         """Count what became of records."""

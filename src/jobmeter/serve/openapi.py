@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from jobmeter import __version__
-from jobmeter.serve.operations import OPERATIONS, Operation, RecordUpdate, Reply
+from jobmeter.serve.operations import OPEN_PATHS, OPERATIONS, Operation, RecordUpdate, Reply, replies_of
 
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e30}
@@ -28,6 +28,11 @@ def _query(name: str, schema: dict[str, Any], says: str) -> dict[str, Any]:
     return parameter
 
 
+_SCHEMES: dict[str, Any] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token made by `jobmeter token create`."},
+    "certificate": {"type": "mutualTLS", "description": "A client certificate that the settings of the server name."},
+}
+"""Ways to say who asks. Where the server asks nobody, neither is needed."""
 _OPS = ("gt", "gte", "lt", "lte", "equals")
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
@@ -86,14 +91,15 @@ def description() -> bytes:
                 "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
             },
             "servers": [{"url": "/"}],
+            "security": [{"token": []}, {"certificate": []}, {}],
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": components, "securitySchemes": _SCHEMES},
         }
     )
 
 
 def _types(operation: Operation) -> list[Any]:
-    types = [kind for reply in operation.replies for kind in reply.types]
+    types = [kind for reply in replies_of(operation) for kind in reply.types]
     return types if operation.body is None else [operation.body, *types]
 
 
@@ -115,7 +121,9 @@ def _operation(operation: Operation, by_type: dict[str, dict[str, Any]]) -> dict
             kind.value: {"schema": schema if kind.value.endswith("/json") else {}} for kind in operation.body_kinds
         }
         described["requestBody"] = {"required": True, "content": content}
-    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in operation.replies}
+    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in replies_of(operation)}
+    if operation.path in OPEN_PATHS:
+        described["security"] = []
     return described
 
 

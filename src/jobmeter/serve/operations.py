@@ -73,6 +73,19 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
+_UNKNOWN = Reply(401, "Nobody knows who asks: no token, or none that is good now.", (Problem,))
+_FORBIDDEN = Reply(403, "It is known who asks, and they may not.", (Problem, Refusals))
+OPEN_PATHS = frozenset({"/health_check"})
+"""What nobody needs a name for."""
+
+
+def replies_of(operation: Operation) -> tuple[Reply, ...]:
+    """Every answer of an operation, those of the door included."""
+    at_the_door = () if operation.path in OPEN_PATHS else (_UNKNOWN, _FORBIDDEN)
+    given = {reply.status for reply in operation.replies}
+    return (*operation.replies, *(reply for reply in at_the_door if reply.status not in given))
+
+
 _FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 
 OPERATIONS: tuple[Operation, ...] = (

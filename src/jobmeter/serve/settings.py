@@ -32,7 +32,7 @@ class Application(Struct, frozen=True):
     port: Annotated[Port, Meta(description="Port to listen on; 0 takes a free one.")] = 8000
     web_workers: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="AUDITOR's number of worker threads. Accepted; one process serves all."),
+        Meta(description="Worker processes, on PostgreSQL (SQLite has one writer, so one serves all); 1 by default."),
     ] = None
 
 

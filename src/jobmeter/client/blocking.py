@@ -1,0 +1,200 @@
+"""The client that waits for its answers."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from types import MappingProxyType, TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from jobmeter.client import exchange
+from jobmeter.client.access import Access
+from jobmeter.client.errors import (
+    ClientError,
+    ConflictError,
+    InvalidError,
+    NotAllowedError,
+    ServerAwayError,
+    TooLargeError,
+    UnavailableError,
+)
+from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, Totals
+from jobmeter.client.outcome import RecordOutcome
+from jobmeter.client.query import Query
+from jobmeter.model.record import Record
+
+T = TypeVar("T")
+
+PAGE_RECORDS = 1000
+
+
+class Client:
+    """A kept-open connection to a server; several threads may share one. Close it, or use it with `with`."""
+
+    def __init__(self, access: Access | str) -> None:
+        self.access = Access(address=access) if isinstance(access, str) else access
+        self._http = httpx.Client(**self.access.options())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def is_healthy(self) -> bool:
+        """Whether the server and its database answer now. Asked once."""
+        try:
+            self._once(exchange.health())
+        except ClientError:
+            return False
+        return True
+
+    def add(self, record: Record) -> RecordOutcome:
+        """Store one record: `new`, or `same` for a repeat. Raises ConflictError or InvalidError where it is refused."""
+        (outcome,) = self.add_many([record])
+        return taken(outcome)
+
+    def add_many(self, records: Iterable[Record]) -> list[RecordOutcome]:
+        """Store many records and learn what became of each, in order; a refused one disturbs no other.
+
+        They go in groups. When one fails, the error's `outcomes` tell of the records before it.
+        """
+        waiting: deque[Group] = deque()
+        outcomes: list[RecordOutcome] = []
+        try:
+            for group in exchange.groups(records):
+                waiting.append(group)
+                while waiting:
+                    outcomes += self._offer(waiting)
+        except ClientError as error:
+            raise exchange.with_outcomes(error, outcomes) from error.__cause__
+        return outcomes
+
+    def stop(self, record_id: str, stop_time: datetime) -> None:
+        """Set the stop time of a stored record. Raises NotFoundError."""
+        self.ask(exchange.stop(record_id, stop_time))
+
+    def get(self, record_id: str) -> Record:
+        """The record with this id. Raises NotFoundError."""
+        return self.ask(exchange.one(record_id))
+
+    def records(self, query: Query | str = "") -> Iterator[Record]:
+        """The records that match, as they come; memory does not grow with their number.
+
+        Raises BrokenAnswerError or ServerAwayError when the answer breaks off: what came until then is not all. The
+        request is repeated only before the first record.
+        """
+        call = exchange.listing(query)
+        for attempt in range(1, self.access.attempts + 1):
+            lines = Lines()
+            begun = False
+            try:
+                with self._http.stream(call.method, self.access.url(call.path), headers=call.headers) as response:
+                    if response.status_code != 200:
+                        raise exchange.refusal(response.status_code, response.headers, response.read())
+                    exchange.require_end(response)
+                    for piece in response.iter_bytes():
+                        for record in lines.feed(piece):
+                            begun = True
+                            yield record
+                yield from lines.end()
+                return  # noqa: TRY300 - the end of a stream
+            except httpx.HTTPError as fault:
+                self._pause(exchange.away(self.access.address, fault), attempt, again=not begun)
+            except UnavailableError as fault:
+                self._pause(fault, attempt, again=not begun)
+
+    def pages(self, query: Query | None = None, size: int = PAGE_RECORDS) -> Iterator[Page]:
+        """The records that match, page by page; a page's `next` may be kept and given to `page` later."""
+        cursor: str | None = None
+        while True:
+            found = self.page(query, size, cursor)
+            yield found
+            if found.next is None:
+                return
+            cursor = found.next
+
+    def page(self, query: Query | None = None, size: int = PAGE_RECORDS, cursor: str | None = None) -> Page:
+        """One page of the records that match: the first, or the one at `cursor`."""
+        return self.ask(exchange.page(query or Query(), size, cursor))
+
+    def totals(
+        self,
+        query: Query | None = None,
+        *,
+        group_by: Sequence[str] = (),
+        sums: Sequence[str] = (),
+        minima: Sequence[str] = (),
+        maxima: Sequence[str] = (),
+    ) -> Totals:
+        """Sums over the records that match, worked out by the server: `group_by=["site_id", "month"]`,
+        `sums=["count", "Cores*runtime"]`. Without a measure it is the count.
+        """
+        lists = {"group_by": group_by, "sum": sums, "min": minima, "max": maxima}
+        return self.ask(exchange.totals(query or Query(), **lists))
+
+    def dead_letters(self, limit: int = 20) -> list[Letter]:
+        """The newest writes that the server refused for good."""
+        return self.ask(exchange.letters(limit))
+
+    def ask(self, call: Call[T]) -> T:
+        """One call, repeated where that is safe and may help."""
+        attempts = self.access.attempts if call.safe else 1
+        for attempt in range(1, attempts + 1):
+            try:
+                return self._once(call)
+            except (ServerAwayError, UnavailableError) as error:
+                self._pause(error, attempt, again=call.safe)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _offer(self, waiting: deque[Group]) -> list[RecordOutcome]:
+        group = waiting.popleft()
+        try:
+            return self.ask(group.call)
+        except TooLargeError as error:
+            if len(group.ids) == 1:
+                return group.too_large(error)
+            waiting.extendleft(reversed(group.halves()))
+            return []
+
+    def _once(self, call: Call[T]) -> T:
+        try:
+            response = self._http.request(
+                call.method, self.access.url(call.path), content=call.body, headers=call.headers
+            )
+        except httpx.HTTPError as fault:
+            raise exchange.away(self.access.address, fault) from fault
+        if response.status_code != 200:
+            raise exchange.refusal(response.status_code, response.headers, response.content)
+        return call.read(response.content)
+
+    def _pause(self, error: ServerAwayError | UnavailableError, attempt: int, *, again: bool) -> None:
+        """Wait before the next attempt, or raise `error` when there is none."""
+        if not again or attempt >= self.access.attempts:
+            raise error
+        asked = error.retry_after_seconds if isinstance(error, UnavailableError) else 0.0
+        time.sleep(self.access.wait_seconds(attempt, asked, random.random()))  # noqa: S311 - no secret
+
+
+_ERRORS = MappingProxyType(
+    {"conflict": (409, ConflictError), "invalid": (400, InvalidError), "forbidden": (403, NotAllowedError)}
+)
+
+
+def taken(outcome: RecordOutcome) -> RecordOutcome:
+    """The outcome of a record that is stored. Raises ConflictError, InvalidError or NotAllowedError for another."""
+    if outcome.stored:
+        return outcome
+    status, kind = _ERRORS[outcome.outcome]
+    raise kind(status, outcome.reason or outcome.outcome, outcome.field)
