@@ -14,6 +14,7 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Position, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, Edit, Version
 from jobmeter.wire.auditor import encode_record
 from tests.plain_totals import plain_totals
 
@@ -123,6 +124,18 @@ class MemoryStore:
                 return Page(bodies, Position(0, seq - 1))
             bodies.append(encode_record(record))
         return Page(bodies, None)
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        raise NotImplementedError
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        raise NotImplementedError
+
+    def versions(self, record_id: str) -> list[Version]:
+        raise NotImplementedError
+
+    def check_versions(self) -> list[str]:
+        return []
 
     def fold(self, batches_max: int = 200) -> int:
         del batches_max
