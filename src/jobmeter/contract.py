@@ -50,6 +50,7 @@ from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.token import Token
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, Edit, Version
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -270,6 +271,25 @@ class RecordStore(Protocol):
 
         Earlier where the bodies reach `bytes_max`; then, and where more than the limit match, `last` is set.
         """
+        ...
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """Replace the stored record of the same id; what it was is kept as a version. Durable on return."""
+        ...
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """Take a record out of the account; what it was is kept as a version. Durable on return.
+
+        Its id stays taken: the same record sent again is told to be there, another one is a conflict.
+        """
+        ...
+
+    def versions(self, record_id: str) -> list[Version]:
+        """The states that a record no longer has, oldest first; whoever asks must be allowed to see the record."""
+        ...
+
+    def check_versions(self) -> list[str]:
+        """A sentence for each place where the kept versions are not what was written: none, when all is well."""
         ...
 
     def fold(self, batches_max: int = 200) -> int:

@@ -39,6 +39,7 @@ from jobmeter.model.total import (
     TimeUnit,
     TotalQuestion,
 )
+from jobmeter.model.version import Edit
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
 from tests.given import decoded, lines
@@ -133,6 +134,9 @@ rolled_questions = st.builds(
 orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
 
 
+EDIT = Edit("somebody", "some reason", EPOCH)
+
+
 class Machine(RuleBasedStateMachine):
     """One store and one dictionary, told and asked the same."""
 
@@ -151,6 +155,14 @@ class Machine(RuleBasedStateMachine):
     @rule(stops=st.lists(st.builds(RecordStop, names, moments), max_size=3))
     def stop(self, stops: list[RecordStop]) -> None:
         assert self.store.stop(stops) == self.plain.stop(stops)
+
+    @rule(record=records)
+    def correct(self, record: Record) -> None:
+        assert self.store.correct(record, EDIT) is self.plain.correct(record, EDIT)
+
+    @rule(name=names)
+    def withdraw(self, name: str) -> None:
+        assert self.store.withdraw(name, EDIT) is self.plain.withdraw(name, EDIT)
 
     @rule(question=questions)
     def ask(self, question: Question) -> None:
@@ -195,6 +207,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def check_rollups(self) -> None:
         assert self.store.check_rollups() == []
+        assert self.store.check_versions() == []
         assert self.store.counts()[""] == len(self.plain.records)
 
     def teardown(self) -> None:

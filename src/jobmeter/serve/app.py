@@ -21,6 +21,7 @@ from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
 from jobmeter.serve.folding import fold_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
@@ -47,16 +48,22 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            if not _names_a_record(scope["raw_path"]):
+            methods = self._of_a_record(scope["raw_path"])
+            if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
-            methods = self._one_record
         endpoint = methods.get(scope["method"])
         if endpoint is None:
             allow = ", ".join(methods).encode()
             await send_bytes(send, 405, b"", headers=[(b"allow", allow)])
             return
         await endpoint(scope, receive, send)
+
+    def _of_a_record(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        if _names_a_record(raw_path):
+            return self._one_record
+        tail = tail_of(raw_path)
+        return None if tail is None else self._endpoints.get(tail)
 
 
 def make_app(

@@ -9,6 +9,7 @@ from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
 from jobmeter.serve.door import Need
+from jobmeter.serve.history import History
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
@@ -88,6 +89,7 @@ def _auditors(parts: Parts) -> Table:
 
 
 def _records(parts: Parts) -> Table:
+    history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes)
     by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {
@@ -95,6 +97,9 @@ def _records(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE, by_outcome),
         },
         "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
+        "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
+        "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
 

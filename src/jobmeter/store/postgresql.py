@@ -12,10 +12,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import capabilities
-from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Executable, Select
-from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
@@ -23,17 +19,20 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, Edit, Version
 from jobmeter.store.archive.archive import Archive, recall, without_archived
-from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
+from jobmeter.store.history import change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
+from jobmeter.store.postgresql_books import PostgresqlBooks
 from jobmeter.store.postgresql_facets import intern
+from jobmeter.store.postgresql_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.postgresql_rows import held_rows, insert
 from jobmeter.store.postgresql_sums import (
     PostgresqlSource,
@@ -47,19 +46,10 @@ from jobmeter.store.postgresql_sums import (
     resum,
     sums_of,
 )
-from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
 from jobmeter.store.totalling import archived_sums, total
-
-_DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe(records.c.body)
-
-# How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
-_ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
 
 _ARCHIVING = 0x6A6F6261
 """The advisory lock that keeps two movers of records apart."""
@@ -112,9 +102,10 @@ class PostgresqlStore:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
                 new = insert(writer, batch, numbers)
-                archived = without_archived(self.archive, _execute(writer), new)
+                gone = without_archived(self.archive, executing(writer), new)
+                gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
-            stored = archived | {key: held.body for key, held in held_rows(writer, rest - archived.keys()).items()}
+            stored = gone | {key: held.body for key, held in held_rows(writer, rest - gone.keys()).items()}
             if len(stored) < len(rest):
                 raise StoreUnavailable("a record went away while it was compared")
             return outcomes(batch, new, stored)
@@ -129,14 +120,15 @@ class PostgresqlStore:
             with writer.transaction():
                 note_change(writer)
                 held = held_rows(writer, keys, lock=True)
-                archived = self.archive.held(_execute(writer), keys - held.keys())
+                archived = self.archive.held(executing(writer), keys - held.keys())
                 held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
                 answers, changes = stopped(stops, held)
                 changed = {change.seq for change in changes}
                 back = [one for one in archived.values() if one.seq in changed]
-                recall(_execute(writer), back, lambda signature: intern(writer, [signature])[signature])
+                recall(executing(writer), back, lambda signature: intern(writer, [signature])[signature])
                 if changes:
                     resum(writer, changes)
+                    keep(executing(writer), steps_of(changes))
                     writer.execute(
                         "UPDATE records r SET stop_us = c.stop_us, body = c.body "
                         "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
@@ -150,9 +142,35 @@ class PostgresqlStore:
 
         return self._write(work)
 
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record.record_id, record, edit)
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record_id, None, edit)
+
+    def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
+        def work(writer: Connection) -> Changed:
+            with writer.transaction():
+                note_change(writer)
+                return change(PostgresqlBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+
+        return self._write(work)
+
+    def versions(self, record_id: str) -> list[Version]:
+        """See RecordStore."""
+        with answering(), self._writers.lend() as writer:
+            return versions_of(executing(writer), key_of(record_id)) if storable(record_id) else []
+
+    def check_versions(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            return list(faults(executing(reader)))
+
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._writers.lend() as writer, _snapshot(writer):
+        with answering(), self._writers.lend() as writer, snapshot(writer):
             found = list(self._answer(writer, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
@@ -177,7 +195,7 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return total(question, PostgresqlSource(reader), self.archive, _execute(reader))
+            return total(question, PostgresqlSource(reader), self.archive, executing(reader))
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
@@ -195,7 +213,7 @@ class PostgresqlStore:
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            expected = archived_sums(self.archive, _execute(reader))
+            expected = archived_sums(self.archive, executing(reader))
             expected.add(sums_of(reader, None))
             return list(held_sums(reader).differences(expected))
 
@@ -206,7 +224,7 @@ class PostgresqlStore:
             with writer.transaction():
                 writer.execute("SET LOCAL statement_timeout = 0")
                 begin_anew(writer)
-                add_sums(writer, archived_sums(self.archive, _execute(writer)))
+                add_sums(writer, archived_sums(self.archive, executing(writer)))
 
         self._write(work)
 
@@ -257,7 +275,7 @@ class PostgresqlStore:
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
         column = "site" if facet is None else FACET_OF_NAME[facet].column
-        with answering(), self._writers.lend() as writer, _snapshot(writer):
+        with answering(), self._writers.lend() as writer, snapshot(writer):
             counted = PostgresqlSource(writer).counts(column)
         return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
@@ -279,7 +297,7 @@ class PostgresqlStore:
         @contextmanager
         def view() -> Iterator[Session]:
             with answering(), self._readers.lend() as reader:
-                yield _session(reader)
+                yield session_of(reader)
                 reader.rollback()
 
         @contextmanager
@@ -288,7 +306,7 @@ class PostgresqlStore:
                 writer.execute("SET LOCAL statement_timeout = 0")
                 while fold_alone(writer, FOLD_BATCHES):
                     pass  # what leaves the database must be in the rollups
-                yield _session(writer)
+                yield session_of(writer)
 
         with answering(), closing(connect(self._url, reading=False)) as holder:
             if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
@@ -296,14 +314,14 @@ class PostgresqlStore:
             yield Shelf(self.archive, view, change)
 
     def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
-        files = self.archive.relevant(_execute(reader), question)
+        files = self.archive.relevant(executing(reader), question)
         if not files:
-            return _bodies(reader, question)
-        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+            return bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, read_rows(reader, question)))
 
     def _places(self, reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-        files = self.archive.relevant(_execute(reader), question)
-        hot = _rows(reader, question)
+        files = self.archive.relevant(executing(reader), question)
+        hot = read_rows(reader, question)
         yield from self.archive.with_hot(files, question, hot) if files else hot
 
     def _write(self, work: Callable[[Connection], T]) -> T:
@@ -331,54 +349,3 @@ class PostgresqlStore:
         fresh = intern(writer, [signature for signature in wanted if signature not in known])
         self._numbers.learn(fresh)
         return known | fresh
-
-
-def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
-        for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
-            yield body
-
-
-def _rows(reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
-        yield from _streamed(reader, compiled(statement, _DIALECT))
-
-
-def _streamed(reader: Connection, statement: Statement) -> Generator[tuple[Any, ...]]:
-    with reader.cursor(binary=True) as cursor:
-        # Bodies go out as they come in: never decoded.
-        cursor.adapters.register_loader("text", ByteaBinaryLoader)
-        yield from cursor.stream(statement.text.encode(), statement.values, size=_ROWS_AT_ONCE)
-
-
-def _execute(connection: Connection) -> Execute:
-    def execute(statement: Executable | str) -> list[Any]:
-        text, values = written(statement, _DIALECT)
-        cursor = connection.execute(text.encode(), values)
-        return cursor.fetchall() if cursor.description else []
-
-    return execute
-
-
-def _session(connection: Connection) -> Session:
-    return Session(
-        _execute(connection),
-        lambda statement: _streamed(connection, written(statement, _DIALECT)),
-        lambda signature: intern(connection, [signature])[signature],
-    )
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """All that is asked on a connection for writes is of one state."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
-
-
-def _resolver(reader: Connection) -> Resolve:
-    def resolve(numbers: Select[tuple[int]]) -> list[int]:
-        text, values = compiled(numbers, _DIALECT)
-        return [number for (number,) in reader.execute(text.encode(), values)]
-
-    return resolve

@@ -206,3 +206,27 @@ rollup_pending = Table(
     Column("seqs", postgresql.ARRAY(BigInteger).with_variant(Text, "sqlite")),
     sqlite_autoincrement=True,
 )
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("record_id", BYTEWISE, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at_us", BigInteger),
+    Column("body", Text, nullable=False),
+    Column("next_digest", LargeBinary, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+Index("versions_record_id", versions.c.record_id, versions.c.no)
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("record_id", BYTEWISE, primary_key=True),
+    Column("body", Text, nullable=False),
+)
