@@ -1,4 +1,4 @@
-"""`jobmeter verify`: whether the account adds up: the rollups are what the records make."""
+"""`jobmeter verify`: whether the account adds up: rollups against records, and the chain of versions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.run.record_text import visible
 from jobmeter.run.server_settings import database_url, load_settings
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.open import open_store
@@ -66,4 +67,12 @@ def _checked(store: RecordStore, *, rebuild: bool) -> int:
         sys.stdout.write(f"rollups: {len(faults)} rows are not what the records add up to; mend with --rebuild\n")
         return 1
     sys.stdout.write(f"rollups: {store.counts()['']} records add up\n")
-    return 0
+    return _checked_versions(store)
+
+
+def _checked_versions(store: RecordStore) -> int:
+    faults = store.check_versions()
+    for fault in faults[:TOLD_MAX]:
+        sys.stdout.write(f"versions: {visible(fault)}\n")
+    sys.stdout.write(f"versions: {len(faults)} faults\n" if faults else "versions: the chain holds\n")
+    return 1 if faults else 0
