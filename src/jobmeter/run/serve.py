@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -40,6 +40,14 @@ REMOTE_FLAG = "--allow-remote-without-authentication"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("jobmeter.run")
+
+
+class Stores(NamedTuple):
+    """What the server keeps, all in one database."""
+
+    records: RecordStore
+    tokens: TokenStore
+    documents: DocumentStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -194,15 +202,20 @@ def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
 
 def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
     """Serve over a store of its own. What a single process does, and each of several."""
+    from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.store.documents import Documents  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
-    store = open_when_possible(url)
-    tokens = Tokens(url)
+    stores = Stores(open_when_possible(url), Tokens(url), Documents(url))
+    shared = os.environ.get(SHARED_FOLDER)
     try:
-        _serve(store, tokens, settings, listeners, ready)
+        with relaying(settings.documents.relay, stores.documents, stores.records, shared):
+            _serve(stores, settings, listeners, ready)
+    except RelayUnusable as fault:
+        return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
-        tokens.close()
-        store.close()
+        for each in reversed(stores):
+            each.close()
     return 0
 
 
@@ -226,20 +239,14 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(
-    store: RecordStore,
-    tokens: TokenStore,
-    settings: ServeSettings,
-    listeners: Listeners,
-    ready: Callable[[], None],
-) -> None:
+def _serve(stores: Stores, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock(), tokens)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

@@ -21,6 +21,11 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
+_DOCUMENT_KINDS = frozenset(
+    {"ssh", "jupyter-ml", "jupyter-coffea", "condorqueue", "condorjob", "CPU", "MEM", "NETWORK", "DISK"}
+)
+
+
 class Fate(Enum):
     """What became of a record that somebody wanted stored."""
 
@@ -76,6 +81,7 @@ class Meter:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.stored_counts = StoredCounts()
+        self._more: list[Collector] = []
         self.registry.register(self.stored_counts)
         self._seconds = Histogram(
             "http_server_duration_seconds",
@@ -98,6 +104,13 @@ class Meter:
             registry=self.registry,
         )
         self.records = {fate: records.labels(fate.value) for fate in Fate}
+        self._documents = Counter(
+            "jobmeter_documents", "Facility documents that were stored, by kind.", ["kind"], registry=self.registry
+        )
+        self._documents_refused = Counter(
+            "jobmeter_documents_refused", "Posts of facility documents that were refused.", ["status"],
+            registry=self.registry,
+        )  # fmt: skip
         self.letters = Counter(
             "jobmeter_dead_letters", "Writes refused for good and kept with the reason.", registry=self.registry
         )
@@ -132,13 +145,27 @@ class Meter:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, shared)  # type: ignore[no-untyped-call]
-        registry.register(self.stored_counts)
+        for collector in (self.stored_counts, *self._more):
+            registry.register(collector)
         return generate_latest(registry)
 
     def count(self, fates: Iterable[Fate]) -> None:
         """Count what became of records."""
         for fate in fates:
             self.records[fate].inc()
+
+    def show(self, collector: Collector) -> None:
+        """Show further metrics, made by somebody else."""
+        self._more.append(collector)
+        self.registry.register(collector)
+
+    def document(self, kind: str) -> None:
+        """Count a facility document. Kinds that nobody knows are counted together: there may be any number of them."""
+        self._documents.labels(kind if kind in _DOCUMENT_KINDS else "other").inc()
+
+    def documents_refused(self, status: int) -> None:
+        """Count a post of facility documents that was refused."""
+        self._documents_refused.labels(str(status)).inc()
 
     def measured(self, route: str, method: str, endpoint: Endpoint) -> Endpoint:
         """The endpoint, counted and timed under the name of its route."""

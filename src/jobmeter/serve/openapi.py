@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from jobmeter import __version__
-from jobmeter.serve.operations import OPEN_PATHS, OPERATIONS, Operation, RecordUpdate, Reply, replies_of
+from jobmeter.serve.operation import Operation, Reply
+from jobmeter.serve.operations import OPEN_PATHS, OPERATIONS, RecordUpdate, replies_of
 
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e30}
@@ -62,6 +63,16 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "max": _query("max", {"enum": ["start_time", "stop_time"]}, "The latest such time of each group."),
     "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
     "limit": _query("limit", _WHOLE, "At most so many records."),
+    "kind": _query("kind", {"type": "string"}, "Documents of this kind."),
+    "cluster": _query("cluster", {"type": "string"}, "Of this cluster only."),
+    "login_node": _query("login_node", {"type": "string"}, "Of this host only."),
+    "queue": _query("queue", {"type": "string"}, "This queue only."),
+    "since": _query("since", {"type": "string"}, "From then on: a day, or a moment with a zone."),
+    "until": _query("until", {"type": "string"}, "Before then; by default, now."),
+    "before": _query("before", {"type": "integer", "minimum": 1}, "Documents with smaller numbers."),
+    "documents_limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "How many; 100 by default."),
+    "by": _query("by", {"enum": ["day", "week", "month"]}, "The span in which people are counted."),
+    "step_seconds": _query("step_seconds", {"type": "integer", "minimum": 1}, "Length of a step; an hour by default."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
     "columns": _query(
         "columns",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
 from msgspec import Struct
 
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
+from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
 from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
+from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
@@ -30,39 +31,6 @@ class RecordList(Struct, frozen=True):
 
 class RecordUpdate(Record, frozen=True):
     """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
-
-
-class Kind(Enum):
-    """How a body is written."""
-
-    JSON = "application/json"
-    LINES = "application/x-ndjson"
-    PARQUET = "application/vnd.apache.parquet"
-    TEXT = "text/plain"
-    HTML = "text/html"
-    CSV = "text/csv"
-
-
-class Reply(Struct, frozen=True):
-    """One answer of an operation: the types that its body may have (none: the body is empty)."""
-
-    status: int
-    says: str
-    types: tuple[Any, ...] = ()
-    kinds: tuple[Kind, ...] = (Kind.JSON,)
-
-
-class Operation(Struct, frozen=True):
-    """One method of one path. `body` is the type of the request's body."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    replies: tuple[Reply, ...]
-    body: Any = None
-    body_kinds: tuple[Kind, ...] = (Kind.JSON,)
-    parameters: tuple[str, ...] = ()
 
 
 _DONE = Reply(200, "Stored. Empty, but for a warning in JSON where a duplicate is ignored by configuration.")
@@ -237,4 +205,5 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/openapi.json", "getOpenapi", "This description.", (Reply(200, "OpenAPI 3.1.", (dict[str, Any],)),)
     ),
+    *DOCUMENT_OPERATIONS,
 )
