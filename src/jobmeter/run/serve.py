@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -48,6 +49,7 @@ class Stores(NamedTuple):
     records: RecordStore
     tokens: TokenStore
     documents: DocumentStore
+    summaries: SummaryStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -204,16 +206,23 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     """Serve over a store of its own. What a single process does, and each of several."""
     from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
     from jobmeter.store.documents import Documents  # noqa: PLC0415
+    from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
-    stores = Stores(open_when_possible(url), Tokens(url), Documents(url))
+    try:
+        samples = open_samples(settings)
+    except OSError as fault:
+        return _refused([f"the folder of samples cannot be made: {fault}"], FAILED)
+    stores = Stores(open_when_possible(url), Tokens(url), Documents(url), Summaries(url))
     shared = os.environ.get(SHARED_FOLDER)
     try:
         with relaying(settings.documents.relay, stores.documents, stores.records, shared):
-            _serve(stores, settings, listeners, ready)
+            _serve(stores, samples, settings, listeners, ready)
     except RelayUnusable as fault:
         return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
+        if samples is not None:
+            samples.close()
         for each in reversed(stores):
             each.close()
     return 0
@@ -239,14 +248,32 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(stores: Stores, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
+def open_samples(settings: ServeSettings) -> SampleStore | None:
+    """The sample store, where one is set. Raises OSError."""
+    path = settings.samples.path
+    if path is None:
+        return None
+    from jobmeter.store.samples.open import SampleFolder  # noqa: PLC0415 - numpy, only where there are samples
+
+    return SampleFolder(path, settings.samples.bounds, SystemClock())
+
+
+def _serve(
+    stores: Stores,
+    samples: SampleStore | None,
+    settings: ServeSettings,
+    listeners: Listeners,
+    ready: Callable[[], None],
+) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
+    from jobmeter.serve.table import Beside  # noqa: PLC0415
 
-    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
+    beside = Beside(samples, stores.summaries)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

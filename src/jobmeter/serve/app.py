@@ -28,7 +28,7 @@ from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.table import ONE_RECORD, Entry, Parts, facility_table, parts_of, table
+from jobmeter.serve.table import NOTHING_BESIDE, ONE_RECORD, Beside, Entry, Parts, facility_table, parts_of, table
 
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
 
@@ -67,19 +67,21 @@ class Application:
         return None if tail is None else self._endpoints.get(tail)
 
 
-def make_app(
+def make_app(  # noqa: PLR0913 - one argument per store that a server may have
     store: RecordStore,
     settings: ServeSettings,
     clock: Clock,
     tokens: TokenStore | None = None,
     documents: DocumentStore | None = None,
+    *,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Application:
-    """The application over `store`; without `tokens` no bearer token opens anything.
+    """The application over `store`; without `tokens` no bearer token opens anything, `beside` has what else is served.
 
     Without `documents` facility documents are not received. It takes no care of closing these: who opened them does.
     It holds no state outside itself, so that several may live in one process.
     """
-    parts = parts_of(store, settings, clock, documents)
+    parts = parts_of(store, settings, clock, documents, beside)
     keyring = Keyring(tokens, parts.readers, clock)
     door = Door(policy_of(settings), keyring)
 

@@ -14,9 +14,11 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from jobmeter.serve.access import AccessSettings
+from jobmeter.serve.joined import JoinSettings
 from jobmeter.serve.rbac import RbacConfig, grants_of
 from jobmeter.settings.deployment import Logging
 from jobmeter.settings.fault import WrongValue
+from jobmeter.settings.samples import SampleStoreSettings
 
 DatabaseMetric = Literal["RecordCount", "RecordCountPerSite", "RecordCountPerGroup", "RecordCountPerUser"]
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "off"]
@@ -195,6 +197,10 @@ class ServeSettings(Struct, frozen=True):
         bool, Meta(description="Answer duplicates and unknown record ids with AUDITOR's own status codes.")
     ] = False
     access: Annotated[AccessSettings, Meta(description="Who may do what.")] = AccessSettings()
+    samples: Annotated[SampleStoreSettings, Meta(description="A store of samples, served beside the records.")] = (
+        SampleStoreSettings()
+    )
+    join: Annotated[JoinSettings, Meta(description="Which record belongs to the samples of a job.")] = JoinSettings()
     tls_config: Annotated[TlsConfig | None, Meta(description="HTTPS and client certificates.")] = None
     rbac_config: Annotated[RbacConfig | None, Meta(description="AUDITOR's access rules.")] = None
     archival_config: Annotated[ArchivalConfig | None, Meta(description="AUDITOR's archiving to Parquet.")] = None

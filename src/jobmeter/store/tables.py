@@ -145,6 +145,17 @@ archive_recalled = Table(
     sqlite_with_rowid=False,
 )
 
+job_summaries = Table(
+    "job_summaries",
+    metadata,
+    Column("manager", Text, primary_key=True),
+    Column("cluster", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("run", BigInteger, primary_key=True, autoincrement=False),
+    Column("record_id", Text, index=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
 bookmarks = Table(
     "bookmarks",
     metadata,
