@@ -52,7 +52,7 @@ def test_the_migrations_make_the_schema_of_the_tables_on_sqlite(sqlite_template:
     engine.dispose()
     assert described_sqlite(sqlite_template) == described_sqlite(path)
     assert len(described_sqlite(path)) >= len(metadata.tables)
-    assert document_tables.metadata is metadata
+    assert document_tables.documents.metadata is metadata
 
 
 def test_the_migrations_make_the_schema_of_the_tables_on_postgresql(postgresql: PrivatePostgresql) -> None:
