@@ -66,6 +66,7 @@ AIMS = (
     Aim("store|http", r"^first (page|\d+)", "ms", 20, 20, at_most=True),
     Aim("store|http", r"total site", "ms", 100, 100, at_most=True),
     Aim("store", r"^stored", "bytes/record", 700, 700, at_most=True),
+    Aim("gather", r"^(?!.*Colmet).*jobs$", "records/s", 10_000, 10_000),
     Aim("samples", r"^values in", "values/s", 250_000, 250_000),
     Aim("samples", r"^at rest, \d+ metrics", "bytes/value", 2, 2, at_most=True),
     Aim("samples", r"^history of a job", "ms", 200, 200, at_most=True),
