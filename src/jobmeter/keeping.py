@@ -1,4 +1,4 @@
-"""What the stores beside the records fulfil, those of samples and of summaries. See also `jobmeter.contract`."""
+"""What the stores beside the records fulfil: samples, summaries, conflicts. See also `jobmeter.contract`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from jobmeter.contract import SampleSink
+from jobmeter.model.conflict import Conflict, Decision
 from jobmeter.model.metric import Metric
 from jobmeter.model.sample import Sample
 from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
 from jobmeter.model.summary import JobSummary
+from jobmeter.model.version import Edit
 
 
 class SampleFeed(Protocol):
@@ -70,6 +72,40 @@ class SummaryStore(Protocol):
 
     def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
         """The summaries of all runs of a job, on one cluster or on all."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+class ConflictStore(Protocol):
+    """Records that were sent with the id of a stored one and other content. Safe to call from several threads.
+
+    Every method raises StoreUnavailable when the database does not answer.
+    """
+
+    def keep(self, found: Sequence[Conflict]) -> None:
+        """Keep conflicts, durable on return. One that is kept already is counted; a former state of its record is none.
+
+        Beyond the store's bound the oldest go, decided ones first; open ones that go are counted.
+        """
+        ...
+
+    def find(self, after: int, limit: int, *, decided: bool = False) -> list[Conflict]:
+        """The open conflicts, or those that were decided, with numbers above `after`, in order of number."""
+        ...
+
+    def one(self, number: int) -> Conflict | None:
+        """The conflict with this number."""
+        ...
+
+    def decide(self, number: int, decision: Decision, edit: Edit) -> bool:
+        """Note a decision; False when there is no such open conflict."""
+        ...
+
+    def count(self) -> tuple[int, int]:
+        """How many are open, and how many open ones had to go, ever."""
         ...
 
     def close(self) -> None:

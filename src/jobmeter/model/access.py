@@ -35,9 +35,9 @@ class Role(Enum):
     READ = "read"
     """Ask for records, totals and what is made of them."""
     CORRECT = "correct"
-    """Change and withdraw stored records."""
+    """Change and withdraw stored records; decide conflicts."""
     ADMINISTER = "administer"
-    """See dead letters and everything else that belongs to nobody; decide conflicts."""
+    """See dead letters and everything else that belongs to nobody."""
     MONITOR = "monitor"
     """Read /metrics."""
 

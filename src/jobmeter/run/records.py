@@ -1,4 +1,4 @@
-"""`jobmeter records`: query, show, export and add records of a server from the terminal.
+"""`jobmeter records`: query, show, export, add and correct records of a server from the terminal.
 
 Every answer is read to its marked end. One that breaks off ends the command with exit code 1 and a message: what was
 printed until then is not all.
@@ -17,29 +17,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from jobmeter.peer import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.peer import Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.run.record_answer import FAILED, OK, WRONG_USE, Refusal, decoded_objects, reason, refusal, write_lines
+from jobmeter.run.record_changing import conflicts, correct, verify, versions, withdraw
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
 from jobmeter.run.record_text import TABLE_HEADS, details, table, table_row, visible
 from jobmeter.run.whole_file import whole_file
 from jobmeter.wire.json_stream import BadStream, objects
 from jobmeter.wire.record_csv import CSV_COLUMNS, CSV_LINE_END, known_column, write_csv
 
-SUMMARY: str = "queries, shows, exports and adds records of a server"
-
-OK, FAILED, WRONG_USE = 0, 1, 2
+SUMMARY: str = "queries, exports, adds and corrects records of a server"
 
 _LIST_DEFAULT = "sort_by[desc]=stop_time&limit=50"
 _PROGRESS_EVERY_SECONDS = 0.5
 _NO_END = "the server does not mark the end of its answer, so nobody can tell whether it is whole"
 PARQUET = "application/vnd.apache.parquet"
-
-
-class Refusal(Exception):  # noqa: N818
-    """The server's answer to the request is no; `code` is the exit code."""
-
-    def __init__(self, text: str, code: int = FAILED) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +66,25 @@ def declare(parser: argparse.ArgumentParser) -> None:
     stopped.add_argument("time", type=moment, metavar="TIME", help="UTC unless it says its zone")
     letters = _action(actions, "dead-letters", "print what the server refused for good, newest first")
     letters.add_argument("--limit", type=int, default=20, metavar="N", help="at most N (20)")
+    _declare_changes(actions)
+
+
+def _declare_changes(actions: Any) -> None:
+    kept = _action(actions, "versions", "print what a record was before each change, with who changed it, when and why")
+    kept.add_argument("record_id", metavar="ID")
+    corrected = _action(actions, "correct", "replace a stored record; what it was is kept")
+    corrected.add_argument("file", metavar="FILE", help="the record as it is to be, a JSON object; - reads it")
+    corrected.add_argument("--why", required=True, metavar="TEXT", help="the reason, which is kept")
+    withdrawn = _action(actions, "withdraw", "take a record out of the account; what it was is kept")
+    withdrawn.add_argument("record_id", metavar="ID")
+    withdrawn.add_argument("--why", required=True, metavar="TEXT", help="the reason, which is kept")
+    disputed = _action(actions, "conflicts", "print records sent with the id of another, or decide about one")
+    disputed.add_argument("number", nargs="?", type=int, metavar="NUMBER", help="the one to decide about")
+    disputed.add_argument("decision", nargs="?", choices=("keep", "take"), help="keep the stored one or take this")
+    disputed.add_argument("--why", metavar="TEXT", help="the reason, which is kept")
+    disputed.add_argument("--decided", action="store_true", help="print those that were decided")
+    disputed.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (100)")
+    _action(actions, "verify", "have the server check that no kept version was changed or taken out")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -103,9 +114,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace, peer: Peer) -> int:
     with _answered(peer, query_of(arguments, _LIST_DEFAULT)) as records:
         if arguments.json:
-            _write_lines((_json_line(text) for text, _ in records), sys.stdout)
+            write_lines((_json_line(text) for text, _ in records), sys.stdout)
         else:
-            _write_lines(table(TABLE_HEADS, (table_row(record) for _, record in records)), sys.stdout)
+            write_lines(table(TABLE_HEADS, (table_row(record) for _, record in records)), sys.stdout)
     return OK
 
 
@@ -114,7 +125,7 @@ def _show(arguments: argparse.Namespace, peer: Peer) -> int:
         found = list(records)
     if not found:
         return _say(f"there is no record {visible(arguments.record_id)}", FAILED)
-    _write_lines((_json_line(text) for text, _ in found) if arguments.json else details(found[0][1]), sys.stdout)
+    write_lines((_json_line(text) for text, _ in found) if arguments.json else details(found[0][1]), sys.stdout)
     return OK
 
 
@@ -127,7 +138,7 @@ def _export(arguments: argparse.Namespace, peer: Peer) -> int:
             shown = _Shown(output) if output.isatty() else output
             write_csv((record for _, record in counted), arguments.columns, shown, exact=arguments.exact)
         else:
-            _write_lines((_json_line(text) for text, _ in counted), output)
+            write_lines((_json_line(text) for text, _ in counted), output)
     return OK
 
 
@@ -138,9 +149,7 @@ def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
     path = f"/v2/records?{query}" if query else "/v2/records"
     with peer.open("GET", path, accept=PARQUET) as reply:
         if reply.status != 200:
-            raise Refusal(
-                f"status {reply.status}: {_reason(reply.whole())}", WRONG_USE if reply.status == 400 else FAILED
-            )
+            raise refusal(reply.status, reply.whole())
         with whole_file(arguments.output) as file:
             for piece in reply.pieces():
                 file.write(piece)
@@ -163,23 +172,28 @@ def _stop(arguments: argparse.Namespace, peer: Peer) -> int:
     change = {"record_id": arguments.record_id, "components": [], "stop_time": arguments.time.isoformat()}
     answer = peer.exchange("PUT", "/record", json.dumps(change).encode())
     if answer.status != 200:
-        raise Refusal(f"status {answer.status}: {_reason(answer.body)}")
+        raise Refusal(f"status {answer.status}: {reason(answer.body)}")
     return OK
 
 
 def _dead_letters(arguments: argparse.Namespace, peer: Peer) -> int:
-    letters = _decoded(peer.exchange("GET", f"/v2/dead-letters?limit={arguments.limit}"))
+    letters = decoded_objects(peer.exchange("GET", f"/v2/dead-letters?limit={arguments.limit}"))
     if arguments.json:
-        _write_lines((json.dumps(letter) for letter in letters), sys.stdout)
+        write_lines((json.dumps(letter) for letter in letters), sys.stdout)
         return OK
     heads = ("NUMBER", "RECEIVED", "FROM", "BYTES", "REASON", "BODY")
     keys = ("number", "received", "origin", "size_bytes", "reason", "body")
     rows = (["-" if letter.get(key) is None else str(letter[key])[:200] for key in keys] for letter in letters)
-    _write_lines(table(heads, rows), sys.stdout)
+    write_lines(table(heads, rows), sys.stdout)
     return OK
 
 
 _ACTIONS = {
+    "versions": versions,
+    "correct": correct,
+    "withdraw": withdraw,
+    "conflicts": conflicts,
+    "verify": verify,
     "list": _list,
     "show": _show,
     "export": _export,
@@ -194,9 +208,7 @@ def _answered(peer: Peer, query: str) -> Iterator[Iterator[tuple[str, dict[str, 
     """The records that the server answers, as text and value. Raises Refusal; reading, PeerAway and BadStream."""
     with peer.open("GET", f"/records?{query}" if query else "/records") as reply:
         if reply.status != 200:
-            raise Refusal(
-                f"status {reply.status}: {_reason(reply.whole())}", WRONG_USE if reply.status == 400 else FAILED
-            )
+            raise refusal(reply.status, reply.whole())
         yield _complete(reply)
 
 
@@ -204,18 +216,6 @@ def _complete(reply: Reply) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from objects(reply.pieces())
     if not reply.has_end:
         raise BadStream(_NO_END)
-
-
-def _decoded(answer: Answer) -> list[dict[str, Any]]:
-    if answer.status != 200:
-        raise Refusal(f"status {answer.status}: {_reason(answer.body)}", WRONG_USE if answer.status == 400 else FAILED)
-    try:
-        letters = json.loads(answer.body)
-    except ValueError as fault:
-        raise BadStream(f"the answer is not understood: {fault}") from None
-    if not isinstance(letters, list) or not all(isinstance(letter, dict) for letter in letters):
-        raise BadStream("the answer is not a list of dead letters")
-    return letters
 
 
 def _progress(records: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -247,11 +247,6 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         text.detach()
 
 
-def _write_lines(lines: Iterable[str], output: TextIO) -> None:
-    for line in lines:
-        output.write(f"{line}\n")
-
-
 def _json_line(text: str) -> str:
     """A JSON object on one line, with nothing in it that drives a terminal."""
     return text if text.isprintable() else json.dumps(json.loads(text))
@@ -265,15 +260,6 @@ class _Shown:
 
     def write(self, text: str) -> object:
         return self._terminal.write(f"{visible(text.removesuffix(CSV_LINE_END))}\n")
-
-
-def _reason(body: bytes) -> str:
-    try:
-        told = json.loads(body)
-        text = told.get("error") or told.get("reason") if isinstance(told, dict) else None
-    except ValueError:
-        text = None
-    return visible(str(text or body[:500].decode("utf-8", "replace").strip() or "no details"))
 
 
 def _say(text: str, code: int) -> int:

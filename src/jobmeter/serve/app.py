@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
-from jobmeter.serve.counting import count_for_ever
+from jobmeter.serve.conflicts import conflict_path
+from jobmeter.serve.counting import count_conflicts_for_ever, count_for_ever
 from jobmeter.serve.door import Door, Need
 from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
@@ -67,7 +68,7 @@ class Application:
     def _of_a_record(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
         if _names_a_record(raw_path):
             return self._one_record
-        tail = tail_of(raw_path)
+        tail = tail_of(raw_path) or conflict_path(raw_path)
         return None if tail is None else self._endpoints.get(tail)
 
 
@@ -118,6 +119,10 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
     folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
+    disputed = None
+    if parts.conflicts is not None:
+        seconds = parts.settings.metrics.database.frequency
+        disputed = asyncio.create_task(count_conflicts_for_ever(parts.conflicts, parts.readers, parts.meter, seconds))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -127,6 +132,8 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     yield
     counting.cancel()
     folding.cancel()
+    if disputed is not None:
+        disputed.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()

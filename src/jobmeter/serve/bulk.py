@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -13,7 +13,6 @@ from jobmeter.model.access import Asker, Role
 from jobmeter.model.outcome import Stored
 from jobmeter.model.record import Record
 from jobmeter.serve.meter import Fate
-from jobmeter.serve.writer import Writer
 from jobmeter.wire.auditor import BadRecord, decode_record, decode_records, split_array
 
 THREAD_FROM_BYTES = 65_536
@@ -30,6 +29,8 @@ REFUSED = frozenset({Fate.INVALID, Fate.CONFLICT, Fate.FORBIDDEN})
 _GOOD = frozenset({Stored.NEW, Stored.SAME})
 
 Item = Record | BadRecord
+Put = Callable[[Sequence[Record]], Awaitable[list[Stored]]]
+"""What stores records, and settles or keeps conflicts."""
 
 
 class ForbiddenRecord(BadRecord):
@@ -97,13 +98,13 @@ def raw_elements(body: bytes) -> Sequence[bytes]:
     return split_array(body)
 
 
-async def judge(writer: Writer, items: Sequence[Item], raws: Callable[[], Sequence[bytes]]) -> list[Judged]:
+async def judge(put: Put, items: Sequence[Item], raws: Callable[[], Sequence[bytes]]) -> list[Judged]:
     """Store what can be stored, and say for each item what became of it. Raises StoreUnavailable.
 
     `raws` gives the JSON of all items; it is asked only when something was refused.
     """
     records = [item for item in items if isinstance(item, Record)]
-    stored = await writer.put(records) if records else []
+    stored = await put(records) if records else []
     if len(records) == len(items) and _GOOD.issuperset(stored):
         return [Judged(index, fate_of(answer)) for index, answer in enumerate(stored)]
     answers = iter(stored)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.keeping import ConflictStore
 from jobmeter.serve.meter import Facet, Meter
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import DatabaseMetric, DatabaseMetrics
@@ -34,3 +35,17 @@ async def count_for_ever(store: RecordStore, readers: Readers, settings: Databas
                 meter.counting_failures.inc()
                 log.exception("counting.failed metric=%s", name)
         await asyncio.sleep(settings.frequency)
+
+
+async def count_conflicts_for_ever(store: ConflictStore, readers: Readers, meter: Meter, every_seconds: float) -> None:
+    """Count the open conflicts at once and then every so often."""
+    while True:
+        try:
+            meter.conflict_counts.keep(await readers.ask(store.count))
+        except StoreUnavailable as fault:
+            meter.counting_failures.inc()
+            log.warning("counting.failed metric=conflicts reason=%r", str(fault))
+        except Exception:  # a supervisor loop: counting goes on whatever one count met
+            meter.counting_failures.inc()
+            log.exception("counting.failed metric=conflicts")
+        await asyncio.sleep(every_seconds)

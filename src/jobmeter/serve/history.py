@@ -62,7 +62,16 @@ class KeptVersion(Struct, frozen=True):
     record: dict[str, Any]
 
 
-class _Refusal(Exception):  # noqa: N818 - a decision, carried to where it is answered
+class Verified(Struct, frozen=True):
+    """Where the kept versions are not what was written: how many places, and the first of them in sentences."""
+
+    fault_count: int
+    faults: list[str]
+
+
+class Refusal(Exception):  # noqa: N818 - a decision, carried to where it is answered
+    """The answer is no, with this status."""
+
     def __init__(self, status: int, problem: Problem) -> None:
         super().__init__(problem.error)
         self.status = status
@@ -73,10 +82,13 @@ class _Meta(Struct):
     meta: dict[str, tuple[str, ...]] | None = None
 
 
-_meta_of = msgspec.json.Decoder(_Meta).decode
+meta_of = msgspec.json.Decoder(_Meta).decode
 _NOT_THERE = Problem("there is no record with this record_id")
 Find = Callable[[str], Awaitable[bytes | None]]
 """Looks up what is stored, whoever asks."""
+
+FAULTS_MAX = 100
+"""So many faults are told in one answer; all are counted."""
 
 B = TypeVar("B")
 
@@ -100,7 +112,7 @@ class History:
         rows = asker_of(scope).scope
         try:
             kept = await self._readers.ask(self._store.versions, record_id)
-            seen = [one for one in kept if rows.sees(_meta_of(one.body).meta)]
+            seen = [one for one in kept if rows.sees(meta_of(one.body).meta)]
             if not seen and await self._readers.ask(self._store.one, record_id, rows) is None:
                 return await send_json(send, 404, _NOT_THERE)
         except StoreUnavailable as fault:
@@ -110,6 +122,15 @@ class History:
             for one in seen
         ]
         return await send_json(send, 200, listed)
+
+    async def verified(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Whether the chain of versions holds."""
+        del scope, receive
+        try:
+            faults = await self._readers.ask(self._store.check_versions)
+        except StoreUnavailable as fault:
+            return await send_away(send, str(fault))
+        return await send_json(send, 200, Verified(len(faults), faults[:FAULTS_MAX]))
 
     async def correct(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Replace a record."""
@@ -125,7 +146,7 @@ class History:
             changed = await (self._correct if corrects else self._withdraw)(scope, body)
         except BodyRefused as refusal:
             return await send_json(send, refusal.status, Problem(str(refusal)))
-        except _Refusal as refusal:
+        except Refusal as refusal:
             return await send_json(send, refusal.status, refusal.problem)
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
@@ -138,50 +159,54 @@ class History:
         return await send_json(send, 200, Done(changed))
 
     async def _correct(self, scope: Scope, body: bytes) -> Changed:
-        given = _decoded(body, _Correction)
+        given = decoded(body, _Correction)
         try:
             record = decode_record(bytes(given.record))
         except BadRecord as fault:
-            raise _Refusal(400, Problem(str(fault), fault.field or None)) from None
+            raise Refusal(400, Problem(str(fault), fault.field or None)) from None
         asker = asker_of(scope)
         stored = await self._may_change(asker, _record_id(scope))
         if record.record_id != stored:
-            raise _Refusal(400, Problem("the record_id of the record is not that of the address", "record_id"))
-        _check(asker, stored, record.meta)
-        return await self._readers.ask(self._store.correct, record, self._edit(asker, given.why))
+            raise Refusal(400, Problem("the record_id of the record is not that of the address", "record_id"))
+        check_may_correct(asker, stored, record.meta)
+        return await self._readers.ask(self._store.correct, record, edit_of(asker, given.why, self._clock))
 
     async def _withdraw(self, scope: Scope, body: bytes) -> Changed:
-        given = _decoded(body, Withdrawal)
+        given = decoded(body, Withdrawal)
         asker = asker_of(scope)
         stored = await self._may_change(asker, _record_id(scope))
-        return await self._readers.ask(self._store.withdraw, stored, self._edit(asker, given.why))
+        return await self._readers.ask(self._store.withdraw, stored, edit_of(asker, given.why, self._clock))
 
     async def _may_change(self, asker: Asker, record_id: str | None) -> str:
         """The id, when there is such a record and the asker may change it."""
         body = None if record_id is None else await self._find(record_id)
         if record_id is None or body is None:
-            raise _Refusal(404, _NOT_THERE)
-        _check(asker, record_id, _meta_of(body).meta)
+            raise Refusal(404, _NOT_THERE)
+        check_may_correct(asker, record_id, meta_of(body).meta)
         return record_id
 
-    def _edit(self, asker: Asker, why: str) -> Edit:
-        if not why.strip() or "\0" in why:
-            raise _Refusal(400, Problem("why: say why the record is changed", "why"))
-        return Edit(asker.name, why, self._clock.now())
 
-
-def _check(asker: Asker, record_id: str, meta: dict[str, tuple[str, ...]] | None) -> None:
+def check_may_correct(asker: Asker, record_id: str, meta: dict[str, tuple[str, ...]] | None) -> None:
+    """Raises Refusal unless the asker may correct a record with this id and meta."""
     fault = asker.fault(Role.CORRECT, record_id, meta)
     if fault is not None:
         field, reason = fault
-        raise _Refusal(403, Problem(f"{field}: {reason}" if field else reason, field or None, reason))
+        raise Refusal(403, Problem(f"{field}: {reason}" if field else reason, field or None, reason))
 
 
-def _decoded(body: bytes, kind: type[B]) -> B:
+def decoded(body: bytes, kind: type[B]) -> B:
+    """The body of a request. Raises Refusal."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        raise _Refusal(400, Problem(f"the body is not understood: {fault}")) from None
+        raise Refusal(400, Problem(f"the body is not understood: {fault}")) from None
+
+
+def edit_of(asker: Asker, why: str, clock: Clock) -> Edit:
+    """A change by the asker, now. Raises Refusal when it has no reason."""
+    if not why.strip() or "\0" in why:
+        raise Refusal(400, Problem("why: say why the record is changed", "why"))
+    return Edit(asker.name, why, clock.now())
 
 
 def tail_of(raw_path: bytes) -> str | None:

@@ -10,8 +10,9 @@ from jobmeter.model.record import Record
 from jobmeter.model.sample import SampleBatch
 from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import Problem
+from jobmeter.serve.conflicts import Ruling, ShownConflict
 from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
-from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
+from jobmeter.serve.history import Correction, Done, KeptVersion, Verified, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.samples import SamplesTaken
@@ -280,6 +281,30 @@ OPERATIONS: tuple[Operation, ...] = (
         "Add summaries of jobs; a later one takes the place of an earlier one.",
         (Reply(200, "All are stored, durably.", (SummariesTaken,)), *_SAMPLES_REFUSED, _AWAY),
         list[JobSummary],
+    ),
+    Operation(
+        "GET",
+        "/v2/verification",
+        "verifyVersions",
+        "Whether a kept version was changed or taken out.",
+        (Reply(200, "What was found.", (Verified,)), _AWAY),
+    ),
+    Operation(
+        "GET",
+        "/v2/conflicts",
+        "getConflicts",
+        "Records that were sent with the id of a stored one and other content.",
+        (Reply(200, "By number.", (list[ShownConflict],)), Reply(400, "Not understood.", (Problem,)), _AWAY),
+        parameters=("letters", "conflict.after", "conflict.state"),
+    ),
+    Operation(
+        "POST",
+        "/v2/conflicts/{number}",
+        "decideConflict",
+        "Keep what is stored, or take the record that was sent in its place.",
+        (*_CHANGED, Reply(409, "It was decided otherwise, or the record is gone.", (Problem,))),
+        Ruling,
+        parameters=("conflict",),
     ),
     Operation(
         "GET",

@@ -9,22 +9,22 @@ import base64
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.model.access import Asker
 from jobmeter.model.letter import DeadLetter
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
 from jobmeter.serve.bulk import REFUSED, Item, Judged, decoded, decoded_lines, granted, judge, raw_elements
+from jobmeter.serve.disputes import Disputes
 from jobmeter.serve.letterbox import Letterbox, origin_of
 from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.writer import Writer
 from jobmeter.wire.auditor import BadRecord
 
 log = logging.getLogger("jobmeter.serve")
@@ -65,8 +65,8 @@ class Letter(Struct, frozen=True):
 class RecordsByOutcome:
     """`POST /v2/records`."""
 
-    def __init__(self, writer: Writer, letterbox: Letterbox, settings: ServeSettings, meter: Meter) -> None:
-        self._writer = writer
+    def __init__(self, disputes: Disputes, letterbox: Letterbox, settings: ServeSettings, meter: Meter) -> None:
+        self._disputes = disputes
         self._letterbox = letterbox
         self._limit_bytes = settings.limits.body_bytes
         self._meter = meter
@@ -76,7 +76,7 @@ class RecordsByOutcome:
         try:
             try:
                 body = await read_body(scope, receive, self._limit_bytes, lines=True)
-                judged = await self._judged(asker_of(scope), body)
+                judged = await self._judged(scope, body)
             except BodyRefused as refusal:
                 await self._letterbox.keep(scope, [(refusal.body, str(refusal))], refusal.size_bytes)
                 return await send_json(send, refusal.status, Problem(str(refusal)))
@@ -96,17 +96,18 @@ class RecordsByOutcome:
         outcomes = [OutcomeOf(one.outcome, one.field, one.reason) for one in judged]
         return await send_json(send, 200, Outcomes(outcomes))
 
-    async def _judged(self, asker: Asker, body: bytes) -> list[Judged]:
+    async def _judged(self, scope: Scope, body: bytes) -> list[Judged]:
         """A body that begins like an array is one; anything else is taken as JSON lines."""
+        asker, put = asker_of(scope), partial(self._disputes.put, scope)
         items: Sequence[Item]
         if body.lstrip()[:1] == b"[":
             items = granted(asker, await decoded(body))
-            return await judge(self._writer, items, lambda: raw_elements(body))
+            return await judge(put, items, lambda: raw_elements(body))
         lines = [line for line in body.split(b"\n") if line.strip()]
         if not lines:
             raise BadRecord("", "the body is empty")
         items = granted(asker, await decoded_lines(lines, len(body)))
-        return await judge(self._writer, items, lambda: lines)
+        return await judge(put, items, lambda: lines)
 
 
 class DeadLetters:

@@ -155,6 +155,19 @@ class DocumentSettings(Struct, frozen=True, forbid_unknown_fields=True):
     relay: Annotated[Relay | None, Meta(description="Where they are sent on to.")] = None
 
 
+class ConflictSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Records that were sent with the id of a stored one and other content."""
+
+    meta_key: Annotated[str, Meta(description="Meta key that tells which collector made a record.")] = "collector_type"
+    precedence: Annotated[
+        Names,
+        Meta(
+            description="Values under that key, weakest first: of two records with one id the stronger is kept, "
+            "the weaker becomes a version or a decided conflict. By default every conflict is to be decided."
+        ),
+    ] = ()
+
+
 class ServeSettings(Struct, frozen=True):
     """Everything that `jobmeter serve` can be told."""
 
@@ -185,6 +198,7 @@ class ServeSettings(Struct, frozen=True):
     auditor_status_codes: Annotated[
         bool, Meta(description="Answer duplicates and unknown record ids with AUDITOR's own status codes.")
     ] = False
+    conflicts: Annotated[ConflictSettings, Meta(description="Records with the id of another.")] = ConflictSettings()
     access: Annotated[AccessSettings, Meta(description="Who may do what.")] = AccessSettings()
     samples: Annotated[SampleStoreSettings, Meta(description="A store of samples, served beside the records.")] = (
         SampleStoreSettings()

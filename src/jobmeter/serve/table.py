@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore
-from jobmeter.keeping import SampleStore, SummaryStore
+from jobmeter.keeping import ConflictStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
+from jobmeter.serve.conflicts import ONE_CONFLICT, Conflicts
+from jobmeter.serve.disputes import Disputes
 from jobmeter.serve.documents import DocumentsIn, DocumentsOut
 from jobmeter.serve.door import Need
 from jobmeter.serve.facility import Questions
@@ -38,6 +40,7 @@ class Beside(NamedTuple):
 
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    conflicts: ConflictStore | None = None
 
 
 NOTHING_BESIDE = Beside()
@@ -58,6 +61,7 @@ class Parts(NamedTuple):
     gauges: FacilityGauges | None = None
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    conflicts: ConflictStore | None = None
 
 
 class Entry(NamedTuple):
@@ -84,7 +88,7 @@ def parts_of(
 ) -> Parts:
     """The parts over `store`, over `documents` where they are received, and over what is beside."""
     meter = Meter()
-    writer = Writer(store, settings.limits, meter, documents)
+    writer = Writer(store, settings.limits, meter, documents, beside.conflicts)
     streams = Streams(store, settings.limits, meter)
     gauges = None
     if documents is not None:
@@ -109,7 +113,14 @@ def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> 
 
 def table(parts: Parts) -> Table:
     """All operations."""
-    return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
+    return {
+        **_auditors(parts),
+        **_records(parts),
+        **_samples(parts),
+        **_summaries(parts),
+        **_conflicts(parts),
+        **_state(parts),
+    }
 
 
 def _finding(parts: Parts) -> Find:
@@ -119,10 +130,14 @@ def _finding(parts: Parts) -> Find:
     return stored
 
 
+def _disputes(parts: Parts) -> Disputes:
+    return Disputes(parts.writer, parts.store, parts.readers, parts.settings.conflicts, parts.clock)
+
+
 def _auditors(parts: Parts) -> Table:
     """The paths of AUDITOR's API. What is to be changed is looked up whoever asks: what counts is what is stored."""
     store, readers, settings = parts.store, parts.readers, parts.settings
-    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, _finding(parts))
+    writes = Writes(parts.writer, _disputes(parts), parts.letterbox, settings, parts.meter, _finding(parts))
     return {
         "/record": {
             "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
@@ -138,7 +153,7 @@ def _auditors(parts: Parts) -> Table:
 
 def _records(parts: Parts) -> Table:
     history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes, _finding(parts))
-    by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
+    by_outcome = RecordsByOutcome(_disputes(parts), parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {
             "GET": Entry(Role.READ, Listings(parts.store, parts.readers, parts.streams)),
@@ -148,6 +163,7 @@ def _records(parts: Parts) -> Table:
         "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
         "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
         "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
+        "/v2/verification": {"GET": Entry(Role.ADMINISTER, history.verified)},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
 
@@ -178,6 +194,16 @@ def _summaries(parts: Parts) -> Table:
             "GET": Entry(Role.READ, SummariesOut(kept, parts.store, readers, rules)),
             "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules)),
         },
+    }
+
+
+def _conflicts(parts: Parts) -> Table:
+    if (kept := parts.conflicts) is None:
+        return {}
+    endpoints = Conflicts(kept, parts.store, parts.readers, parts.clock, _finding(parts))
+    return {
+        "/v2/conflicts": {"GET": Entry(Role.CORRECT, endpoints.found)},
+        ONE_CONFLICT: {"POST": Entry(Role.CORRECT, endpoints.decide)},
     }
 
 

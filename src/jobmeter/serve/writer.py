@@ -15,6 +15,8 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable
+from jobmeter.keeping import ConflictStore
+from jobmeter.model.conflict import Conflict
 from jobmeter.model.facility import Received
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
@@ -44,16 +46,22 @@ class _Write:
         self.answer = answer
 
 
-_RECORDS, _STOPS, _LETTERS, _DOCUMENTS = range(4)
+_RECORDS, _STOPS, _LETTERS, _DOCUMENTS, _CONFLICTS = range(5)
 
 
 class Writer:
     """Takes writes from many requests and stores them in groups. All methods belong to one event loop."""
 
     def __init__(
-        self, store: RecordStore, limits: Limits, meter: Meter, documents: DocumentStore | None = None
+        self,
+        store: RecordStore,
+        limits: Limits,
+        meter: Meter,
+        documents: DocumentStore | None = None,
+        conflicts: ConflictStore | None = None,
     ) -> None:
         self._store = store
+        self._conflicts = conflicts
         self._limits = limits
         self._meter = meter
         self._documents = documents
@@ -86,6 +94,11 @@ class Writer:
     async def keep(self, documents: Sequence[Received]) -> None:
         """Keep facility documents; returns once they are durable. Raises StoreUnavailable."""
         await self._ask(_DOCUMENTS, documents)
+
+    async def dispute(self, conflicts: Sequence[Conflict]) -> None:
+        """Keep conflicts; returns once they are durable. Raises StoreUnavailable."""
+        if self._conflicts is not None:
+            await self._ask(_CONFLICTS, conflicts)
 
     async def run(self) -> None:
         """Write group after group, until `close` was called and nothing waits any more."""
@@ -151,6 +164,8 @@ class Writer:
         ]  # fmt: skip
         if self._documents is not None:
             acts.append((_DOCUMENTS, _none_each(self._documents.keep)))
+        if self._conflicts is not None:
+            acts.append((_CONFLICTS, _none_each(self._conflicts.keep)))
         for kind, act in acts:
             writes = [write for write in group if write.kind == kind]
             if writes:

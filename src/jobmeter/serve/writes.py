@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -44,6 +45,7 @@ from jobmeter.serve.bulk import (
     judge,
     raw_elements,
 )
+from jobmeter.serve.disputes import Disputes
 from jobmeter.serve.letterbox import Letterbox, origin_of
 from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.protocol import break_off
@@ -95,11 +97,18 @@ _SOME_IGNORED = Warned("One or more records already exist, but the error was ign
 class Writes:
     """The three endpoints, over one writer; `find` gives the stored record with an id."""
 
-    def __init__(
-        self, writer: Writer, letterbox: Letterbox, settings: ServeSettings, meter: Meter, find: _Find
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        writer: Writer,
+        disputes: Disputes,
+        letterbox: Letterbox,
+        settings: ServeSettings,
+        meter: Meter,
+        find: _Find,
     ) -> None:
         self._find = find
         self._writer = writer
+        self._disputes = disputes
         self._letterbox = letterbox
         self._meter = meter
         self._limit_bytes = settings.limits.body_bytes
@@ -153,7 +162,7 @@ class Writes:
         (item,) = granted(asker_of(scope), (record,))
         if isinstance(item, ForbiddenRecord):
             return await self._refuse(scope, body, item, send)
-        fate = fate_of((await self._writer.put((record,)))[0])
+        fate = fate_of((await self._disputes.put(scope, (record,)))[0])
         if fate is Fate.INVALID:
             return await self._refuse(scope, body, BadRecord("", UNSTORABLE_REASON), send)
         self._meter.records[fate].inc()
@@ -168,7 +177,7 @@ class Writes:
             items = granted(asker_of(scope), await decoded(body))
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
-        judged = await judge(self._writer, items, lambda: raw_elements(body))
+        judged = await judge(partial(self._disputes.put, scope), items, lambda: raw_elements(body))
         self._meter.count(one.outcome for one in judged)
         refused = [one for one in judged if one.outcome in REFUSED]
         await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])

@@ -241,3 +241,21 @@ withdrawn = Table(
     Column("record_id", BYTEWISE, primary_key=True),
     Column("body", Text, nullable=False),
 )
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("record_id", BYTEWISE, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("decision", Text),
+    Column("who", Text),
+    Column("why", Text),
+    Column("at_us", BigInteger),
+    UniqueConstraint("record_id", "digest", name="conflicts_content"),
+    sqlite_autoincrement=True,
+)
