@@ -15,8 +15,11 @@ from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
+from jobmeter.serve.meter import Meter
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import NOTHING_BESIDE, Beside, Entry, Parts, facility_table, parts_of, table
@@ -28,13 +31,16 @@ NOT_FOUND = b"The requested resource was not found. 404 Not Found"
 class Application:
     """The server as an ASGI application. `make_app` makes it."""
 
-    def __init__(self, life: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint) -> None:
+    def __init__(
+        self, life: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint, meter: Meter
+    ) -> None:
         self._life = life
         self._endpoints = endpoints
         self._named = {
             path.rpartition("/")[0].encode(): methods for path, methods in endpoints.items() if path.endswith("}")
         }
         self._unmatched = unmatched
+        self.tell = meter.tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the server."""
@@ -43,9 +49,7 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            # What is named by the last segment: a record, a node. It is taken as it came, so %2F in it is no slash.
-            folder, _, name = scope["raw_path"].rpartition(b"/")
-            methods = self._named.get(folder) if name else None
+            methods = self._of_what_is_named(scope["raw_path"])
             if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
@@ -55,6 +59,14 @@ class Application:
             await send_bytes(send, 405, b"", headers=[(b"allow", allow)])
             return
         await endpoint(scope, receive, send)
+
+    def _of_what_is_named(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        """A record, a node: named by the last segment, or by the one before. As it came, so %2F in it is no slash."""
+        folder, _, name = raw_path.rpartition(b"/")
+        methods = self._named.get(folder) if name else None
+        if methods is None and (tail := tail_of(raw_path)) is not None:
+            methods = self._endpoints.get(tail)
+        return methods
 
 
 def make_app(  # noqa: PLR0913 - one argument per store that a server may have
@@ -93,7 +105,7 @@ def make_app(  # noqa: PLR0913 - one argument per store that a server may have
     }
     nothing = Entry(Need.A_NAME, NothingThere(site.nothing), refused=site.refused)
     life = Starlette(lifespan=lambda _: _life(parts))
-    return Application(life, endpoints, behind_the_door("default", "", nothing))
+    return Application(life, endpoints, behind_the_door("default", "", nothing), parts.meter)
 
 
 @contextlib.asynccontextmanager
@@ -103,6 +115,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -111,6 +124,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         )
     yield
     counting.cancel()
+    folding.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()
