@@ -143,12 +143,6 @@ class Conflicts:
             raise Refusal(409, _GONE)
 
 
-def conflict_path(raw_path: bytes) -> str | None:
-    """The path in the table that `/v2/conflicts/{number}` belongs to, or None."""
-    rest = raw_path.removeprefix(_PREFIX)
-    return None if len(rest) == len(raw_path) or not rest or b"/" in rest else ONE_CONFLICT
-
-
 def _repeated(one: Conflict | None, given: Ruling) -> Changed:
     if one is None:
         raise Refusal(404, _NONE)
