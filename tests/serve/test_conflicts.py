@@ -135,7 +135,7 @@ def test_the_limits_of_the_asker_hold_for_both_records(store: RecordStore, datab
             assert ask(server, name, "POST", "/v2/conflicts/1", take)[0] == 403
         _, found = ask(server, "ab", "GET", "/v2/conflicts")
         assert isinstance(found, list)
-        assert found[0]["origin"] == "b at 127.0.0.1"
+        assert found[0]["origin"] == "token 2 (b) at 127.0.0.1"
         assert ask(server, "ab", "POST", "/v2/conflicts/1", take) == (200, {"outcome": "done"})
     tokens.close()
 

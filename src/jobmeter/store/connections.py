@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Condition
 from typing import Any
 
 import sqlalchemy
@@ -28,10 +29,17 @@ class Connections:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
+        self._idle = Condition()
+        self._in_use = 0
+        self._closed = False
 
     @contextmanager
     def opened(self) -> Iterator[Connection]:
         """One transaction, committed when the block ends well. Raises StoreUnavailable."""
+        with self._idle:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._in_use += 1
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -39,9 +47,16 @@ class Connections:
             raise StoreUnavailable(str(fault.orig)) from fault
         except sqlalchemy.exc.TimeoutError as fault:
             raise StoreUnavailable("all database connections for this are in use") from fault
+        finally:
+            with self._idle:
+                self._in_use -= 1
+                self._idle.notify_all()
 
     def close(self) -> None:
-        """Release the connections."""
+        """Release the connections; one that is in use is waited for, but not for long."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: self._in_use == 0, _SECONDS)
         self._engine.dispose()
 
 
