@@ -6,14 +6,21 @@ import argparse
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from jobmeter.model.access import Grant, Role
+from jobmeter.model.token import Token
 from jobmeter.run.records import declare, execute
+from jobmeter.serve.access import AccessSettings
+from jobmeter.serve.secret import digest_of
+from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import Beside
 from jobmeter.store.conflicts import Conflicts
 from jobmeter.store.open import open_store
+from jobmeter.store.tokens import Tokens
 from tests.serve.live import Live, live, record
 
 SITES = {site: record("a/b", meta={"site_id": [site]}) for site in "ABC"}
@@ -98,3 +105,24 @@ def test_what_is_no_record_is_not_sent(
     file.write_text(text)
     assert run(server, "correct", str(file), "--why", "w") == 2
     assert str(file) in capsys.readouterr().err
+
+
+def test_a_token_is_shown_and_is_who_changed_the_record(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, tokens = open_store(sqlite_url), Tokens(sqlite_url)
+    secret, file = tmp_path / "token", tmp_path / "records.json"
+    secret.write_text("secret\n")
+    file.write_text(json.dumps(SITES["A"]))
+    roles = frozenset({Role.READ, Role.WRITE, Role.CORRECT})
+    tokens.add(Token("officer", (Grant(roles),), datetime(2024, 1, 1, tzinfo=UTC)), digest_of("secret"))
+    with live(store, ServeSettings(access=AccessSettings(required=True)), tokens) as server:
+        shown = ("--token-file", str(secret))
+        assert run(server, "add", str(file), *shown) == 0
+        assert run(server, "withdraw", "a/b", "--why", "w") == 1
+        assert run(server, "withdraw", "a/b", "--why", "w", *shown) == 0
+        capsys.readouterr()
+        assert run(server, "versions", "a/b", "--json", *shown) == 0
+    assert json.loads(capsys.readouterr().out)["who"] == "token 1 (officer)"
+    tokens.close()
+    store.close()

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
-from jobmeter.peer import Endpoint
 from jobmeter.run.record_text import visible
 from jobmeter.sinks.server import ServerSink, Settings, open_sink
 from jobmeter.wire.auditor import BadRecord, split_array
 from jobmeter.wire.json_stream import BadStream, objects
 
 
-def add(body: bytes, endpoint: Endpoint, *, as_json: bool) -> int:
+def add(body: bytes, settings: Settings, *, as_json: bool) -> int:
     """Send every record of `body`, JSON lines or an array; 0 when the server holds them all, else 1.
 
     Nothing is sent when the body is malformed. Records that could not be sent now are told as "kept": send them again.
@@ -25,7 +24,7 @@ def add(body: bytes, endpoint: Endpoint, *, as_json: bool) -> int:
         sys.stderr.write(f"jobmeter records: nothing was sent: {fault}\n")
         return 1
     number = accepted = 0
-    sink = open_sink(Settings(**endpoint._asdict()))
+    sink = open_sink(settings)
     try:
         for item, outcome in _sent(items, sink):
             number += 1

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from jobmeter.peer import Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.peer import Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable, bearer
 from jobmeter.run.record_answer import FAILED, OK, WRONG_USE, Refusal, decoded_objects, reason, refusal, write_lines
 from jobmeter.run.record_changing import conflicts, correct, verify, versions, withdraw
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
@@ -93,7 +93,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if (fault := endpoint.fault()) is not None:
         return _say(fault, WRONG_USE)
     try:
-        peer = Peer(endpoint)
+        peer = Peer(endpoint, headers=bearer(None, arguments.token_file))
     except TlsFilesUnusable as unusable:
         return _say(str(unusable), WRONG_USE)
     for stream in (sys.stdout, sys.stderr):
@@ -160,12 +160,22 @@ def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
 
 def _add(arguments: argparse.Namespace, peer: Peer) -> int:
     from jobmeter.run.record_adding import add  # noqa: PLC0415 - only here are the sink and the decoder needed
+    from jobmeter.sinks.server import Settings  # noqa: PLC0415
 
     try:
         body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as fault:
         return _say(f"{arguments.file}: {fault.strerror}", WRONG_USE)
-    return add(body, peer.endpoint, as_json=arguments.json)
+    at = peer.endpoint
+    settings = Settings(
+        address=at.address,
+        timeout_seconds=at.timeout_seconds,
+        ca_file=at.ca_file,
+        certificate_file=at.certificate_file,
+        key_file=at.key_file,
+        token_file=arguments.token_file,
+    )
+    return add(body, settings, as_json=arguments.json)
 
 
 def _stop(arguments: argparse.Namespace, peer: Peer) -> int:
@@ -277,6 +287,12 @@ def _action(actions: Any, name: str, does: str) -> argparse.ArgumentParser:
     parser.add_argument("--ca", metavar="FILE", help="authority to trust besides those of the system")
     parser.add_argument("--certificate", metavar="FILE", help="client certificate to show")
     parser.add_argument("--key", metavar="FILE", help="its private key")
+    parser.add_argument(
+        "--token-file",
+        default=os.environ.get("JOBMETER_TOKEN_FILE"),
+        metavar="FILE",
+        help="file with the bearer token that the server asks for (JOBMETER_TOKEN_FILE)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     return parser
 
