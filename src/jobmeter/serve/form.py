@@ -38,18 +38,18 @@ def form_of(headers: Sequence[Header]) -> Form | None:
     return None
 
 
-def form_asked(scope: Scope) -> tuple[Form | None, bytes]:
-    """The form that is wanted, and the query string without the wish. Raises BadQuery.
+def form_asked(scope: Scope, names: Sequence[str] = tuple(BY_NAME)) -> tuple[Form | None, bytes]:
+    """The form that is wanted, one of `names` where a link says it, and the query string without the wish.
 
-    `format` counts before `Accept`: what a person follows is a link, and browsers accept everything.
+    `format` counts before `Accept`: what a person follows is a link, and browsers accept everything. Raises BadQuery.
     """
     query: bytes = scope["query_string"]
     named = [part for part in query.split(b"&") if part.startswith(_KEY)]
     if not named:
         return form_of(scope["headers"]), query
     name = named[0].removeprefix(_KEY).decode("latin-1")
-    if len(named) > 1 or name not in BY_NAME:
-        raise BadQuery("format", f"is none of {', '.join(BY_NAME)}, once")
+    if len(named) > 1 or name not in names:
+        raise BadQuery("format", f"is none of {', '.join(names)}, once")
     return BY_NAME[name], b"&".join(part for part in query.split(b"&") if part and part not in named)
 
 

@@ -190,7 +190,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(406, "Accept names no form that there is.", (Problem,)),
             _AWAY,
         ),
-        parameters=(*_SAMPLE_FILTERS, "format"),
+        parameters=(*_SAMPLE_FILTERS, "format.samples"),
     ),
     Operation(
         "POST",
@@ -223,7 +223,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
     ),
     Operation(
         "GET",

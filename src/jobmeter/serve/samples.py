@@ -98,7 +98,7 @@ class SampleList:
         """Answer with the samples that the query string asks for, in the form that `Accept` asks for."""
         del receive
         try:
-            form, query = form_asked(scope)
+            form, query = form_asked(scope, ("json", "ndjson", "csv"))
             question = parse_samples(query)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))

@@ -60,7 +60,7 @@ class RecordTotals:
         """Answer with the totals that the query string asks for."""
         del receive
         try:
-            form, query = form_asked(scope)
+            form, query = form_asked(scope, ("json", "csv"))
             question = parse_totals(query, asker_of(scope).scope)
             wanted = csv_of if form is Form.CSV else json_of
             body = await self._readers.ask(lambda: wanted(question, self._store.totals(question)))
