@@ -15,7 +15,9 @@ from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.policy import policy_of
@@ -47,9 +49,7 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            # What is named by the last segment: a record, a node. It is taken as it came, so %2F in it is no slash.
-            folder, _, name = scope["raw_path"].rpartition(b"/")
-            methods = self._named.get(folder) if name else None
+            methods = self._by_name(scope["raw_path"])
             if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
@@ -59,6 +59,14 @@ class Application:
             await send_bytes(send, 405, b"", headers=[(b"allow", allow)])
             return
         await endpoint(scope, receive, send)
+
+    def _by_name(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        """What is named by the last segment (a record, a node), taken as it came, so that %2F in it is no slash."""
+        folder, _, name = raw_path.rpartition(b"/")
+        if name and (methods := self._named.get(folder)) is not None:
+            return methods
+        tail = tail_of(raw_path)
+        return None if tail is None else self._endpoints.get(tail)
 
 
 def make_app(  # noqa: PLR0913 - one argument per store that a server may have
@@ -107,6 +115,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -115,6 +124,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         )
     yield
     counting.cancel()
+    folding.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()

@@ -1,0 +1,31 @@
+"""How addresses, form fields and attributes of pages are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+
+def day(value: datetime | None) -> str:
+    """For a field of the type `date`; nothing for no moment."""
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path: a slash in it is no slash of the path, and dots do not climb."""
+    return quote(name, safe="").replace(".", "%2E") if name.strip(".") == "" else quote(name, safe="")
+
+
+def query(fields: Mapping[str, str]) -> str:
+    """Fields as a query string."""
+    return urlencode(fields)
+
+
+def sorted_by(order: str, column: str | None) -> Markup:
+    """The attribute of a table's head that says how the rows are sorted, where they are sorted by it."""
+    if column is None or order.lstrip("-") != column:
+        return Markup("")
+    return Markup(' aria-sort="descending"' if order.startswith("-") else ' aria-sort="ascending"')
