@@ -23,8 +23,9 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, added, recall, without_archived
-from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.ledger import ArchiveFile, Execute
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
@@ -258,6 +259,11 @@ class PostgresqlStore:
             if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
                 raise ArchiveBusy("another process is moving records to or from the archive")
             yield Shelf(self.archive, view, change)
+
+    def archived_files(self) -> list[ArchiveFile]:
+        """The files that are listed."""
+        with answering(), self._writers.lend() as reader, _snapshot(reader):
+            return ledger.files(_execute(reader))
 
     def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
         files = self.archive.relevant(_execute(reader), question)

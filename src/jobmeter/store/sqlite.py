@@ -23,8 +23,9 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, added, recall, without_archived
-from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.archive.ledger import ArchiveFile, Execute
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
@@ -276,6 +277,11 @@ class SqliteStore:
 
         with locked(self._path.with_name(f"{self._path.name}.archiving")):
             yield Shelf(self.archive, view, change)
+
+    def archived_files(self) -> list[ArchiveFile]:
+        """The files that are listed."""
+        with answering(), self._askers.lend() as reader, _snapshot(reader):
+            return ledger.files(_execute(reader))
 
     def _answer(self, reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
         files = self.archive.relevant(_execute(reader), question)
