@@ -149,8 +149,8 @@ def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
     return OK
 
 
-def _add(arguments: argparse.Namespace, peer: Peer) -> int:
-    from jobmeter.run.record_adding import add, sink_settings_of  # noqa: PLC0415 - only here are the sink and the decoder needed
+def _add(arguments: argparse.Namespace, _: Peer) -> int:
+    from jobmeter.run.record_adding import add, sink_settings_of  # noqa: PLC0415 - only here are they needed
 
     try:
         body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
