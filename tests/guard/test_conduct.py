@@ -18,6 +18,7 @@ SUPERVISORS = {
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.folding": Supervisor(1, "folding goes on whatever one part met"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
 """Modules that may catch everything, how often, and why."""

@@ -20,7 +20,9 @@ from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.page import Home
@@ -51,16 +53,22 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            if not _names_a_record(scope["raw_path"]):
+            methods = self._of_a_record(scope["raw_path"])
+            if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
-            methods = self._one_record
         endpoint = methods.get(scope["method"])
         if endpoint is None:
             allow = ", ".join(methods).encode()
             await send_bytes(send, 405, b"", headers=[(b"allow", allow)])
             return
         await endpoint(scope, receive, send)
+
+    def _of_a_record(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        if _names_a_record(raw_path):
+            return self._one_record
+        tail = tail_of(raw_path)
+        return None if tail is None else self._endpoints.get(tail)
 
 
 def make_app(  # noqa: PLR0913 - one argument per store that a server may have
@@ -109,6 +117,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -117,6 +126,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         )
     yield
     counting.cancel()
+    folding.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()
