@@ -24,6 +24,8 @@ class Picture(Struct, frozen=True):
     unit: str
     metrics: tuple[str, ...]
     factor: float = 1.0
+    whole: bool = False
+    """Of whole nodes, whoever used them."""
 
 
 class Line(Struct, frozen=True):
@@ -48,8 +50,8 @@ _KNOWN = (
     Picture("Read and written on devices", "bytes/s", ("cgroup_io_read_bytes", "cgroup_io_write_bytes")),
     Picture("Read and written by processes", "bytes/s", ("jobproc_rchar", "jobproc_wchar")),
     Picture("Lustre", "bytes/s", ("lustre_read_bytes", "lustre_write_bytes")),
-    Picture("Power of nodes", "W", ("ipmi_power",)),
-    Picture("Power of processors and memory", "W", ("rapl_energy",), 1e-6),
+    Picture("Power of nodes", "W", ("ipmi_power",), whole=True),
+    Picture("Power of processors and memory", "W", ("rapl_energy",), 1e-6, whole=True),
     Picture("GPU in use", "%", ("nvidia_utilization_gpu", "nvidia_utilization_memory")),
     Picture("GPU memory", "bytes", ("nvidia_memory_used",)),
     Picture("GPU power", "W", ("nvidia_power",), 1e-3),
@@ -127,3 +129,24 @@ def _label(table: SampleTable, column: SampleColumn, picture: Picture) -> str:
     return " · ".join(parts)
 
 
+
+
+class Share(Struct, frozen=True):
+    """What one node did of a job's processor time, in core seconds, and as a part of all."""
+
+    node: str
+    cpu_seconds: float
+    part: float
+
+
+def shares(tables: Iterable[SampleTable]) -> list[Share]:
+    """The nodes of a job by the processor time that they spent on it, the most first."""
+    by_node: dict[str, float] = {}
+    for table in tables:
+        for column in table.columns:
+            if column.metric.name == "cgroup_cpu_usage" and column.form == "increase" and table.series.job is not None:
+                spent = sum(value for value in column.values if value is not None and math.isfinite(value)) / 1e9
+                by_node[table.series.node] = by_node.get(table.series.node, 0.0) + spent
+    whole = sum(by_node.values())
+    found = [Share(node, spent, spent / whole) for node, spent in by_node.items() if whole > 0]
+    return sorted(found, key=lambda one: -one.cpu_seconds)

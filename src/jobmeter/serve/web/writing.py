@@ -29,3 +29,15 @@ def sorted_by(order: str, column: str | None) -> Markup:
     if column is None or order.lstrip("-") != column:
         return Markup("")
     return Markup(' aria-sort="descending"' if order.startswith("-") else ' aria-sort="ascending"')
+
+
+def month_fields(month: str) -> dict[str, str]:
+    """The fields of the page of jobs that choose a month by its name."""
+    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return {"since": day(first), "until": day(after)}
+
+
+def merged(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Fields of both."""
+    return {**one, **other}
