@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from jobmeter.serve.view.sums import Sums, Values, sums_of
 MONTHS_DEFAULT = 12
 MONTHS_MAX = 120
 ROWS_MAX = 500
+YEARS = (1970, 9000)
 
 ORDERS = ("core_hours", "jobs", "efficiency", "energy", "wall", "name")
 
@@ -130,9 +131,12 @@ def _month(given: Parameters, name: str) -> Month | None:
     if text is None:
         return None
     try:
-        return Month.of(datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC))
+        found = Month.parse(text)
     except ValueError:
-        raise BadParameter(name, "is no month such as 2026-01") from None
+        found = None
+    if found is None or not YEARS[0] <= found.year <= YEARS[1]:
+        raise BadParameter(name, "is no month such as 2026-01")
+    return found
 
 
 def _back(month: Month, count: int) -> Month:
