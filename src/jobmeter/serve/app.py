@@ -49,7 +49,7 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            methods = self._by_name(scope["raw_path"])
+            methods = self._of_what_is_named(scope["raw_path"])
             if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
@@ -60,13 +60,13 @@ class Application:
             return
         await endpoint(scope, receive, send)
 
-    def _by_name(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
-        """What is named by the last segment (a record, a node), taken as it came, so that %2F in it is no slash."""
+    def _of_what_is_named(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        """A record, a node: named by the last segment, or by the one before. As it came, so %2F in it is no slash."""
         folder, _, name = raw_path.rpartition(b"/")
-        if name and (methods := self._named.get(folder)) is not None:
-            return methods
-        tail = tail_of(raw_path)
-        return None if tail is None else self._endpoints.get(tail)
+        methods = self._named.get(folder) if name else None
+        if methods is None and (tail := tail_of(raw_path)) is not None:
+            methods = self._endpoints.get(tail)
+        return methods
 
 
 def make_app(  # noqa: PLR0913 - one argument per store that a server may have
