@@ -1,4 +1,4 @@
-"""In which form an answer is wanted: by `Accept`, or by `format=` in the query string, which a link on a page can say."""
+"""In which form an answer is wanted: by `Accept`, or by `format=` in the query string, as a link says it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /v2/records`: pages behind cursors, and whole answers as JSON lines, CSV or Parquet, chosen by `Accept` or `format`.
+"""`GET /v2/records`: pages behind cursors, and whole answers as JSON lines, CSV or Parquet, by `Accept` or `format`.
 
 JSON comes in pages. The other forms are a page where `limit` asks for one, else the whole answer as a stream. A page
 tells where the next one begins in the header `Link` (RFC 8288), JSON also in its body.

@@ -1,4 +1,4 @@
-"""`/jobs/totals`: what the selected jobs used together. The page of jobs takes its figures from here, after its rows."""
+"""`/jobs/totals`: what the selected jobs used together. The page of jobs takes its figures from here, at the end."""
 
 from __future__ import annotations
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from jobmeter.serve.view.asked import summed
 from jobmeter.serve.view.selection import FACETS
 from jobmeter.serve.view.sums import ASKED
-from jobmeter.serve.view.usage import ORDERS, ROWS_MAX, bars, by_month, by_name, in_order, keys_text, months_of, together
+from jobmeter.serve.view.usage import (
+    ORDERS,
+    ROWS_MAX,
+    bars,
+    by_month,
+    by_name,
+    in_order,
+    keys_text,
+    months_of,
+    together,
+)
 from jobmeter.serve.web.page import Page, Values, Visit
 
 KEPT_SECONDS = 30.0

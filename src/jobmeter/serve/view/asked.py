@@ -31,7 +31,9 @@ def totals_of(query: str, scope: Scope) -> TotalQuestion:
     return _told(lambda: parse_totals(query, scope))
 
 
-def summed(visit: Visit, query: str, seconds: float) -> list[tuple[tuple[str | int | None, ...], tuple[float | None, ...]]]:
+def summed(
+    visit: Visit, query: str, seconds: float
+) -> list[tuple[tuple[str | int | None, ...], tuple[float | None, ...]]]:
     """The groups that answer a question for totals: key and values. At most so old. Raises BadParameter."""
     scope = visit.asker.scope
 

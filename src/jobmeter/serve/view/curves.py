@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 4
 
 
 class Picture(Struct, frozen=True):
-    """A curve to be drawn: values of some metrics in one unit over time. `factor` turns what is stored into the unit."""
+    """A curve to be drawn: some metrics in one unit over time. `factor` turns what is stored into the unit."""
 
     title: str
     unit: str
@@ -55,7 +55,12 @@ _KNOWN = (
     Picture("GPU in use", "%", ("nvidia_utilization_gpu", "nvidia_utilization_memory")),
     Picture("GPU memory", "bytes", ("nvidia_memory_used",)),
     Picture("GPU power", "W", ("nvidia_power",), 1e-3),
-    Picture("Waiting for a resource", "part", tuple(f"cgroup_pressure_{what}_some" for what in ("cpu", "io", "memory")), 1e-9),
+    Picture(
+        "Waiting for a resource",
+        "part",
+        tuple(f"cgroup_pressure_{what}_some" for what in ("cpu", "io", "memory")),
+        1e-9,
+    ),
     Picture("Processes and threads", "", ("cgroup_pids_current",)),
 )
 METRICS = tuple(name for picture in _KNOWN for name in picture.metrics)
@@ -127,8 +132,6 @@ def _label(table: SampleTable, column: SampleColumn, picture: Picture) -> str:
     if table.series.instance:
         parts.append(table.series.instance)
     return " · ".join(parts)
-
-
 
 
 class Share(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 CPU = ("UsedCPU", "TotalCPU")
 ENERGY = ("Energy", "ConsumedEnergyRaw")
 MEASURES = ("count", "runtime", "Cores*runtime", *CPU, *ENERGY)
-"""As `GET /v2/totals` writes them. A record has one of the components for processor time at most, or the first counts."""
+"""As `GET /v2/totals` writes them; of components that say the same the first that some record has counts."""
 
 ASKED = f"sum={','.join(MEASURES)}"
 

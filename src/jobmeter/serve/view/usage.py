@@ -14,7 +14,7 @@ from jobmeter.serve.view.sums import Sums, Values, sums_of
 
 MONTHS_DEFAULT = 12
 MONTHS_MAX = 120
-ROWS_MAX = 500
+ROWS_MAX = 100
 YEARS = (1970, 9000)
 
 ORDERS = ("core_hours", "jobs", "efficiency", "energy", "wall", "name")

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
-from markupsafe import Markup
-
 
 def day(value: datetime | None) -> str:
     """For a field of the type `date`; nothing for no moment."""
@@ -24,11 +22,11 @@ def query(fields: Mapping[str, str]) -> str:
     return urlencode(fields)
 
 
-def sorted_by(order: str, column: str | None) -> Markup:
-    """The attribute of a table's head that says how the rows are sorted, where they are sorted by it."""
+def sorted_by(order: str, column: str | None) -> str:
+    """The value of `aria-sort` in a table's head: how the rows are sorted by it, "none" where they are not."""
     if column is None or order.lstrip("-") != column:
-        return Markup("")
-    return Markup(' aria-sort="descending"' if order.startswith("-") else ' aria-sort="ascending"')
+        return "none"
+    return "descending" if order.startswith("-") else "ascending"
 
 
 def month_fields(month: str) -> dict[str, str]:
