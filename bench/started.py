@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _TIMES = 25
-_WORK = "import time\nend = time.process_time() + 0.05\nwhile time.process_time() < end: pass\nprint(time.process_time())"
+_WORK = (
+    "import time\nend = time.process_time() + 0.05\nwhile time.process_time() < end: pass\nprint(time.process_time())"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
