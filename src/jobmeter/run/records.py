@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from jobmeter.peer import Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable, bearer
+from jobmeter.peer import Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.run.record_answer import FAILED, OK, WRONG_USE, Refusal, decoded_objects, reason, refusal, write_lines
 from jobmeter.run.record_changing import conflicts, correct, verify, versions, withdraw
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
 from jobmeter.run.record_text import TABLE_HEADS, details, table, table_row, visible
+from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
 from jobmeter.wire.json_stream import BadStream, objects
 from jobmeter.wire.record_csv import CSV_COLUMNS, CSV_LINE_END, known_column, write_csv
@@ -89,11 +89,11 @@ def _declare_changes(actions: Any) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Do what the action says. 1 when the server is away or says no, or an answer broke off; 2 for a wrong option."""
-    endpoint = Endpoint(arguments.server, arguments.timeout, arguments.ca, arguments.certificate, arguments.key)
+    endpoint = endpoint_of(arguments)
     if (fault := endpoint.fault()) is not None:
         return _say(fault, WRONG_USE)
     try:
-        peer = Peer(endpoint, headers=bearer(None, arguments.token_file))
+        peer = Peer(endpoint, headers=shown_to(arguments))
     except TlsFilesUnusable as unusable:
         return _say(str(unusable), WRONG_USE)
     for stream in (sys.stdout, sys.stderr):
@@ -158,24 +158,14 @@ def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
     return OK
 
 
-def _add(arguments: argparse.Namespace, peer: Peer) -> int:
-    from jobmeter.run.record_adding import add  # noqa: PLC0415 - only here are the sink and the decoder needed
-    from jobmeter.sinks.server import Settings  # noqa: PLC0415
+def _add(arguments: argparse.Namespace, _: Peer) -> int:
+    from jobmeter.run.record_adding import add, sink_settings_of  # noqa: PLC0415 - only here are they needed
 
     try:
         body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as fault:
         return _say(f"{arguments.file}: {fault.strerror}", WRONG_USE)
-    at = peer.endpoint
-    settings = Settings(
-        address=at.address,
-        timeout_seconds=at.timeout_seconds,
-        ca_file=at.ca_file,
-        certificate_file=at.certificate_file,
-        key_file=at.key_file,
-        token_file=arguments.token_file,
-    )
-    return add(body, settings, as_json=arguments.json)
+    return add(body, sink_settings_of(arguments), as_json=arguments.json)
 
 
 def _stop(arguments: argparse.Namespace, peer: Peer) -> int:
@@ -279,20 +269,7 @@ def _say(text: str, code: int) -> int:
 
 def _action(actions: Any, name: str, does: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=does, description=does)
-    server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
-    parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait for the server (60)"
-    )
-    parser.add_argument("--ca", metavar="FILE", help="authority to trust besides those of the system")
-    parser.add_argument("--certificate", metavar="FILE", help="client certificate to show")
-    parser.add_argument("--key", metavar="FILE", help="its private key")
-    parser.add_argument(
-        "--token-file",
-        default=os.environ.get("JOBMETER_TOKEN_FILE"),
-        metavar="FILE",
-        help="file with the bearer token that the server asks for (JOBMETER_TOKEN_FILE)",
-    )
+    add_server(parser)
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     return parser
 

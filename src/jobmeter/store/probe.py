@@ -100,6 +100,20 @@ class Element(NamedTuple):
     condition: ColumnElement[bool]
 
 
+def _spelled(find: Any, body: ColumnElement[str], key: str, values: Sequence[str]) -> list[ColumnElement[bool]]:
+    """What the text of a body shows before it is taken apart, which costs many times more: `key` and all of `values`.
+
+    Only words of which there is one spelling: bodies are written by one encoder, without blanks.
+    """
+    found = [find(body, literal(f'"{key}":[', Text())) > literal(0, Integer())] if _is_plain(key) else []
+    found += [find(body, literal(f'"{value}"', Text())) > literal(0, Integer()) for value in values if _is_plain(value)]
+    return found
+
+
+def _is_plain(word: str) -> bool:
+    return word.isascii() and word.isprintable() and not {'"', "\\"} & {*word}
+
+
 class SqliteProbe:
     """SQLite's `json_each`; plain enough for the SQLite of any supported Python."""
 
@@ -109,7 +123,7 @@ class SqliteProbe:
     def meta_holds(self, key: str, contains: Sequence[str], lacks: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
         meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
-        return exists(
+        held = exists(
             select(literal(1))
             .select_from(meta)
             .where(
@@ -118,11 +132,13 @@ class SqliteProbe:
                 *[not_(self._within(meta.c.value, [value])) for value in lacks],
             )
         )
+        return and_(*_spelled(func.instr, self._body, key, contains), held)
 
     def meta_holds_any(self, key: str, values: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
         meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
-        return exists(select(literal(1)).select_from(meta).where(meta.c.key == key, self._within(meta.c.value, values)))
+        held = exists(select(literal(1)).select_from(meta).where(meta.c.key == key, self._within(meta.c.value, values)))
+        return and_(*_spelled(func.instr, self._body, key, ()), held)
 
     def component_within(self, name: str, bounds: Sequence[Bound]) -> ColumnElement[bool]:
         """See BodyProbe."""
@@ -232,6 +248,7 @@ class PostgresqlProbe:
         """See BodyProbe. A missing key gives NULL, which no condition takes for true."""
         held = self._under(key)
         return and_(
+            *_spelled(func.strpos, self._body, key, contains),
             held.is_not(None),
             *[self._has(held, value) for value in contains],
             *[not_(self._has(held, value)) for value in lacks],
@@ -240,7 +257,7 @@ class PostgresqlProbe:
     def meta_holds_any(self, key: str, values: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
         held = self._under(key)
-        return or_(*[self._has(held, value) for value in values])
+        return and_(*_spelled(func.strpos, self._body, key, ()), or_(*[self._has(held, value) for value in values]))
 
     def component_within(self, name: str, bounds: Sequence[Bound]) -> ColumnElement[bool]:
         """See BodyProbe. The path holds names of variables only; jsonpath numbers have no upper limit."""
