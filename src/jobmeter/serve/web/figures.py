@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 ABSENT = "–"  # noqa: RUF001 - an en dash, the sign for nothing in a table
 
@@ -61,6 +62,21 @@ def ago(moment: datetime | None, now: datetime) -> str:
 def moment(value: datetime | None) -> str:
     """2026-01-31 12:00:05 UTC."""
     return ABSENT if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def instant(time_ns: int) -> datetime:
+    """The moment so many nanoseconds after 1970."""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC)
+
+
+def before(value: datetime, hours: float) -> datetime:
+    """So many hours earlier."""
+    return value - timedelta(hours=hours)
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="")
 
 
 def iso(value: datetime) -> str:

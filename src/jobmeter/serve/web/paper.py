@@ -71,4 +71,7 @@ _FILTERS = {
     "ago": figures.ago,
     "moment": figures.moment,
     "iso": figures.iso,
+    "segment": figures.segment,
+    "instant": figures.instant,
+    "before": figures.before,
 }
