@@ -93,7 +93,10 @@ def empty(folder: Path) -> Iterator[Live]:
 def _records() -> Iterator[Record]:
     for number in range(300):
         stop = NOW - timedelta(minutes=7 * number)
-        meta = {"site_id": (("physics", "astro")[number % 2],), "user_id": ((f"u{number % 9}", HOSTILE)[number % 2],)}
+        meta: dict[str, tuple[str, ...]] = {
+            "site_id": (("physics", "astro")[number % 2],),
+            "user_id": ((f"u{number % 9}", HOSTILE)[number % 2],),
+        }
         yield Record(f"r{number}", (Component("Cores", 8, ()),), stop - timedelta(hours=1), meta, stop)
 
 
@@ -126,7 +129,9 @@ def _document(
 ) -> Received:  # fmt: skip
     body = msgspec.json.encode({"kind": kind, "cluster": "hall-a", **fields})
     state = fields.get("state")
-    return Received(kind, "hall-a", at, at, body, node, subject, None if state is None else str(state), tuple(people or ()))
+    return Received(
+        kind, "hall-a", at, at, body, node, subject, None if state is None else str(state), tuple(people or ())
+    )
 
 
 def _batches() -> Iterator[SampleBatch]:
@@ -145,12 +150,20 @@ def _samples(node: str, place: int, step: int, time_ns: int) -> Iterator[Sample]
     yield Sample("ipmi", node, None, time_ns, ("ipmi_power",), (round(210 + 180 * wave),))
     passed = 1440 - step
     yield Sample(
-        "network", node, None, time_ns, ("network_rx_bytes", "network_tx_bytes"), (passed * 9 * 10**8, passed * 10**8), "eth0"
+        "network",
+        node,
+        None,
+        time_ns,
+        ("network_rx_bytes", "network_tx_bytes"),
+        (passed * 9 * 10**8, passed * 10**8),
+        "eth0",
     )
     yield Sample("cgroup", node, job, time_ns, ("cgroup_memory_current",), (2**33,))
     own = ("agent_cpu", "agent_resident", "agent_stretch")
     yield Sample("agent", node, None, time_ns, own, (passed * 2 * 10**8, 31 * 2**20, 1))
     sources = ("agent_source_reads", "agent_source_faults", "agent_source_spent")
-    yield Sample("agent", node, None, time_ns, sources, (passed * 12, 3 if place == 1 else 0, passed * 10**7), "procstats")
+    yield Sample(
+        "agent", node, None, time_ns, sources, (passed * 12, 3 if place == 1 else 0, passed * 10**7), "procstats"
+    )
     yield Sample("agent", node, None, time_ns, ("agent_sending",), (7 if place == 2 else 0,), "samples_dropped")
     yield Sample("agent", node, None, time_ns, ("agent_sending",), (place,), "messages_waiting")

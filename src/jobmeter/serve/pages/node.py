@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
+import msgspec
 from msgspec import Struct
 
 from jobmeter.model.record import microseconds
@@ -20,28 +21,48 @@ TABLE_ROWS = 24
 
 
 class Figure(Struct, frozen=True):
-    """A picture: which metrics, which of their forms, and by what a value is multiplied to be in `unit`."""
+    """A picture: metrics with their labels, which of their forms, and what a value is multiplied by to be in `unit`."""
 
     title: str
-    metrics: tuple[str, ...]
+    metrics: dict[str, str]
     form: str
     unit: str
     factor: float = 1.0
 
+    @property
+    def labels(self) -> str:
+        """The labels as JSON, for the script that draws."""
+        return msgspec.json.encode(self.metrics).decode()
+
 
 FIGURES = (
-    Figure("Load", ("procstats_loadavg_1min",), "mean", ""),
-    Figure("Memory available", ("procstats_meminfo_memavailable", "procstats_meminfo_memtotal"), "mean", "B", 1024),
-    Figure("Processor time by state, cores", ("procstats_stat_cpu_user", "procstats_stat_cpu_system",
-           "procstats_stat_cpu_iowait"), "rate", "", 0.01),
-    Figure("Power of the node", ("ipmi_power",), "mean", "W"),
-    Figure("Power of processors", ("rapl_energy",), "rate", "W", 1e-6),
-    Figure("Power of graphics processors", ("nvidia_power",), "mean", "W", 1e-3),
-    Figure("Use of graphics processors", ("nvidia_utilization_gpu",), "mean", "%"),
-    Figure("Network", ("network_rx_bytes", "network_tx_bytes"), "rate", "B/s"),
-    Figure("Disks", ("disk_read_bytes", "disk_write_bytes"), "rate", "B/s"),
-    Figure("Temperature", ("thermal_temperature",), "mean", "°C", 1e-3),
-)  # fmt: skip
+    Figure("Load", {"procstats_loadavg_1min": "load of a minute"}, "mean", ""),
+    Figure(
+        "Memory",
+        {"procstats_meminfo_memtotal": "in all", "procstats_meminfo_memavailable": "available"},
+        "mean",
+        "B",
+        1024,
+    ),
+    Figure(
+        "Processors in use, in cores",
+        {
+            "procstats_stat_cpu_user": "programs",
+            "procstats_stat_cpu_system": "kernel",
+            "procstats_stat_cpu_iowait": "waiting for disks",
+        },
+        "rate",
+        "",
+        0.01,
+    ),
+    Figure("Power of the node", {"ipmi_power": "node"}, "mean", "W"),
+    Figure("Power of processors", {"rapl_energy": ""}, "rate", "W", 1e-6),
+    Figure("Power of graphics processors", {"nvidia_power": ""}, "mean", "W", 1e-3),
+    Figure("Use of graphics processors", {"nvidia_utilization_gpu": ""}, "mean", "%"),
+    Figure("Network", {"network_rx_bytes": "received", "network_tx_bytes": "sent"}, "rate", "B/s"),
+    Figure("Disks", {"disk_read_bytes": "read", "disk_write_bytes": "written"}, "rate", "B/s"),
+    Figure("Temperature", {"thermal_temperature": ""}, "mean", "°C", 1e-3),
+)
 
 
 class Drawn(Struct, frozen=True):
@@ -94,7 +115,7 @@ def _drawn(figure: Figure, tables: list[SampleTable], node: str, since: datetime
         for column in table.columns:
             if column.metric.name not in figure.metrics or column.form != figure.form:
                 continue
-            heads.append(" ".join(filter(None, [_short(column.metric.name), table.series.instance])))
+            heads.append(" ".join(filter(None, [figure.metrics[column.metric.name], table.series.instance])))
             for time_ns, value in zip(table.times_ns, column.values, strict=True):
                 told = None if value is None else value * figure.factor
                 cells.setdefault(time_ns, {})[len(heads) - 1] = told
@@ -104,10 +125,6 @@ def _drawn(figure: Figure, tables: list[SampleTable], node: str, since: datetime
     ]
     asked = {"node": node, "node_only": "true", "metric": ",".join(figure.metrics), "from": iso(since), "step": step}
     return Drawn(figure, urlencode(asked), heads, rows)
-
-
-def _short(name: str) -> str:
-    return name.partition("_")[2].replace("_", " ")
 
 
 PAGE = Page("/nodes/{node}", "Node", "node.html", show, under="/nodes")

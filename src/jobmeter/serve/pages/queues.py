@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
 from jobmeter.model.access import Asker
-from jobmeter.model.facility import Received, Session, Span
+from jobmeter.model.facility import Session, Span
 from jobmeter.query.facility import sessions, waits
 from jobmeter.serve.documents import clusters_of
 from jobmeter.serve.facility import QueuePoint, queue_points
@@ -101,11 +100,6 @@ def _sessions(visit: Visit, chosen: str, span: Span) -> list[Session]:
 
 def _at_most_a_month(span: Span) -> Span:
     return Span(max(span.start, span.stop - timedelta(days=31)), span.stop)
-
-
-def users_of(documents: Iterable[Received]) -> int:
-    """How many different people the documents name."""
-    return len({user for one in documents for user in one.users})
 
 
 def sees(asker: Asker) -> bool:

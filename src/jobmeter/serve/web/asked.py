@@ -48,6 +48,16 @@ class QueueNow(Struct, frozen=True):
     cores: int | None
 
 
+class People(Struct, frozen=True):
+    """Who is at a place: a host, or the notebooks of a kind (then `node` is None)."""
+
+    kind: str
+    cluster: str
+    node: str | None
+    observed: datetime
+    users: tuple[str, ...]
+
+
 def summed(visit: Visit, since: datetime | None, *, measures: tuple[Measure, ...] = (COUNT, CORE_SECONDS)) -> Sum:
     """The records that ended since, or all."""
     bounds = () if since is None else (Bound(Op.GTE, microseconds(since)),)
@@ -107,9 +117,12 @@ def queues_now(visit: Visit) -> list[QueueNow]:
     return sorted(found, key=lambda queue: (queue.cluster, queue.queue))
 
 
-def people_now(visit: Visit) -> list[Received]:
-    """The newest documents that tell who is logged in or has a notebook."""
-    return newest(visit, _PEOPLE_KINDS)
+def people_now(visit: Visit) -> list[People]:
+    """Who is logged in or has a notebook, as told last."""
+    return [
+        People(one.kind, one.cluster, one.node, one.observed, tuple(map(str, _fields(one.body).get("users") or ())))
+        for one in newest(visit, _PEOPLE_KINDS)
+    ]
 
 
 def hosts_now(visit: Visit) -> Hosts:

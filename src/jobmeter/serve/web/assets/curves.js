@@ -3,6 +3,8 @@
 (() => {
   const UNITS = { 1024: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 1000: ["", "k", "M", "G", "T", "P"] };
   const HEIGHT = 220;
+  // Steps of an axis of bytes.
+  const POWERS = Array.from({ length: 60 }, (_, exponent) => 2 ** exponent);
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -15,10 +17,27 @@
       value /= step;
       place += 1;
     }
-    const digits = value === 0 || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+    const number = String(Number(value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2)));
     const suffix = bytes ? UNITS[1024][place] + unit.slice(1) : UNITS[1000][place] + unit;
-    return suffix ? `${value.toFixed(digits)} ${suffix}` : value.toFixed(digits);
+    return suffix ? `${number} ${suffix}` : number;
   }
+
+  const clock = (seconds, whole) => {
+    const text = new Date(seconds * 1000).toISOString();
+    return whole ? text.slice(0, 16).replace("T", " ") : text.slice(11, 16);
+  };
+
+  // Hours of the day, and the date where a new one begins.
+  const times = (chart, ticks, place, space, step) => {
+    let before = "";
+    return ticks.map((tick) => {
+      const day = clock(tick, true).slice(0, 10);
+      const hour = step < 86400 ? clock(tick, false) : "";
+      const text = day === before ? hour : [hour, day].filter(Boolean).join("\n");
+      before = day;
+      return text;
+    });
+  };
 
   // Series with times of their own become columns over all times.
   function aligned(series) {
@@ -36,11 +55,12 @@
 
   function ofSamples(answer, figure) {
     const factor = Number(figure.dataset.factor);
+    const labels = JSON.parse(figure.dataset.labels);
     return answer.series.flatMap((table) =>
       table.metrics
-        .filter((metric) => metric.form === figure.dataset.form)
+        .filter((metric) => metric.form === figure.dataset.form && metric.name in labels)
         .map((metric) => ({
-          label: [metric.name.replace(/^[a-z]+_/, "").replaceAll("_", " "), table.instance].filter(Boolean).join(" "),
+          label: [labels[metric.name], table.instance].filter(Boolean).join(" ") || metric.name,
           times: table.times,
           values: metric.values.map((value) => (value == null ? null : value * factor)),
         })),
@@ -60,15 +80,17 @@
   function draw(figure, series) {
     const plot = figure.querySelector(".plot");
     const unit = figure.dataset.unit;
+    const bytes = unit === "B" || unit === "B/s";
     const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
     const options = {
       width: plot.clientWidth,
       height: HEIGHT,
       cursor: { drag: { x: true, y: false } },
       scales: { y: { range: (chart, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.05 || 1] } },
-      axes: [axis, { ...axis, size: 72, values: (chart, ticks) => ticks.map((tick) => scaled(tick, unit)) }],
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      axes: [{ ...axis, values: times }, { ...axis, size: 72, incrs: bytes ? POWERS : undefined, values: (chart, ticks) => ticks.map((tick) => scaled(tick, unit)) }],
       series: [
-        {},
+        { label: "UTC", value: (chart, time) => (time == null ? "–" : clock(time, true)) },
         ...series.map((one, index) => ({
           label: one.label,
           stroke: colour(`--curve-${(index % 6) + 1}`),
