@@ -1,4 +1,4 @@
-"""The pages in a real browser: content, no fault, nothing from elsewhere, accessible, names of jobs and users no markup.
+"""The pages in a real browser: content, no fault, nothing from elsewhere, accessible, and names are no markup.
 
 Pictures of all pages are left in the folder that JOBMETER_SCREENSHOTS names, for a person to look at.
 """
