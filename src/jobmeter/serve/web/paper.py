@@ -31,6 +31,7 @@ class Paper:
     """What all pages are printed on. One per application; thread-safe."""
 
     def __init__(self, pages: Iterable[Page], assets: Assets) -> None:
+        pages = list(pages)
         self._listed = sorted((page for page in pages if page.place is not None), key=lambda page: page.place or 0)
         self._assets = assets
         self._environment = Environment(
@@ -42,6 +43,8 @@ class Paper:
         )
         self._environment.filters |= _FILTERS
         self._environment.globals["absent"] = figures.ABSENT
+        for page in pages:  # compiled now, so that the first visitor need not wait for it
+            self._environment.get_template(page.template)
 
     def printed(self, template: str, where: Where, values: Values) -> bytes:
         """The page as HTML."""
