@@ -23,6 +23,7 @@ from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.documents import Documents
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
+from jobmeter.store.tokens import Tokens
 from tests.serve.live import Live, live
 
 HOSTILE = "<script>document.title='taken'</script>\"'><img src=x onerror=alert(1)>"
@@ -59,7 +60,7 @@ def facility(folder: Path, settings: ServeSettings | None = None, clock: Clock |
     """A server over it."""
     url = f"sqlite:///{folder / 'records.db'}"
     clock = clock or Fixed()
-    store, documents = open_store(url, migrate=True), Documents(url)
+    store, documents, tokens = open_store(url, migrate=True), Documents(url), Tokens(url)
     samples = SampleFolder(folder / "samples", SampleBounds(), clock)
     store.put(list(_records()))
     store.bury([DeadLetter("127.0.0.1", f"meta: {HOSTILE}", b"{}", NOW - timedelta(minutes=7), 2)])
@@ -69,10 +70,11 @@ def facility(folder: Path, settings: ServeSettings | None = None, clock: Clock |
         sink.write(batch)
     sink.flush()
     try:
-        with live(store, settings, None, documents, clock, beside=Beside(samples)) as server:
+        with live(store, settings, tokens, documents, clock, beside=Beside(samples)) as server:
             yield server
     finally:
         samples.close()
+        tokens.close()
         documents.close()
         store.close()
 
