@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
 
 ABSENT = "–"  # noqa: RUF001 - an en dash, the sign for nothing in a table
 
@@ -72,11 +71,6 @@ def instant(time_ns: int) -> datetime:
 def before(value: datetime, hours: float) -> datetime:
     """So many hours earlier."""
     return value - timedelta(hours=hours)
-
-
-def segment(name: str) -> str:
-    """A name as one segment of a path."""
-    return quote(name, safe="")
 
 
 def iso(value: datetime) -> str:
