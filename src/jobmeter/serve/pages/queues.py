@@ -107,4 +107,4 @@ def sees(asker: Asker) -> bool:
     return clusters_of(asker) != frozenset()
 
 
-PAGE = Page("/queues", "Queues and sessions", "queues.html", show, sees=sees, place=50)
+PAGE = Page("/queues", "Queues and sessions", "queues.html", show, sees=sees, place=60)
