@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.keeping import SampleStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Keep, Rejected
@@ -66,8 +66,11 @@ class SamplesTaken(Struct, frozen=True):
 class Visible:
     """Which jobs an asker may see: those whose records they may see."""
 
-    def __init__(self, store: RecordStore, rules: tuple[JoinRule, ...], asker: Asker) -> None:
+    def __init__(
+        self, store: RecordStore, rules: tuple[JoinRule, ...], asker: Asker, names: SummaryStore | None = None
+    ) -> None:
         self._store = store
+        self._names = names
         self._rules = rules
         self._rows = asker.scope
         self._sees_all = asker.may_everywhere(Role.READ)
@@ -81,6 +84,8 @@ class Visible:
             return False
         if job not in self._known:
             ids = record_ids(job, self._rules)
+            if self._names is not None:
+                ids += self._names.records_of(job)
             self._known[job] = any(self._store.one(record_id, self._rows) is not None for record_id in ids)
         return self._known[job]
 
