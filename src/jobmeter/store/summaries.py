@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jobmeter.keeping import JobKey, JobPart, NamedRecord
@@ -26,6 +27,22 @@ _decode = msgspec.json.Decoder(JobSummary).decode
 _TABLE = job_summaries.c
 
 
+_INSERT = insert(job_summaries)
+_ITS = update(job_summaries).where(_TABLE.no == bindparam("its_no"))
+_REPLACE = _ITS.values({name: bindparam(name) for name in ("last_ns", "body", "state", "record_id")})
+_SETTLE = _ITS.values({"state": _JOINED, "record_id": bindparam("record_id")})
+
+
+class _Place(NamedTuple):
+    """Where a summary is kept: its job, and when its samples begin."""
+
+    manager: str
+    cluster: str
+    job: str
+    run: int
+    first_ns: int
+
+
 class Summaries:
     """The `jobmeter.keeping.SummaryStore` at `url`, whose schema must be the present one."""
 
@@ -35,8 +52,7 @@ class Summaries:
     def put(self, summaries: Sequence[tuple[JobSummary, str | None]]) -> None:
         """See SummaryStore."""
         with self._connections.opened() as connection:
-            for summary, record_id in summaries:
-                _put(connection, summary, record_id)
+            _put(connection, summaries)
 
     def of_record(self, record_id: str) -> JobSummary | None:
         """See SummaryStore."""
@@ -120,9 +136,9 @@ class Summaries:
         if not joined:
             return
         with self._connections.opened() as connection:
-            for number, record_id in joined.items():
-                changed = update(job_summaries).where(_TABLE.no == number)
-                connection.execute(changed.values(state=_JOINED, record_id=record_id))
+            connection.execute(
+                _SETTLE, [{"its_no": number, "record_id": record_id} for number, record_id in joined.items()]
+            )
 
     def give_up(self, before_ns: int) -> int:
         """See SummaryStore."""
@@ -137,30 +153,38 @@ class Summaries:
         self._connections.close()
 
 
-def _put(connection: Connection, summary: JobSummary, record_id: str | None) -> None:
-    """Keep a summary, unless one that begins at the same time tells as much."""
-    job = summary.job
-    place = (
-        _TABLE.manager == job.manager,
-        _TABLE.cluster == job.cluster,
-        _TABLE.job == job.job,
-        _TABLE.run == job.run,
-        _TABLE.first_ns == summary.first_ns,
-    )
-    held = connection.execute(select(_TABLE.body, _TABLE.record_id, _TABLE.state).where(*place)).one_or_none()
-    values = {
-        **msgspec.structs.asdict(job),
-        "first_ns": summary.first_ns,
-        "last_ns": summary.last_ns,
-        "body": _encode(summary),
-        "state": _WAITING,
-        "record_id": record_id,
-    }
-    if held is None:
-        connection.execute(insert(job_summaries).values(**values))
-    elif rank(_decode(held.body)) < rank(summary):
-        values["record_id"] = held.record_id if held.state == _JOINED else record_id
-        connection.execute(update(job_summaries).where(*place).values(**values))
+def _put(connection: Connection, given: Sequence[tuple[JobSummary, str | None]]) -> None:
+    """Keep summaries; of two of a job that begin at the same time the one that tells more."""
+    best: dict[_Place, tuple[JobSummary, str | None]] = {}
+    for summary, record_id in given:
+        job = summary.job
+        place = _Place(job.manager, job.cluster, job.job, job.run, summary.first_ns)
+        if place not in best or rank(best[place][0]) < rank(summary):
+            best[place] = (summary, record_id)
+    fresh, better = [], []
+    held = _held(connection, best)
+    for place, (summary, record_id) in best.items():
+        values = {"last_ns": summary.last_ns, "body": _encode(summary), "state": _WAITING, "record_id": record_id}
+        if (row := held.get(place)) is None:
+            fresh.append({**place._asdict(), **values})
+        elif rank(_decode(row.body)) < rank(summary):
+            if row.state == _JOINED:
+                values["record_id"] = row.record_id
+            better.append({"its_no": row.no, **values})
+    if fresh:
+        connection.execute(_INSERT, fresh)
+    if better:
+        connection.execute(_REPLACE, better)
+
+
+def _held(connection: Connection, places: Collection[_Place]) -> dict[_Place, Row[Any]]:
+    found: dict[_Place, Row[Any]] = {}
+    for some in _parted([place.job for place in places]):
+        for row in connection.execute(select(job_summaries).where(_TABLE.job.in_(some))):
+            place = _Place(row.manager, row.cluster, row.job, row.run, row.first_ns)
+            if place in places:
+                found[place] = row
+    return found
 
 
 def _part(parts: dict[JobKey, JobPart], job: JobKey) -> JobPart:
