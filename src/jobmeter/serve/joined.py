@@ -36,7 +36,7 @@ class JoinRule(Struct, frozen=True):
             raise ValueError("record_id: {job} is missing, so that all jobs would have the same record")
 
 
-OWN_RULES = (JoinRule("slurm", "slurm-{job}"), JoinRule("oar", "oar-{job}"))
+OWN_RULES = (JoinRule("slurm", "slurm-{job}"), JoinRule("oar", "oar-{job}"), JoinRule("jobmeter", "jobmeter-{job}"))
 """What our collectors of these batch systems make when nothing is set."""
 
 
