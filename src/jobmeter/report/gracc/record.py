@@ -1,6 +1,6 @@
 """A record as a raw usage record of GRACC, in JSON.
 
-Facts: GRACC's document on raw records, whose schema follows the OGF usage record (GFD.98): times are ISO 8601, durations
+Facts: the document of GRACC on raw records; their schema follows the OGF usage record (GFD.98). Times are ISO 8601, spans
 seconds as decimal numbers. What our record does not have is left out.
 """
 
