@@ -1,7 +1,7 @@
 """A record as a raw usage record of GRACC, in JSON.
 
-Facts: the document of GRACC on raw records; their schema follows the OGF usage record (GFD.98). Times are ISO 8601, spans
-seconds as decimal numbers. What our record does not have is left out.
+Facts: the document of GRACC on raw records, whose schema follows the OGF usage record (GFD.98). Times are ISO 8601,
+spans are seconds as decimal numbers. What our record does not have is left out.
 """
 
 from __future__ import annotations
