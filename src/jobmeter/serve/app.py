@@ -120,6 +120,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     if parts.conflicts is not None:
         seconds = parts.settings.metrics.database.frequency
         disputed = asyncio.create_task(count_conflicts_for_ever(parts.conflicts, parts.readers, parts.meter, seconds))
+    joining = None if parts.joiner is None else asyncio.create_task(parts.joiner.run())
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -131,6 +132,8 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     folding.cancel()
     if disputed is not None:
         disputed.cancel()
+    if joining is not None:
+        joining.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()
