@@ -45,6 +45,13 @@ class Scheduled(Struct):
     failing: bool = False
 
 
+class Stir(Struct, frozen=True):
+    """How long it took to be told of ends of tasks, and how many jobs these were in."""
+
+    seconds: float
+    jobs: int
+
+
 class YoungJobs:
     """When jobs that have just begun are read apart from the others, so that even a short one is known well."""
 
@@ -127,10 +134,10 @@ class Agent:
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
 
-    def stir(self) -> float:
+    def stir(self) -> Stir:
         """Something was told between two readings: read the jobs where it was, so that little is unknown if they end.
 
-        These readings are kept for the end of the job and not sent. Gives the seconds that it took to be told.
+        These readings are kept for the end of the job and not sent.
         """
         began = time.monotonic()
         now = self._clock_ns()
@@ -144,7 +151,7 @@ class Agent:
             self._read(self._completing, now, known, Reading.SOME)
         if ending := [job for job in jobs if touched[job.identity]]:
             self._follow(ending)
-        return told
+        return Stir(told, len(jobs))
 
     def _follow(self, jobs: Sequence[RunningJob]) -> None:
         """Read jobs whose last task is just ending until they are gone, for a few milliseconds at most.

@@ -99,6 +99,7 @@ def build(settings: NodeSettings, tables: Mapping | None, arguments: argparse.Na
     agent = Agent(host.name, finder, opened(sources, host), sender, ceiling=Ceiling(settings.ceiling_percent))
     gc.collect()
     gc.freeze()
+    _give_back()
     return agent
 
 
@@ -158,6 +159,12 @@ def _spare_memory() -> None:
     """Let all threads share one pool of memory: the C library gives each its own, and few bytes of it are used."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def _give_back() -> None:
+    """Give what the start needed and nothing needs any more back to the kernel."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _raise_file_limit() -> None:
