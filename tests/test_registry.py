@@ -104,7 +104,9 @@ def test_a_kind_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_no_entry_point_means_that_the_slow_listing_is_left_alone(package: Path) -> None:
-    code = "import sys; from jobmeter import registry; registry.names('sinks'); print('importlib.metadata' in sys.modules)"
+    code = (
+        "import sys; from jobmeter import registry; registry.names('sinks'); print('importlib.metadata' in sys.modules)"
+    )
     assert _python(f"import sys; sys.path[:] = [{str(package)!r}, *sys.path[1:4]]; {code}") == "False"
 
 

@@ -23,7 +23,7 @@ from jobmeter.observe.jobs.naming import Unnamed, identity
 from jobmeter.observe.jobs.profile import Level, Naming, Profile
 
 RESCAN_SECONDS = 5.0
-"""How often all folders are listed where the kernel does not tell of them, or a folder may silently take another job."""
+"""How often all folders are listed where the kernel does not tell of all that comes, such as another job in a slot."""
 TOLD_RESCAN_SECONDS = 30.0
 """How often they are listed where the kernel tells of them."""
 UNTOLD_LOOK_SECONDS = 1.0
