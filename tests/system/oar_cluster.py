@@ -52,7 +52,7 @@ def install_oar() -> None:
         return
     if shutil.which("apt-get") is None:
         raise OarUnavailable(f"{', '.join(_missing())} not found, and there is no apt-get to install them")
-    with _no_service_starts():
+    with no_service_starts():
         quiet: dict[str, Any] = {
             "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True,
         }  # fmt: skip
@@ -68,7 +68,7 @@ def _missing() -> list[str]:
 
 
 @contextmanager
-def _no_service_starts() -> Iterator[None]:
+def no_service_starts() -> Iterator[None]:
     """Keep maintainer scripts from starting daemons (Debian policy-rc.d), and leave the machine as it was."""
     if _POLICY.exists():
         yield
