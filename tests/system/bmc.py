@@ -1,4 +1,4 @@
-"""A management controller that speaks IPMI over a LAN: OpenIPMI's `ipmi_sim` on loopback, with a power meter of DCMI.
+"""A management controller that speaks IPMI over a LAN: `ipmi_sim` on loopback, with a power meter of DCMI.
 
 Needs Debian's packages and a compiler: the simulator has no DCMI of its own, so a handler of it is built and loaded. The
 power that it tells is what a file holds.
