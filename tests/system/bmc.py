@@ -1,7 +1,7 @@
 """A management controller that speaks IPMI over a LAN: `ipmi_sim` on loopback, with a power meter of DCMI.
 
-Needs Debian's packages and a compiler: the simulator has no DCMI of its own, so a handler of it is built and loaded. The
-power that it tells is what a file holds.
+Needs Debian's packages and a compiler: the simulator has no DCMI of its own, so a handler of it is built and loaded.
+The power that it tells is what a file holds.
 """
 
 from __future__ import annotations

@@ -98,7 +98,12 @@ def wait_until(fact: Callable[[], bool], what: str, seconds: float = 60.0) -> No
 
 
 class OarCluster:
-    """Two nodes of two cores each, both of them this machine under two names. `stop` ends all that `start` made."""
+    """Two nodes of two cores each, both of them this machine under two names. `stop` ends all that `start` made.
+
+    `more` is further configuration.
+    """
+
+    more = ""
 
     def __init__(self, postgresql: PrivatePostgresql) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jobmeter-oar-"))
@@ -226,6 +231,7 @@ class OarCluster:
         shutil.chown(log, "oar", "oar")
         _CONF.write_text(
             _OAR_CONF.format(database=self._socket, server=self._server_port, ssh=self._ssh_port, folder=self.folder)
+            + self.more.format(folder=self.folder)
         )
         shutil.chown(_CONF, "oar", "root")
         _CONF.chmod(0o600)
