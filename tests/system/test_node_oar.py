@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.observe.kernel_groups import BURN
 from tests.postgresql import PrivatePostgresql
 from tests.system.oar_cluster import USERS, OarCluster, OarUnavailable, install_oar, wait_until
-from tests.system.watched_node import watching
+from tests.system.watched_node import burning, used_seconds, watching
 
 pytestmark = pytest.mark.system
 
@@ -76,16 +74,12 @@ def _clean(there: set[Path]) -> None:
 
 
 def test_the_jobs_of_oar_are_found_measured_and_ended(tracked: OarCluster, tmp_path: Path) -> None:
-    burn = tracked.jobs / "burn.py"
-    burn.write_text(BURN)
-    command = f"{sys.executable} -S {burn}"
-    shapes = {f"{command} 3": 3.0, f"for i in $(seq 40); do {command} 0.05; done": 2.0}
+    files = {user: tracked.folder / user / "times" for user in USERS}
     with watching(tmp_path) as node:
         time.sleep(2)
-        jobs = {tracked.submit("-n", "shape", script=script)[0]: seconds for script, seconds in shapes.items()}
-        other = tracked.submit(user=USERS[1], script=f"{command} 1")[0]
-        for job in (*jobs, other):
+        jobs = {tracked.submit(user=user, script=burning(600_000, file))[0]: file for user, file in files.items()}
+        for job in jobs:
             tracked.wait(job, "Terminated")
-        wait_until(lambda: set(node.ended()) >= {*jobs, other}, "the ends are told", 30)
-    for job, seconds in {**jobs, other: 1.0}.items():
-        assert node.seconds(job) >= 0.99 * seconds
+        wait_until(lambda: set(node.ended()) >= set(jobs), "the ends are told", 30)
+    for job, file in jobs.items():
+        assert node.seconds(job) >= 0.99 * used_seconds(file) > 0.5
