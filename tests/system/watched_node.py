@@ -14,18 +14,15 @@ from typing import Any
 
 def burning(rounds: int, file: Path) -> str:
     """A script for a shell that uses processor time, itself and by short processes, and writes down how much."""
-    loop = "i=0; while [ $i -lt {} ]; do i=$((i+1)); done"
-    short = f'(sh -c "{loop.format(20000).replace("$", chr(92) + "$")}")'
-    return (
-        f"{loop.format(rounds)}; for n in 1 2 3 4 5 6 7 8; do {short}; done; times > {file}.part; mv {file}.part {file}"
-    )
+    long, short = (f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); done" for count in (rounds, 20_000))
+    parts = [long, f"for n in 1 2 3 4 5 6 7 8; do ({short}); done", f"times > {file}.part", f"mv {file}.part {file}"]
+    return "; ".join(parts)
 
 
 def used_seconds(file: Path) -> float:
     """What the shell said that it and its processes have used."""
-    return sum(
-        60 * int(minutes) + float(seconds) for minutes, seconds in re.findall(r"(\d+)m([\d.]+)s", file.read_text())
-    )
+    told = re.findall(r"(\d+)m([\d.]+)s", file.read_text())
+    return sum(60 * int(minutes) + float(seconds) for minutes, seconds in told)
 
 
 class WatchedNode:
