@@ -58,8 +58,8 @@ CASES: tuple[tuple[int, int, int, float, tuple[str, ...]], ...] = (
 )
 """Jobs, processes in all of them, threads in each but the first, period in seconds, further options."""
 
-WINDOWS = 5
-"""The processor time is the median of so many parts of the time."""
+WINDOW_SECONDS = 5.0
+"""The processor time is the median of parts of the time that are so long: each holds as much of all that is done."""
 
 
 class Jobs:
@@ -171,7 +171,7 @@ def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Se
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command(which, peer, uri, period, extra), stdout=quiet, stderr=quiet)
         time.sleep(SETTLE_SECONDS + period)
-        window = max(period, seconds / WINDOWS // period * period)
+        window = max(period, WINDOW_SECONDS)
         percent = statistics.median(_percent(process.pid, window) for _ in range(max(1, round(seconds / window))))
         memory = _resident_mb(process.pid)
         process.terminate()

@@ -27,6 +27,7 @@ from jobmeter.transport.link import AcknowledgedLink, Far, PushLink
 from jobmeter.wire.colmet import encode as encode_colmet
 from jobmeter.wire.colmet_samples import ColmetForm
 from jobmeter.wire.frame import BadFrame, Head, encode_frame, read_head
+from jobmeter.wire.frame_body import CatalogueText
 
 _SAMPLES_IN_A_FRAME = 4000
 _INBOX_MAX = 256
@@ -77,6 +78,7 @@ class Sender:
         self._stream = _number() | 1
         self._sequence = 0
         self._form = ColmetForm()
+        self._catalogue = CatalogueText()
         self._complaints = Complaints(log)
         self._inbox: deque[SampleBatch] = deque()
         self._inbox_dropped = 0
@@ -209,7 +211,8 @@ class Sender:
     def _encode(self, batch: SampleBatch) -> None:
         head = Head(self._node, self._stream, self._sequence + 1, self.tally.dropped)
         try:
-            frame = encode_frame(head, batch, with_help=self._sequence % _WITH_HELP_EVERY == 0)
+            with_help = self._sequence % _WITH_HELP_EVERY == 0
+            frame = encode_frame(head, batch, with_help=with_help, catalogue=self._catalogue)
         except (OverflowError, ValueError) as fault:
             self._inbox_dropped += len(batch.samples)
             self._complaints.tell("node.not_encoded", str(fault))
