@@ -46,6 +46,11 @@ class Finder(Protocol):
         """What to wait for beside the clock, if there is anything."""
         ...
 
+    @property
+    def patience_seconds(self) -> float:
+        """After how long to look again when `descriptor` says nothing."""
+        ...
+
     def look(self, now_ns: int) -> Changes:
         """See what has come and gone."""
         ...
