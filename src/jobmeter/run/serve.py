@@ -108,6 +108,12 @@ def _workers(text: str) -> int:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it cannot start here, 2 for wrong settings."""
+    found = prepared(arguments)
+    return found if isinstance(found, int) else run(*found, print_line)
+
+
+def prepared(arguments: argparse.Namespace) -> tuple[ServeSettings, str] | int:
+    """The settings and the address of the store, once it is clear that they may be used; else the exit code."""
     loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
@@ -129,7 +135,7 @@ def execute(arguments: argparse.Namespace) -> int:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
     if settings.logging.log_to_file:
         log_to_file(settings.logging.file, settings.logging.log_file_size, settings.logging.number_of_rotated_backups)
-    return run(settings, database_url(settings, arguments.data), print_line)
+    return settings, database_url(settings, arguments.data)
 
 
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
