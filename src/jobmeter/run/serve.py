@@ -38,6 +38,7 @@ SETTINGS = "jobmeter.serve.settings:ServeSettings"
 FAILED = 1
 WRONG_USE = 2
 ACCESS_FLAG = "--require-authentication"
+DATA_DEFAULT = Path("jobmeter-data")
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -70,7 +71,7 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="PORT", type=_port, help="port to listen on (default: 8000)")
     parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
+        "--data", metavar="DIR", type=Path, default=DATA_DEFAULT, help="data folder (default: ./jobmeter-data)"
     )
     parser.add_argument(
         "--database", metavar="URL", help="sqlite:///PATH or postgresql://… (default: sqlite:///DATA/records.db)"

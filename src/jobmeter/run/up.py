@@ -21,9 +21,9 @@ import msgspec
 from msgspec import structs
 
 from jobmeter.observe.host import Host, this_host
-from jobmeter.run import serve, up_files, up_findings
+from jobmeter.run import demo_load, serve, up_files, up_findings
 from jobmeter.run.main import main
-from jobmeter.run.up_family import Family
+from jobmeter.run.up_family import Family, apart
 from jobmeter.run.up_findings import Finding
 from jobmeter.run.up_node import Ways, measure
 from jobmeter.run.up_progress import Progress, progress, sentence
@@ -35,6 +35,11 @@ FAILED = 1
 WRONG_USE = 2
 READY_SECONDS = 120.0
 PROGRESS_SECONDS = 5.0
+
+DEMO_DATA = Path("jobmeter-demo-data")
+
+Say = Callable[..., None]
+"""Told an event, a sentence for a person, and values for a program."""
 
 _BATCH = ("slurm", "htcondor", "oar", "kubernetes")
 _PARTS = ("node", "facility")
@@ -49,6 +54,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--site", metavar="NAME", help="what this site is called in records (default: the host's name)")
     add("--history", metavar="DAYS", type=_days, default=30, help="how far back batch systems are read at first (30)")
     add("--period", metavar="SECONDS", type=_period, default=5.0, help="how often the machine is measured (5)")
+    add("--demo", action="store_true", help="show a made-up facility, in a folder of its own; nothing here is measured")
     add("--look", action="store_true", help="only say what is here, and end")
     add("--json", action="store_true", help="say everything as JSON, an object a line")
     for name in (*_PARTS, *_BATCH, *up_findings.SOURCES):
@@ -65,12 +71,18 @@ def execute(arguments: argparse.Namespace) -> int:
     arguments.as_auditor = False
     host = this_host()
     say = _json_line if arguments.json else _text_line
+    if arguments.demo:
+        return _demo(arguments, host, say)
     left_out = [name for name in (*_BATCH, *up_findings.SOURCES) if _is_left(arguments, name)]
     batch = up_findings.batch_systems(host, shutil.which, left_out)
     found = [*batch, *([] if arguments.no_node else up_findings.sources(host, left_out))]
     _tell(say, found)
     if arguments.look:
         return 0
+    return _prepared(arguments, host, found, say)
+
+
+def _prepared(arguments: argparse.Namespace, host: Host, found: Sequence[Finding], say: Say) -> int:
     prepared = serve.prepared(arguments)
     if isinstance(prepared, int):
         return prepared
@@ -85,7 +97,32 @@ def execute(arguments: argparse.Namespace) -> int:
         except BlockingIOError:
             serve.print_line(f"jobmeter up: another one runs on {data}")
             return FAILED
+        if arguments.demo and (code := _filled(data, prepared[1], host, say)) != 0:
+            return code
         return _Up(arguments, host, data, found, say).run(*prepared)
+
+
+def _demo(arguments: argparse.Namespace, host: Host, say: Say) -> int:
+    """The demo has a folder of its own and nothing of this machine in it."""
+    if arguments.data == serve.DATA_DEFAULT:
+        arguments.data = DEMO_DATA
+    if arguments.database is not None:
+        serve.print_line("jobmeter up: --demo fills a folder of its own, not a --database")
+        return WRONG_USE
+    if (reason := demo_load.fault(arguments.data)) is not None:
+        serve.print_line(f"jobmeter up: {reason}")
+        return WRONG_USE
+    arguments.no_node = arguments.no_facility = True
+    say("demo", f"DEMO: a made-up facility in {arguments.data}; nothing on this machine is measured")
+    return _prepared(arguments, host, [], say)
+
+
+def _filled(data: Path, url: str, host: Host, say: Say) -> int:
+    def fill() -> int:
+        demo_load.load(data, url, host.clock.now(), lambda sentence: say("demo", sentence))
+        return 0
+
+    return apart(fill)
 
 
 class _Up:
@@ -97,7 +134,7 @@ class _Up:
         host: Host,
         data: Path,
         found: Sequence[Finding],
-        say: Callable[..., None],
+        say: Say,
     ) -> None:
         self._arguments = arguments
         self._host = host
@@ -207,7 +244,7 @@ def _command(words: list[str], variables: Mapping[str, str]) -> int:
     return main(words)
 
 
-def _tell(say: Callable[..., None], found: Sequence[Finding]) -> None:
+def _tell(say: Say, found: Sequence[Finding]) -> None:
     if say is _json_line:
         for each in found:
             say("found", "", **structs.asdict(each))

@@ -11,6 +11,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -162,6 +163,22 @@ class Family:
             # Never back into what the watching process was doing when it made this one.
             logging.shutdown()
             os._exit(code)
+
+
+def apart(work: Callable[[], int]) -> int:
+    """Do something in a process of its own and wait for it: its exit code. This one keeps its single thread."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        code = work()
+    except Exception:  # a supervisor: the code says that it failed, the log why
+        log.exception("up.failed")
+    finally:
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(code)
 
 
 def _become(parent: int, file: Path) -> None:

@@ -55,12 +55,14 @@ class Probe(Struct, frozen=True):
     meaning: str
     program: str
     question: tuple[str, ...]
+    silent: bool = False
+    """Whether words on its standard error mean that it did not answer: OAR tells a failing database nowhere else."""
 
 
 PROBES = (
     Probe("slurm", "Slurm", "sacct", ("-n", "-X", "-P", "--delimiter=|", "--format", "JobID", "-S", "now-1minutes")),
     Probe("htcondor", "HTCondor", "condor_history", ("-limit", "1", "-af", "ClusterId")),
-    Probe("oar", "OAR", "oarstat", ("--version",)),
+    Probe("oar", "OAR", "oarstat", (), silent=True),
 )
 
 CONTAINER_KUBE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -78,8 +80,11 @@ def _answering(probe: Probe, host: Host, path: str | None, left_out: Sequence[st
     if path is None:
         return Finding(probe.name, probe.meaning, False, f"no {probe.program} in PATH", absent=True)
     given = {name: value for name, value in host.environment.items() if name in _PASSED_ON}
+    command = [path, *probe.question]
     try:
-        host.run([path, *probe.question], environment=given, timeout_seconds=_SECONDS, output_max_bytes=_OUTPUT_BYTES)
+        told = host.run(command, environment=given, timeout_seconds=_SECONDS, output_max_bytes=_OUTPUT_BYTES).stderr
+        if probe.silent and told.strip():
+            return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {_last_line(told)}")
     except CommandFailed as fault:
         return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {_last_line(fault.stderr)}")
     except (CommandMissing, CommandTimedOut) as fault:
