@@ -33,9 +33,7 @@ CONSTANTS = {
     "server_memory": Constant(98, "mebibytes", "bench http: resident memory after ingest, without samples"),
     "head_memory": Constant(64, "mebibytes", "samples.bounds.head_bytes"),
     "records_a_second": Constant(4800, "records", "bench http: POST /v2/records, one server on SQLite"),
-    "values_a_second": Constant(
-        70_000, "values", "writing the samples of jobmeter up --demo, 5 values a sample, in one thread"
-    ),
+    "values_a_second": Constant(70_000, "values", "writing samples as jobmeter up --demo does, in one thread"),
 }
 """Every figure that is computed with. They are of noisy machines with 2 cores: take them for an order of magnitude."""
 
@@ -110,19 +108,13 @@ def needed(asked: Asked) -> Iterator[Need]:
         "disk, samples as they came", raw, "bytes", f"{asked.raw_days:g} days at {_of('value_raw')} bytes a value"
     )
     rolled = (values * 1440 * 400 + values * 24 * 3650) * _of("value_rolled") * _HEADROOM
-    yield Need(
-        "disk, rollups at the most", rolled, "bytes", "a minute for 400 days, an hour for 10 years; jobs overlap less"
-    )
+    yield Need("disk, rollups at the most", rolled, "bytes", "a minute for 400 days, an hour for 10 years")
     account = records * (_of("record") + _of("summary")) * _HEADROOM
     yield Need("disk, records and summaries", account, "bytes", f"{records:,.0f} records in {asked.years:g} years")
     share = rate / _of("values_a_second") + asked.jobs_a_day / _DAY / _of("records_a_second")
-    yield Need(
-        "server, processor", max(share * _HEADROOM, 0.1), "cores", "on average, ingest alone; two more for questions"
-    )
+    yield Need("server, processor", max(share * _HEADROOM, 0.1), "cores", "ingest alone; two more for questions")
     memory = (_of("server_memory") + _of("head_memory")) * 2**20 * _HEADROOM
-    yield Need(
-        "server, memory", memory, "bytes", "one process; each further worker as much; the page cache is beside it"
-    )
+    yield Need("server, memory", memory, "bytes", "one process; the page cache is beside it")
     yield Need("network to the server", rate * _of("value_wire"), "bytes/s", "all nodes together")
     yield Need("each node, processor", _of("agent_core") / 100, "cores", "never more than the ceiling, 0.02")
     yield Need("each node, memory", _of("agent_memory") * 2**20, "bytes", "resident")
