@@ -40,4 +40,4 @@ Description: measures every job, user and node of a compute facility
  No unit is started: write the settings first, jobmeter sample-config NAME.
 EOT
 mkdir -p "$out"
-dpkg-deb --root-owner-group --build "$root" "$out/jobmeter_${version}_$(dpkg --print-architecture).deb"
+dpkg-deb -Zgzip --root-owner-group --build "$root" "$out/jobmeter_${version}_$(dpkg --print-architecture).deb"

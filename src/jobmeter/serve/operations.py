@@ -177,7 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(406, "Accept names no form that there is.", (Problem,)),
             _AWAY,
         ),
-        parameters=(*_FILTERS, "cursor", "columns"),
+        parameters=(*_FILTERS, "cursor", "columns", "format"),
     ),
     Operation(
         "POST",
@@ -200,7 +200,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(406, "Accept names no form that there is.", (Problem,)),
             _AWAY,
         ),
-        parameters=_SAMPLE_FILTERS,
+        parameters=(*_SAMPLE_FILTERS, "format.samples"),
     ),
     Operation(
         "POST",
@@ -233,7 +233,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
     ),
     Operation(
         "GET",
