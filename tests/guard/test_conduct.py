@@ -14,11 +14,13 @@ SUPERVISORS = {
     "jobmeter.run.run": Supervisor(1, "whatever goes wrong in measuring, the command runs on and its status counts"),
     "jobmeter.run.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
     "jobmeter.run.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
+    "jobmeter.run.up_family": Supervisor(2, "a member that falls is begun again, and its file says what it fell over"),
     "jobmeter.serve.gauges": Supervisor(1, "gauges are made anew whatever the last round met"),
     "jobmeter.run.facility_round": Supervisor(1, "a fault of one section must not silence the others"),
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.joining": Supervisor(1, "joining goes on whatever one job's summary met"),
     "jobmeter.serve.folding": Supervisor(1, "folding goes on whatever one part met"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
@@ -140,8 +142,8 @@ def test_constants_are_no_state() -> None:
     assert mutable_state(_probe(text)) == []
 
 
-SEES_EVERYTHING = frozenset({"jobmeter.serve.table"})
-"""Modules of the server that may name the scope of everything: to look up what is to be changed."""
+SEES_EVERYTHING = frozenset({"jobmeter.serve.joining", "jobmeter.serve.table"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed or joined."""
 
 
 def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:
