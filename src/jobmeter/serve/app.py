@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
-from jobmeter.serve.counting import count_conflicts_for_ever, count_for_ever
+from jobmeter.serve.counting import ConflictCounts, count_conflicts_for_ever, count_for_ever
 from jobmeter.serve.door import Door, Need
 from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
@@ -119,7 +119,11 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     disputed = None
     if parts.conflicts is not None:
         seconds = parts.settings.metrics.database.frequency
-        disputed = asyncio.create_task(count_conflicts_for_ever(parts.conflicts, parts.readers, parts.meter, seconds))
+        shown = ConflictCounts()
+        parts.meter.show(shown)
+        disputed = asyncio.create_task(
+            count_conflicts_for_ever(parts.conflicts, parts.readers, shown, parts.meter, seconds)
+        )
     joining = None if parts.joiner is None else asyncio.create_task(parts.joiner.run())
     watching = None
     if parts.documents is not None and parts.gauges is not None:

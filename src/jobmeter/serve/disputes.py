@@ -13,11 +13,11 @@ from jobmeter.contract import Clock, RecordStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.conflict import Conflict, Decision
 from jobmeter.model.outcome import Stored
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import Record
 from jobmeter.model.version import Changed, Edit
 from jobmeter.serve.answer import Scope
 from jobmeter.serve.asker import asker_of
+from jobmeter.serve.history import Find
 from jobmeter.serve.letterbox import origin_of
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import ConflictSettings
@@ -30,9 +30,16 @@ log = logging.getLogger("jobmeter.serve")
 class Disputes:
     """Stores records through the writer, and takes care of those in conflict."""
 
-    def __init__(
-        self, writer: Writer, store: RecordStore, readers: Readers, settings: ConflictSettings, clock: Clock
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        writer: Writer,
+        store: RecordStore,
+        readers: Readers,
+        settings: ConflictSettings,
+        clock: Clock,
+        find: Find,
     ) -> None:
+        self._find = find
         self._writer = writer
         self._store = store
         self._readers = readers
@@ -67,7 +74,7 @@ class Disputes:
 
     async def _settled(self, asker: Asker, record: Record) -> Edit | None:
         """None when it is to be decided; an Edit without a time when the record was taken, with one when it was not."""
-        body = await self._readers.ask(self._store.one, record.record_id, Rows.everything())
+        body = await self._find(record.record_id)
         held = None if body is None else _record(body)
         if held is None or asker.fault(Role.WRITE, held.record_id, held.meta) is not None:
             return None

@@ -8,7 +8,7 @@ from enum import Enum
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -75,24 +75,6 @@ class StoredCounts(Collector):
                 yield family
 
 
-class ConflictCounts(Collector):
-    """Conflicts as they were last counted."""
-
-    def __init__(self) -> None:
-        self._counts: tuple[int, int] | None = None
-
-    def keep(self, counts: tuple[int, int]) -> None:
-        """Show these from now on: open ones, and open ones that had to go for newer ones."""
-        self._counts = counts
-
-    def collect(self) -> Iterator[Metric]:
-        """The counts as Prometheus families."""
-        if self._counts is not None:
-            still, gone = self._counts
-            yield GaugeMetricFamily("jobmeter_conflicts_open", "Conflicts that nobody has decided.", still)
-            yield CounterMetricFamily("jobmeter_conflicts_evicted", "Open conflicts that went for newer ones.", gone)
-
-
 class Meter:
     """The counters of one application."""
 
@@ -102,8 +84,6 @@ class Meter:
         self._told: list[Collector] = []
         self._more: list[Collector] = []
         self.registry.register(self.stored_counts)
-        self.conflict_counts = ConflictCounts()
-        self.show(self.conflict_counts)
         self._seconds = Histogram(
             "http_server_duration_seconds",
             "Time from the head of a request to the end of its answer.",

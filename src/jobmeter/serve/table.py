@@ -143,7 +143,7 @@ def _finding(parts: Parts) -> Find:
 
 
 def _disputes(parts: Parts) -> Disputes:
-    return Disputes(parts.writer, parts.store, parts.readers, parts.settings.conflicts, parts.clock)
+    return Disputes(parts.writer, parts.store, parts.readers, parts.settings.conflicts, parts.clock, _finding(parts))
 
 
 def _auditors(parts: Parts) -> Table:
