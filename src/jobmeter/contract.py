@@ -32,11 +32,12 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.model.collection import Collection, CollectorState, Reconciled
 from jobmeter.model.document import Document
 from jobmeter.model.job import RunningJob
 from jobmeter.model.letter import DeadLetter
@@ -257,6 +258,11 @@ class RecordStore(Protocol):
         """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
         ...
 
+    @property
+    def ledger(self) -> Collections:
+        """What collectors reported."""
+        ...
+
     def ping(self) -> None:
         """Return when the database answers; else raise StoreUnavailable within a few seconds."""
         ...
@@ -291,6 +297,22 @@ class TokenStore(Protocol):
 
     def close(self) -> None:
         """Release the database."""
+        ...
+
+
+class Collections(Protocol):
+    """What collectors reported, beside what is stored."""
+
+    def keep(self, report: Collection, now_us: int) -> None:
+        """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
+        ...
+
+    def states(self) -> list[CollectorState]:
+        """How every spool was when it reported last."""
+        ...
+
+    def reconciled(self, since: date, until: date) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored."""
         ...
 
 

@@ -26,6 +26,7 @@ from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, Entry, FacetNumbers, Numbers, Signature, entries_of, totals
 from jobmeter.store.grouped import parts_of
+from jobmeter.store.ledger import Ledger, PostgresqlRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.paging import page_of
@@ -81,6 +82,7 @@ class PostgresqlStore:
         self._readers: Pool[Connection] = Pool(
             lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
         )
+        self.ledger = Ledger(PostgresqlRunner(self._write, self._ask))
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
