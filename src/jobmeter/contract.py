@@ -33,12 +33,17 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+<<<<<<< HEAD
 from datetime import datetime
 from enum import Enum
+=======
+from datetime import date, datetime
+>>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.model.collection import Collection, CollectorState, Reconciled
 from jobmeter.model.document import Document
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.letter import DeadLetter
@@ -284,6 +289,11 @@ class RecordStore(Protocol):
         """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
         ...
 
+    @property
+    def ledger(self) -> Collections:
+        """What collectors reported."""
+        ...
+
     def ping(self) -> None:
         """Return when the database answers; else raise StoreUnavailable within a few seconds."""
         ...
@@ -318,6 +328,22 @@ class TokenStore(Protocol):
 
     def close(self) -> None:
         """Release the database."""
+        ...
+
+
+class Collections(Protocol):
+    """What collectors reported, beside what is stored."""
+
+    def keep(self, report: Collection, now_us: int) -> None:
+        """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
+        ...
+
+    def states(self) -> list[CollectorState]:
+        """How every spool was when it reported last."""
+        ...
+
+    def reconciled(self, since: date, until: date) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored."""
         ...
 
 

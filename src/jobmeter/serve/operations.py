@@ -7,8 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from jobmeter.model.collection import Collection
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
+from jobmeter.serve.collections import Reconciliation, Taken
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
@@ -162,6 +164,22 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
+    ),
+    Operation(
+        "POST",
+        "/v2/collections",
+        "reportCollection",
+        "What a collector says of its spool and its days.",
+        (Reply(200, "Taken; a repeat changes nothing.", (Taken,)), *_REFUSED, _AWAY),
+        Collection,
+    ),
+    Operation(
+        "GET",
+        "/v2/reconciliation",
+        "getReconciliation",
+        "What was seen, stored, refused and is waiting, per source and day.",
+        (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
+        parameters=("since", "until", "source"),
     ),
     Operation(
         "GET",

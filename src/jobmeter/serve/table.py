@@ -8,6 +8,8 @@ from jobmeter.contract import Clock, RecordStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
+from jobmeter.serve.collections import Reconcile, ReportOfCollector
+from jobmeter.serve.collector_metrics import CollectorStates
 from jobmeter.serve.door import Need
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
@@ -56,6 +58,7 @@ Table = dict[str, dict[str, Entry]]
 def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock) -> Parts:
     """The parts over `store`."""
     meter = Meter()
+    meter.registry.register(CollectorStates(store.ledger))
     writer = Writer(store, settings.limits, meter)
     streams = Streams(store, settings.limits, meter)
     return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams)
@@ -95,8 +98,14 @@ def _records(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE, by_outcome),
         },
         "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/collections": {"POST": Entry(Role.WRITE, _report(parts))},
+        "/v2/reconciliation": {"GET": Entry(Role.READ, Reconcile(parts.store, parts.readers, parts.clock))},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
+
+
+def _report(parts: Parts) -> ReportOfCollector:
+    return ReportOfCollector(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes)
 
 
 def _state(parts: Parts) -> Table:

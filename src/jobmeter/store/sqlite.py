@@ -31,6 +31,7 @@ from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.grouped import Part, parts_of
+from jobmeter.store.ledger import Ledger, SqliteRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
@@ -95,6 +96,7 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
+        self.ledger = Ledger(SqliteRunner(self._writing, self._asking))
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -140,10 +142,15 @@ class SqliteStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
+<<<<<<< HEAD
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
             found = list(self._answer(reader, Question(scope, record_id=record_id)))
             reader.execute("COMMIT")
+=======
+        with self._asking() as reader:
+            found = list(_bodies(reader, Question(scope, record_id=record_id)))
+>>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -173,7 +180,7 @@ class SqliteStore:
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             reader.execute("BEGIN")
             page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.execute("COMMIT")
@@ -198,7 +205,7 @@ class SqliteStore:
 
     def letters(self, limit: int) -> list[DeadLetter]:
         """See RecordStore."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             rows = reader.execute(
                 "SELECT no, CAST(origin AS BLOB), CAST(reason AS BLOB), body, received_us, size_bytes "
                 "FROM dead_letters ORDER BY no DESC LIMIT ?",
@@ -211,13 +218,13 @@ class SqliteStore:
 
     def letters_evicted(self) -> int:
         """How many dead letters had to go for newer ones, ever."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             if facet is None:
                 (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
                 return added({"": total}, self.archive.count(_execute(reader), None))
@@ -231,22 +238,18 @@ class SqliteStore:
 
     def bookmark(self, name: str) -> str | None:
         """See Bookmarks."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
             return None if row is None else str(row[0].decode())
 
     def keep_bookmark(self, name: str, value: str) -> None:
         """See Bookmarks."""
         with self._writing() as writer:
-            writer.execute(
-                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+            writer.execute("INSERT OR REPLACE INTO bookmarks (name, value) VALUES (?, ?)", (name, value))
 
     def ping(self) -> None:
         """See RecordStore."""
-        with answering(), self._askers.lend() as reader:
+        with self._asking() as reader:
             reader.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
 
     def close(self) -> None:
@@ -259,6 +262,7 @@ class SqliteStore:
             self._writer.close()
 
     @contextmanager
+<<<<<<< HEAD
     def shelf(self) -> Iterator[Shelf]:
         """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
 
@@ -287,6 +291,11 @@ class SqliteStore:
         files = self.archive.relevant(_execute(reader), question)
         hot = _rows(reader, question)
         yield from self.archive.with_hot(files, question, hot) if files else hot
+=======
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        with answering(), self._askers.lend() as reader:
+            yield reader
+>>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
