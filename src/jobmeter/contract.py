@@ -33,12 +33,8 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-<<<<<<< HEAD
-from datetime import datetime
-from enum import Enum
-=======
 from datetime import date, datetime
->>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct

@@ -118,10 +118,14 @@ class SqliteRunner:
     """SQLite, by its store's own connections."""
 
     def __init__(
-        self, writing: Callable[[], AbstractContextManager[Any]], reading: Callable[[], AbstractContextManager[Any]]
+        self,
+        writing: Callable[[], AbstractContextManager[Any]],
+        reading: Callable[[], AbstractContextManager[Any]],
+        answering: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._writing = writing
         self._reading = reading
+        self._answering = answering
 
     def many(self, statements: Sequence[tuple[str, Sequence[Sequence[object]]]]) -> None:
         """See Runner."""
@@ -131,7 +135,7 @@ class SqliteRunner:
 
     def ask(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """See Runner. Readers of this store give text as bytes."""
-        with self._reading() as connection:
+        with self._answering(), self._reading() as connection:
             rows = connection.execute(statement, values).fetchall()
         return [tuple(value.decode() if isinstance(value, bytes) else value for value in row) for row in rows]
 

@@ -96,7 +96,7 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
-        self.ledger = Ledger(SqliteRunner(self._writing, self._asking))
+        self.ledger = Ledger(SqliteRunner(self._writing, self._askers.lend, answering))
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -142,15 +142,10 @@ class SqliteStore:
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-<<<<<<< HEAD
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
             found = list(self._answer(reader, Question(scope, record_id=record_id)))
             reader.execute("COMMIT")
-=======
-        with self._asking() as reader:
-            found = list(_bodies(reader, Question(scope, record_id=record_id)))
->>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -180,7 +175,7 @@ class SqliteStore:
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
             page = page_of(lambda asked: self._places(reader, asked), question, bytes_max)
             reader.execute("COMMIT")
@@ -205,7 +200,7 @@ class SqliteStore:
 
     def letters(self, limit: int) -> list[DeadLetter]:
         """See RecordStore."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             rows = reader.execute(
                 "SELECT no, CAST(origin AS BLOB), CAST(reason AS BLOB), body, received_us, size_bytes "
                 "FROM dead_letters ORDER BY no DESC LIMIT ?",
@@ -218,13 +213,13 @@ class SqliteStore:
 
     def letters_evicted(self) -> int:
         """How many dead letters had to go for newer ones, ever."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             if facet is None:
                 (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
                 return added({"": total}, self.archive.count(_execute(reader), None))
@@ -238,7 +233,7 @@ class SqliteStore:
 
     def bookmark(self, name: str) -> str | None:
         """See Bookmarks."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM bookmarks WHERE name = ?", (name,)).fetchone()
             return None if row is None else str(row[0].decode())
 
@@ -249,7 +244,7 @@ class SqliteStore:
 
     def ping(self) -> None:
         """See RecordStore."""
-        with self._asking() as reader:
+        with answering(), self._askers.lend() as reader:
             reader.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
 
     def close(self) -> None:
@@ -262,7 +257,6 @@ class SqliteStore:
             self._writer.close()
 
     @contextmanager
-<<<<<<< HEAD
     def shelf(self) -> Iterator[Shelf]:
         """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
 
@@ -291,11 +285,6 @@ class SqliteStore:
         files = self.archive.relevant(_execute(reader), question)
         hot = _rows(reader, question)
         yield from self.archive.with_hot(files, question, hot) if files else hot
-=======
-    def _asking(self) -> Iterator[sqlite3.Connection]:
-        with answering(), self._askers.lend() as reader:
-            yield reader
->>>>>>> b799285835b3128b6715b1867cb33f8a67aec209
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
