@@ -194,10 +194,12 @@ def stream(port: int, pid: int) -> tuple[int, float, int]:
     return count, seconds, max(seen)
 
 
-def ask(port: int, path: str, status: int = 200) -> bytes:
-    """The body of an answer, on a connection of its own."""
+def ask(port: int, path: str, status: int = 200, secret: str | None = None) -> bytes:
+    """The body of an answer, on a connection of its own; with the token `secret`."""
+    shown = "" if secret is None else f"authorization: Bearer {secret}\r\n"
+    more = f"connection: close\r\n{shown}accept"
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(request("GET", path).replace(b"accept", b"connection: close\r\naccept"))
+        connection.sendall(request("GET", path).replace(b"accept", more.encode(), 1))
         whole = b"".join(iter(lambda: connection.recv(STREAM_LIMIT_BYTES), b""))
     head, _, body = whole.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 %d" % status):

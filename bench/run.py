@@ -26,6 +26,8 @@ MEASUREMENTS = tuple(
 )
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""
+DOCUMENTS_MAX = 100_000
+"""So many facility documents are posted, each way."""
 HISTORY_RECORDS_MAX = 100_000
 """So many jobs of history the collectors read in."""
 EPILOGS_MAX = 1000
@@ -67,6 +69,10 @@ AIMS = (
     Aim("samples", r"^values in", "values/s", 250_000, 250_000),
     Aim("samples", r"^at rest, \d+ metrics", "bytes/value", 2, 2, at_most=True),
     Aim("samples", r"^history of a job", "ms", 200, 200, at_most=True),
+    Aim("documents", r"document a request|arrays", "documents/s", 5_000, 5_000),
+    Aim("facility", r"sessions and host", "ms", 120, 120, at_most=True),
+    Aim("facility", r"jobs, \d+ documents a request$", "s", 5, 5, at_most=True),
+    Aim("facility", r"memory", "MB", 100, 100, at_most=True),
 )
 
 
@@ -107,6 +113,8 @@ def _records(name: str, count: int) -> list[str]:
         count = min(count, SPOOL_RECORDS_MAX)
     elif name == "epilogs":
         count = min(count, EPILOGS_MAX)
+    elif name == "documents":
+        count = min(count, DOCUMENTS_MAX)
     elif name.startswith("collect"):
         count = min(count, HISTORY_RECORDS_MAX)
     return ["--records", str(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -108,6 +109,13 @@ class PrivatePostgresql:
             self._server.wait()
             self._server = None
 
+    def kill(self) -> None:
+        """End every process of the server as `kill -9` does."""
+        if self._server is not None:
+            self._signal_all(signal.SIGKILL)
+            self._server.wait()
+            self._server = None
+
     def suspend(self) -> None:
         """Let no process of the server run until `resume`: connected, but silent."""
         self._signal_all(signal.SIGSTOP)
@@ -126,7 +134,8 @@ class PrivatePostgresql:
         parent = self._server.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         for process in [parent, *map(int, children)]:
-            os.kill(process, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [str(self._binaries / name), *arguments]

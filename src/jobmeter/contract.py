@@ -41,6 +41,7 @@ from msgspec import Struct
 
 from jobmeter.model.collection import Collection, CollectorState, Reconciled
 from jobmeter.model.document import Document
+from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Metric
@@ -343,6 +344,56 @@ class Collections(Protocol):
         ...
 
 
+@runtime_checkable
+class DocumentStore(Protocol):
+    """Facility documents that were received, and what is asked of them. Safe to call from several threads.
+
+    Every method raises StoreUnavailable when the database does not answer. `clusters` are those that the asker may
+    see, None: all; `cluster` is the one that is asked for, None: any of these.
+    """
+
+    def keep(self, received: Sequence[Received]) -> None:
+        """Store documents, durable on return. One whose identity is stored already is a repeat and is left out."""
+        ...
+
+    def find(self, question: DocumentQuestion) -> list[Received]:
+        """The documents that answer, the newest first, each with its number."""
+        ...
+
+    def after(self, number: int, limit: int) -> list[Received]:
+        """The documents with numbers above `number`, in order of number."""
+        ...
+
+    def newest(self, clusters: Clusters, cluster: str | None, kinds: Sequence[str], since: datetime) -> list[Received]:
+        """Of each cluster, kind, node and subject the newest document that was observed since."""
+        ...
+
+    def series(self, clusters: Clusters, cluster: str | None, kind: str, span: Span) -> Iterator[Received]:
+        """The documents of a kind that were observed within a span, in order of time."""
+        ...
+
+    def users(self, clusters: Clusters, cluster: str | None, days: Sequence[tuple[date, date]]) -> list[UserCount]:
+        """For each span of days (from, before) how many different people used the facility."""
+        ...
+
+    def seen(self, clusters: Clusters, cluster: str | None, span: Span) -> Iterator[Seen]:
+        """Who was seen logged in, in order of time."""
+        ...
+
+    def sights(self, clusters: Clusters, cluster: str | None, span: Span) -> list[Sight]:
+        """When each job of the span was first seen waiting and first seen started."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Drop the documents that were received before, and tell how many; who used the facility when is kept."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+@runtime_checkable
 class Bookmarks(Protocol):
     """A small durable memory of whoever reads something into the account: how far the reading is, by name."""
 

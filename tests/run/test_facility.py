@@ -136,6 +136,25 @@ def test_debug_writes_the_same_files_and_sends_nothing(cron: Cron, endpoint: Scr
     assert endpoint.requests == []
 
 
+def test_files_that_cannot_be_written_are_told_soon(cron: Cron) -> None:
+    (cron.files / "ssh.json").mkdir()
+    began = time.monotonic()
+    done = cron.run("-ds")
+    assert time.monotonic() - began < 10
+    assert done.returncode == 1
+    assert "ssh.json" in done.stderr
+
+
+def test_the_sample_of_the_package_is_fine(cron: Cron) -> None:
+    sample = Path(__file__).parents[2] / "packaging" / "samples" / "facility.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "jobmeter", "check", str(sample)],
+        env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "as settings of facility" in done.stdout
+
+
 def test_a_finished_job_goes_out_once_and_debug_takes_nothing_from_it(cron: Cron, endpoint: ScriptedServer) -> None:
     def finished() -> int:
         endpoint.requests.clear()
@@ -241,7 +260,7 @@ def test_what_the_endpoint_does_not_take_is_sent_by_the_next_run(cron: Cron, nam
         assert "facility.not_delivered" in done.stderr
         assert all(request.method == "POST" for request in server.requests)
         server.drop_connections()
-    time.sleep(2.1)
+    file.write_text("deliver_seconds = 20\nwithin_seconds = 30\n")
     with ScriptedServer(lambda _: answer(200)) as server:
         done = cron.run("-s", "--config", str(file), "-u", f"{server.address}/")
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobmeter.contract import RecordStore, TokenStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.app import make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
@@ -75,13 +75,19 @@ class Live:
 
 
 @contextmanager
-def live(store: RecordStore, settings: ServeSettings | None = None, tokens: TokenStore | None = None) -> Iterator[Live]:
+def live(
+    store: RecordStore,
+    settings: ServeSettings | None = None,
+    tokens: TokenStore | None = None,
+    documents: DocumentStore | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Live]:
     """Serve until the block ends, and end in order."""
     settings = ServeSettings() if settings is None else settings
     sockets = bind(["127.0.0.1"], 0)
     port = sockets[0].getsockname()[1]
     ready = threading.Event()
-    server = Server(make_app(store, settings, FixedClock(), tokens), settings.limits, ready.set)
+    server = Server(make_app(store, settings, clock or FixedClock(), tokens, documents), settings.limits, ready.set)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:

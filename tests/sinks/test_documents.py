@@ -145,6 +145,18 @@ def test_an_array_with_one_bad_document_is_halved_until_it_stands_alone() -> Non
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 3 + [Rejected] + [Accepted] * 4
 
 
+def test_many_documents_go_over_several_connections_and_each_has_its_own_outcome() -> None:
+    def judge(request: Request) -> Step:
+        number = int(json.loads(request.body)["login_node"][1:])
+        return answer(400, b'{"error":"bad"}') if number % 10 == 3 else answer(200)
+
+    with ScriptedServer(judge) as server:
+        outcomes = sent(server, [item(number) for number in range(200)], connections=4)
+        assert server.connections == 4
+    assert [isinstance(outcome, Rejected) for outcome in outcomes] == [number % 10 == 3 for number in range(200)]
+    assert len(server.requests) == 200
+
+
 def test_a_hung_peer_is_given_up_when_the_time_for_sending_is_over() -> None:
     with ScriptedServer(lambda _: Step(b"HTTP/1.1 200 OK\r\n" * 100, pause_seconds=0.5)) as server:
         with sink(server, timeout_seconds=60) as one:

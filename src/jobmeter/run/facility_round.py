@@ -198,7 +198,8 @@ class _Rounds:
     def _deliver(self, spool: Spool, sink: Sink, end: float) -> tuple[bool, int]:
         """Whether all was delivered, and how many documents were refused for good."""
         now = time.monotonic()
-        seconds = min(self._settings.deliver_seconds, max(_LEAST_DELIVERY_SECONDS, end - now - 1.0))
+        wanted = self._settings.deliver_seconds if self._to_files is None else _LEAST_DELIVERY_SECONDS
+        seconds = min(wanted, max(_LEAST_DELIVERY_SECONDS, end - now - 1.0))
         if isinstance(sink, DocumentSink):
             sink.until = now + seconds
         pump = Pump(spool, sink, self._stop)

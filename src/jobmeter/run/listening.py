@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
 from socket import socket
 from typing import NamedTuple
 
-from jobmeter.serve.server import Tls, bind
+from jobmeter.serve.server import AddressUnusable, Tls, bind
 from jobmeter.serve.settings import ServeSettings, tls_of
-from jobmeter.serve.tls import tls_context
+from jobmeter.serve.tls import TlsUnusable, tls_context
 
 
 class Listeners(NamedTuple):
@@ -30,8 +28,25 @@ class Listeners(NamedTuple):
             one.close()
 
 
+class Unable(Exception):  # noqa: N818 - the name says the fact
+    """The server cannot listen as told; `wrong_use` when that is for the settings to mend."""
+
+    def __init__(self, fault: Exception, *, wrong_use: bool) -> None:
+        super().__init__(str(fault))
+        self.wrong_use = wrong_use
+
+
 def listen(settings: ServeSettings) -> Listeners:
-    """Sockets at all addresses of the settings. Raises AddressUnusable and TlsUnusable."""
+    """Sockets at all addresses of the settings. Raises Unable."""
+    try:
+        return _listen(settings)
+    except AddressUnusable as fault:
+        raise Unable(fault, wrong_use=False) from fault
+    except TlsUnusable as fault:
+        raise Unable(fault, wrong_use=True) from fault
+
+
+def _listen(settings: ServeSettings) -> Listeners:
     tls = tls_of(settings)
     if tls is not None:
         tls_context(tls)  # files that do not serve are told before anything is begun
@@ -44,21 +59,6 @@ def listen(settings: ServeSettings) -> Listeners:
         for one in plain:
             one.close()
         raise
-
-
-def remote_addresses(settings: ServeSettings) -> Sequence[str]:
-    """Those of the settings' addresses that other machines may reach."""
-    tls = tls_of(settings)
-    encrypted = () if tls is None else tls.https_addr
-    return [address for address in dict.fromkeys([*settings.application.addr, *encrypted]) if not is_loopback(address)]
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _address(one: socket, scheme: str) -> str:

@@ -29,13 +29,19 @@ class _Lines(logging.Formatter):
     default_msec_format = "%s.%03dZ"
 
 
-def start_logging(level: str | None) -> None:
+def start_logging(level: str | None, *, as_json: bool = False) -> None:
     """Send the program's events from `level` on to standard error; None leaves the level at info.
 
-    Called once by `main` with the level of the command line. A command whose settings name a level calls `set_level`.
+    As text, or `as_json`, each an object in a line. Called once by `main` with what the command line says. A command
+    whose settings name a level calls `set_level`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    if as_json:
+        from jobmeter.run.log_json import JsonLines  # noqa: PLC0415 - only where it is wanted
+
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -93,12 +93,12 @@ def colmet_node(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
-        log_level, name, rest = None, words[0], words[1:]
+        before, name, rest = argparse.Namespace(), words[0], words[1:]
     else:
         known = summaries()
         top = _top_parser(known)
         count = _leading_options(words)
-        log_level = top.parse_args(words[:count]).log_level
+        before = top.parse_args(words[:count])
         if count == len(words):
             top.print_help()
             return WRONG_USE
@@ -115,8 +115,9 @@ def _run(words: list[str]) -> int:
     given = parser.parse_args(rest)
     from jobmeter.run.log import start_logging  # noqa: PLC0415 - --help does not log
 
-    given.log_level = getattr(given, "log_level", None) or log_level
-    start_logging(given.log_level)
+    for name_of in ("log_level", "log_format"):
+        setattr(given, name_of, getattr(given, name_of, None) or getattr(before, name_of, None))
+    start_logging(given.log_level, as_json=given.log_format == "json")
     return chosen.execute(given)
 
 
@@ -125,7 +126,7 @@ def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in known.items())
     parser = argparse.ArgumentParser(
         prog="jobmeter",
-        usage="jobmeter [-h] [--version] [--log-level LEVEL] COMMAND ...",
+        usage="jobmeter [-h] [--version] [--log-level LEVEL] [--log-format FORMAT] COMMAND ...",
         description=_DESCRIPTION,
         epilog=f"commands:\n{listing}\n\njobmeter COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -137,7 +138,7 @@ def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:
 
 
 def add_log_level(parser: argparse.ArgumentParser) -> None:
-    """Give a command the option that all have, unless it has one of this name itself."""
+    """Give a command the options that all have, unless it has one of this name itself."""
     try:
         parser.add_argument(
             "--log-level",
@@ -145,6 +146,12 @@ def add_log_level(parser: argparse.ArgumentParser) -> None:
             choices=("trace", "debug", "info", "warn", "error", "off"),
             metavar="LEVEL",
             help="events to log: trace, debug, info (default), warn, error or off",
+        )
+        parser.add_argument(
+            "--log-format",
+            choices=("text", "json"),
+            metavar="FORMAT",
+            help="how events are written: text (default), or json, an object a line",
         )
     except argparse.ArgumentError:
         return
@@ -154,7 +161,7 @@ def _leading_options(words: list[str]) -> int:
     """How many of the words stand before the command."""
     count = 0
     while count < len(words) and words[count].startswith("-"):
-        count += 2 if words[count] == "--log-level" else 1
+        count += 2 if words[count] in ("--log-level", "--log-format") else 1
     return min(count, len(words))
 
 

@@ -9,16 +9,20 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import RecordStore, StoreUnavailable, TokenStore
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
+from jobmeter.run.reach import remote_addresses
 from jobmeter.run.server_settings import database_url, load_settings
+from jobmeter.run.workers import Work, Workers
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings, not_offered
 
@@ -33,7 +37,17 @@ WRONG_USE = 2
 ACCESS_FLAG = "--require-authentication"
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
 log = logging.getLogger("jobmeter.run")
+
+
+class Stores(NamedTuple):
+    """What the server keeps, all in one database."""
+
+    records: RecordStore
+    tokens: TokenStore
+    documents: DocumentStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +72,9 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
         "--database", metavar="URL", help="sqlite:///PATH or postgresql://… (default: sqlite:///DATA/records.db)"
     )
     parser.add_argument(
+        "--workers", metavar="N", type=_workers, help="worker processes, on PostgreSQL (application.web_workers)"
+    )
+    parser.add_argument(
         ACCESS_FLAG,
         action="store_true",
         dest="require_authentication",
@@ -78,6 +95,13 @@ def _port(text: str) -> int:
     return port
 
 
+def _workers(text: str) -> int:
+    count = int(text) if text.isascii() and text.isdigit() and len(text) <= 3 else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes from 1 to 999")
+    return count
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it cannot start here, 2 for wrong settings."""
     loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
@@ -86,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = placed(loaded.settings, arguments)
     if arguments.log_level is None:
         set_level(settings.log_level)
-    remote = _remote(settings)
+    remote = remote_addresses(settings)
     faults = not_offered(settings)
     asks = policy_of(settings).asks
     if remote and not (asks or arguments.allow_remote or arguments.as_auditor):
@@ -104,12 +128,6 @@ def execute(arguments: argparse.Namespace) -> int:
     return run(settings, database_url(settings, arguments.data), print_line)
 
 
-def _remote(settings: ServeSettings) -> Sequence[str]:
-    from jobmeter.run.listening import remote_addresses  # noqa: PLC0415 - --help must not pay for the server
-
-    return remote_addresses(settings)
-
-
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
     """The settings with what the command line says about address, port and database."""
     application = settings.application
@@ -117,6 +135,8 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
         application = msgspec.structs.replace(application, addr=(arguments.host,))
     if arguments.port is not None:
         application = msgspec.structs.replace(application, port=arguments.port)
+    if arguments.workers is not None:
+        application = msgspec.structs.replace(application, web_workers=arguments.workers)
     if arguments.require_authentication:
         access = msgspec.structs.replace(settings.access, required=True)
         settings = msgspec.structs.replace(settings, access=access)
@@ -125,33 +145,77 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
 
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
-    """Open the store, listen, and serve until told to stop. The exit code."""
-    from jobmeter.run.listening import listen  # noqa: PLC0415 - --help must not pay for the server
-    from jobmeter.serve.server import AddressUnusable  # noqa: PLC0415
-    from jobmeter.serve.tls import TlsUnusable  # noqa: PLC0415
-    from jobmeter.store.address import shown  # noqa: PLC0415
+    """Listen, open the store, and serve until told to stop. The exit code."""
+    from jobmeter.store.address import shown  # noqa: PLC0415 - --help must not pay for the server
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
-    from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
     try:
-        listeners = listen(settings)
-    except AddressUnusable as fault:
-        return _refused([str(fault)], FAILED)
-    except TlsUnusable as fault:
-        return _refused([str(fault)], WRONG_USE)
-    try:
-        store = open_when_possible(url)
+        count = worker_count(settings, url)
+        with shared_counts(count):
+            from jobmeter.run.listening import Unable, listen  # noqa: PLC0415 - after it is known where counts are kept
+
+            try:
+                listeners = listen(settings)
+            except Unable as fault:
+                return _refused([str(fault)], WRONG_USE if fault.wrong_use else FAILED)
+            line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
+            if count == 1:
+                return _work(settings, url, listeners, lambda: say(line))
+            open_when_possible(url).close()  # one brings the schema up to date, for all
+            return _watch(count, lambda ready: _work(settings, url, listeners, ready), lambda: say(line))
     except DatabaseUrlFaulty as fault:
         return _refused([str(fault)], WRONG_USE)
     except StoreUnavailable as fault:
         return _refused([f"the record store cannot be opened: {fault}"], FAILED)
-    tokens = Tokens(url)
+
+
+def worker_count(settings: ServeSettings, url: str) -> int:
+    """How many processes serve: SQLite has one writer at a time, so there more would only wait for one another."""
+    from jobmeter.store.address import sqlite_path  # noqa: PLC0415
+
+    wanted = settings.application.web_workers or 1
+    if wanted > 1 and sqlite_path(url) is not None:
+        log.warning("serve.one_worker wanted=%d SQLite has one writer; several processes need PostgreSQL", wanted)
+        return 1
+    return wanted
+
+
+@contextmanager
+def shared_counts(workers: int) -> Iterator[None]:
+    """Where several workers keep what they count together, so that any of them can tell the sum."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="jobmeter-counts-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[SHARED_FOLDER]
+
+
+def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    return Workers(count, work, ready, mark_process_dead).run()
+
+
+def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
+    """Serve over a store of its own. What a single process does, and each of several."""
+    from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.store.documents import Documents  # noqa: PLC0415
+    from jobmeter.store.tokens import Tokens  # noqa: PLC0415
+
+    stores = Stores(open_when_possible(url), Tokens(url), Documents(url))
+    shared = os.environ.get(SHARED_FOLDER)
     try:
-        line = f"jobmeter is ready at {' '.join(listeners.addresses)} (records in {shown(url)})"
-        _serve(store, tokens, settings, listeners, lambda: say(line))
+        with relaying(settings.documents.relay, stores.documents, stores.records, shared):
+            _serve(stores, settings, listeners, ready)
+    except RelayUnusable as fault:
+        return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
-        tokens.close()
-        store.close()
+        for each in reversed(stores):
+            each.close()
     return 0
 
 
@@ -175,20 +239,14 @@ def open_when_possible(url: str) -> RecordStore:
         return open_store(url)
 
 
-def _serve(
-    store: RecordStore,
-    tokens: TokenStore,
-    settings: ServeSettings,
-    listeners: Listeners,
-    ready: Callable[[], None],
-) -> None:
+def _serve(stores: Stores, settings: ServeSettings, listeners: Listeners, ready: Callable[[], None]) -> None:
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
 
-    app = make_app(store, settings, SystemClock(), tokens)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

@@ -16,16 +16,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobmeter.contract import Clock, RecordStore, TokenStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.gauges import Rhythm, watch_for_ever
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.table import ONE_RECORD, Entry, Parts, parts_of, table
+from jobmeter.serve.table import ONE_RECORD, Entry, Parts, facility_table, parts_of, table
 
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
 
@@ -59,30 +60,40 @@ class Application:
 
 
 def make_app(
-    store: RecordStore, settings: ServeSettings, clock: Clock, tokens: TokenStore | None = None
+    store: RecordStore,
+    settings: ServeSettings,
+    clock: Clock,
+    tokens: TokenStore | None = None,
+    documents: DocumentStore | None = None,
 ) -> Application:
     """The application over `store`; without `tokens` no bearer token opens anything.
 
-    It takes no care of closing the two: who opened them does. It holds no state outside itself, so that several may
-    live in one process.
+    Without `documents` facility documents are not received. It takes no care of closing these: who opened them does.
+    It holds no state outside itself, so that several may live in one process.
     """
-    parts = parts_of(store, settings, clock)
-    door = Door(policy_of(settings), Keyring(tokens, parts.readers, clock))
+    parts = parts_of(store, settings, clock, documents)
+    keyring = Keyring(tokens, parts.readers, clock)
+    door = Door(policy_of(settings), keyring)
 
     def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:
         guarded = door.guarded(entry.needs, entry.endpoint, unanswered=entry.unanswered)
         return parts.meter.measured(path, method, guarded)
 
-    endpoints = {
-        path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
-        for path, methods in table(parts).items()
-    }
     pages = Starlette(
         routes=[Route("/", Home(store, parts.readers).show)],
         lifespan=lambda _: _life(parts),
         exception_handlers={404: _not_found},
     )
-    return Application(pages, endpoints, behind_the_door("default", "", Entry(Need.A_NAME, _Pages(pages))))
+    page = Entry(Need.A_NAME, _Pages(pages))
+    entries = table(parts)
+    if documents is not None:
+        entries |= facility_table(parts, documents, keyring)
+        entries["/"] = {**entries["/"], "GET": page, "HEAD": page}
+    endpoints = {
+        path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
+        for path, methods in entries.items()
+    }
+    return Application(pages, endpoints, behind_the_door("default", "", page))
 
 
 @contextlib.asynccontextmanager
@@ -92,8 +103,16 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    watching = None
+    if parts.documents is not None and parts.gauges is not None:
+        rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
+        watching = asyncio.create_task(
+            watch_for_ever(parts.documents, parts.readers, parts.gauges, parts.clock, rhythm)
+        )
     yield
     counting.cancel()
+    if watching is not None:
+        watching.cancel()
     parts.writer.close()
     await writing
     parts.readers.close()

@@ -50,6 +50,8 @@ class Need(Enum):
     """Everybody may ask, also strangers. Such an endpoint has no asker."""
     A_NAME = "a name"
     """Everybody may ask who says who they are; the endpoint looks at their rights itself."""
+    A_TOKEN_WITHIN = "a token within"  # noqa: S105
+    """As A_NAME, but those who say nothing outside of the body are let in without an asker: it holds a token."""
 
 
 class _Refusal(Exception):  # noqa: N818 - a decision, carried to where it is answered
@@ -82,6 +84,8 @@ class Door:
             if self._open is not None:
                 scope[KEY] = self._open
                 return await endpoint(scope, receive, send)
+            if needs is Need.A_TOKEN_WITHIN and self._says_nothing(scope):
+                return await endpoint(scope, receive, send)
             try:
                 asker = await self._asker(scope, role)
             except _Refusal as refusal:
@@ -97,6 +101,11 @@ class Door:
             return await endpoint(scope, receive, send)
 
         return serve
+
+    def _says_nothing(self, scope: Scope) -> bool:
+        if self._policy.encrypted and scope["scheme"] == "http" and not _is_local(scope):
+            return False  # refused as all are that come without encryption
+        return certificate_of(scope) is None and all(name != b"authorization" for name, _ in scope["headers"])
 
     async def _heard_out(self, receive: Receive) -> bool:
         """Whether the client is still there when its body has come, up to the limit: else it would miss the answer."""

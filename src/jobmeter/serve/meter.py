@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from jobmeter.serve.answer import UNANSWERED, Endpoint, Receive, Scope, Send
 
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which the library is told, before it is imported, where workers keep what they count together."""
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+_DOCUMENT_KINDS = frozenset(
+    {"ssh", "jupyter-ml", "jupyter-coffea", "condorqueue", "condorjob", "CPU", "MEM", "NETWORK", "DISK"}
+)
 
 
 class Fate(Enum):
@@ -71,6 +81,7 @@ class Meter:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.stored_counts = StoredCounts()
+        self._more: list[Collector] = []
         self.registry.register(self.stored_counts)
         self._seconds = Histogram(
             "http_server_duration_seconds",
@@ -84,6 +95,7 @@ class Meter:
             "Requests being answered.",
             ["http_route", "http_request_method"],
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         records = Counter(
             "jobmeter_records",
@@ -92,6 +104,13 @@ class Meter:
             registry=self.registry,
         )
         self.records = {fate: records.labels(fate.value) for fate in Fate}
+        self._documents = Counter(
+            "jobmeter_documents", "Facility documents that were stored, by kind.", ["kind"], registry=self.registry
+        )
+        self._documents_refused = Counter(
+            "jobmeter_documents_refused", "Posts of facility documents that were refused.", ["status"],
+            registry=self.registry,
+        )  # fmt: skip
         self.letters = Counter(
             "jobmeter_dead_letters", "Writes refused for good and kept with the reason.", registry=self.registry
         )
@@ -119,10 +138,34 @@ class Meter:
             "jobmeter_counting_failures", "Counts of the database that failed.", registry=self.registry
         )
 
+    def exposition(self) -> bytes:
+        """All counters as Prometheus text; with several workers their sum, whichever is asked."""
+        shared = os.environ.get(SHARED_FOLDER)
+        if shared is None:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, shared)  # type: ignore[no-untyped-call]
+        for collector in (self.stored_counts, *self._more):
+            registry.register(collector)
+        return generate_latest(registry)
+
     def count(self, fates: Iterable[Fate]) -> None:
         """Count what became of records."""
         for fate in fates:
             self.records[fate].inc()
+
+    def show(self, collector: Collector) -> None:
+        """Show further metrics, made by somebody else."""
+        self._more.append(collector)
+        self.registry.register(collector)
+
+    def document(self, kind: str) -> None:
+        """Count a facility document. Kinds that nobody knows are counted together: there may be any number of them."""
+        self._documents.labels(kind if kind in _DOCUMENT_KINDS else "other").inc()
+
+    def documents_refused(self, status: int) -> None:
+        """Count a post of facility documents that was refused."""
+        self._documents_refused.labels(str(status)).inc()
 
     def measured(self, route: str, method: str, endpoint: Endpoint) -> Endpoint:
         """The endpoint, counted and timed under the name of its route."""

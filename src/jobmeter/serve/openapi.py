@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from jobmeter import __version__
-from jobmeter.serve.operations import OPERATIONS, Operation, RecordUpdate, Reply
+from jobmeter.serve.operation import Operation, Reply
+from jobmeter.serve.operations import OPEN_PATHS, OPERATIONS, RecordUpdate, replies_of
 
 _WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1e30}
@@ -28,6 +29,11 @@ def _query(name: str, schema: dict[str, Any], says: str) -> dict[str, Any]:
     return parameter
 
 
+_SCHEMES: dict[str, Any] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token made by `jobmeter token create`."},
+    "certificate": {"type": "mutualTLS", "description": "A client certificate that the settings of the server name."},
+}
+"""Ways to say who asks. Where the server asks nobody, neither is needed."""
 _OPS = ("gt", "gte", "lt", "lte", "equals")
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
@@ -60,6 +66,16 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "max": _query("max", {"enum": ["start_time", "stop_time"]}, "The latest such time of each group."),
     "sort_by": _query("sort_by", _object(("asc", "desc"), _COLUMN), "sort_by[desc]=stop_time"),
     "limit": _query("limit", _WHOLE, "At most so many records."),
+    "kind": _query("kind", {"type": "string"}, "Documents of this kind."),
+    "cluster": _query("cluster", {"type": "string"}, "Of this cluster only."),
+    "login_node": _query("login_node", {"type": "string"}, "Of this host only."),
+    "queue": _query("queue", {"type": "string"}, "This queue only."),
+    "since": _query("since", {"type": "string"}, "From then on: a day, or a moment with a zone."),
+    "until": _query("until", {"type": "string"}, "Before then; by default, now."),
+    "before": _query("before", {"type": "integer", "minimum": 1}, "Documents with smaller numbers."),
+    "documents_limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "How many; 100 by default."),
+    "by": _query("by", {"enum": ["day", "week", "month"]}, "The span in which people are counted."),
+    "step_seconds": _query("step_seconds", {"type": "integer", "minimum": 1}, "Length of a step; an hour by default."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
     "columns": _query(
         "columns",
@@ -89,14 +105,15 @@ def description() -> bytes:
                 "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
             },
             "servers": [{"url": "/"}],
+            "security": [{"token": []}, {"certificate": []}, {}],
             "paths": paths,
-            "components": {"schemas": components},
+            "components": {"schemas": components, "securitySchemes": _SCHEMES},
         }
     )
 
 
 def _types(operation: Operation) -> list[Any]:
-    types = [kind for reply in operation.replies for kind in reply.types]
+    types = [kind for reply in replies_of(operation) for kind in reply.types]
     return types if operation.body is None else [operation.body, *types]
 
 
@@ -118,7 +135,9 @@ def _operation(operation: Operation, by_type: dict[str, dict[str, Any]]) -> dict
             kind.value: {"schema": schema if kind.value.endswith("/json") else {}} for kind in operation.body_kinds
         }
         described["requestBody"] = {"required": True, "content": content}
-    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in operation.replies}
+    described["responses"] = {str(reply.status): _response(reply, by_type) for reply in replies_of(operation)}
+    if operation.path in OPEN_PATHS:
+        described["security"] = []
     return described
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +10,8 @@ from jobmeter.model.collection import Collection
 from jobmeter.model.record import Record
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.collections import Reconciliation, Taken
+from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
+from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
@@ -33,39 +34,6 @@ class RecordUpdate(Record, frozen=True):
     """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
 
 
-class Kind(Enum):
-    """How a body is written."""
-
-    JSON = "application/json"
-    LINES = "application/x-ndjson"
-    PARQUET = "application/vnd.apache.parquet"
-    TEXT = "text/plain"
-    HTML = "text/html"
-    CSV = "text/csv"
-
-
-class Reply(Struct, frozen=True):
-    """One answer of an operation: the types that its body may have (none: the body is empty)."""
-
-    status: int
-    says: str
-    types: tuple[Any, ...] = ()
-    kinds: tuple[Kind, ...] = (Kind.JSON,)
-
-
-class Operation(Struct, frozen=True):
-    """One method of one path. `body` is the type of the request's body."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    replies: tuple[Reply, ...]
-    body: Any = None
-    body_kinds: tuple[Kind, ...] = (Kind.JSON,)
-    parameters: tuple[str, ...] = ()
-
-
 _DONE = Reply(200, "Stored. Empty, but for a warning in JSON where a duplicate is ignored by configuration.")
 _EXISTS = Reply(409, "A record with this id and other content exists: RECORD_EXISTS.", (str,), (Kind.TEXT,))
 _REFUSED = (
@@ -75,6 +43,19 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
+_UNKNOWN = Reply(401, "Nobody knows who asks: no token, or none that is good now.", (Problem,))
+_FORBIDDEN = Reply(403, "It is known who asks, and they may not.", (Problem, Refusals))
+OPEN_PATHS = frozenset({"/health_check"})
+"""What nobody needs a name for."""
+
+
+def replies_of(operation: Operation) -> tuple[Reply, ...]:
+    """Every answer of an operation, those of the door included."""
+    at_the_door = () if operation.path in OPEN_PATHS else (_UNKNOWN, _FORBIDDEN)
+    given = {reply.status for reply in operation.replies}
+    return (*operation.replies, *(reply for reply in at_the_door if reply.status not in given))
+
+
 _FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -206,4 +187,5 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/openapi.json", "getOpenapi", "This description.", (Reply(200, "OpenAPI 3.1.", (dict[str, Any],)),)
     ),
+    *DOCUMENT_OPERATIONS,
 )

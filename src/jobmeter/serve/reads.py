@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.record import name_fault
@@ -115,7 +115,7 @@ class Metrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """The counters of this server as Prometheus text."""
         del scope, receive
-        text = await self._readers.ask(generate_latest, self._meter.registry)
+        text = await self._readers.ask(self._meter.exposition)
         return await send_bytes(send, 200, text, CONTENT_TYPE_PLAIN_0_0_4.encode())
 
 

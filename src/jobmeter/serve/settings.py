@@ -32,7 +32,7 @@ class Application(Struct, frozen=True):
     port: Annotated[Port, Meta(description="Port to listen on; 0 takes a free one.")] = 8000
     web_workers: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="AUDITOR's number of worker threads. Accepted; one process serves all."),
+        Meta(description="Worker processes, on PostgreSQL (SQLite has one writer, so one serves all); 1 by default."),
     ] = None
 
 
@@ -141,6 +141,29 @@ class Limits(Struct, frozen=True):
     group_records: Annotated[int, Meta(description="Records that are written in one transaction.", ge=1)] = 4000
 
 
+class Relay(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where received documents go on to."""
+
+    url: Annotated[str, Meta(description="An endpoint for facility documents, or the address of Elasticsearch.")]
+    elasticsearch_index: Annotated[
+        str | None, Meta(description="The index, when the url is that of Elasticsearch or OpenSearch.")
+    ] = None
+    token: Annotated[str | None, Meta(description="The token of the documents there.", extra={"secret": True})] = None
+    token_file: Annotated[str | None, Meta(description="File with that token.")] = None
+    array: Annotated[int, Meta(ge=1, le=10_000, description="Documents of a request.")] = 500
+    ca_file: Annotated[str | None, Meta(description="PEM file of an authority to trust.")] = None
+
+
+class DocumentSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Facility documents that are received. Who may send them says `jobmeter token` (write-documents)."""
+
+    keep_days: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Documents are dropped after so many days; who used the facility when is kept."),
+    ] = 400
+    relay: Annotated[Relay | None, Meta(description="Where they are sent on to.")] = None
+
+
 class ServeSettings(Struct, frozen=True):
     """Everything that `jobmeter serve` can be told."""
 
@@ -160,6 +183,7 @@ class ServeSettings(Struct, frozen=True):
     database: Annotated[Database | None, Meta(description="A PostgreSQL database, by AUDITOR's keys.")] = None
     metrics: Annotated[Metrics, Meta(description="What /metrics shows.")] = Metrics()
     limits: Annotated[Limits, Meta(description="Bounds on requests, connections and memory.")] = Limits()
+    documents: Annotated[DocumentSettings, Meta(description="Facility documents.")] = DocumentSettings()
     log_level: Annotated[
         LogLevel, Meta(description="Events from this level on are logged.", extra={"any_case": True})
     ] = "info"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jobmeter.contract import Clock, RecordStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
 from jobmeter.serve.collections import Reconcile, ReportOfCollector
 from jobmeter.serve.collector_metrics import CollectorStates
+from jobmeter.serve.documents import DocumentsIn, DocumentsOut
 from jobmeter.serve.door import Need
+from jobmeter.serve.facility import Questions
+from jobmeter.serve.gauges import FacilityGauges
+from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
@@ -38,6 +42,8 @@ class Parts(NamedTuple):
     writer: Writer
     letterbox: Letterbox
     streams: Streams
+    documents: DocumentStore | None = None
+    gauges: FacilityGauges | None = None
 
 
 class Entry(NamedTuple):
@@ -55,13 +61,33 @@ Table = dict[str, dict[str, Entry]]
 """By path and method."""
 
 
-def parts_of(store: RecordStore, settings: ServeSettings, clock: Clock) -> Parts:
-    """The parts over `store`."""
+def parts_of(
+    store: RecordStore, settings: ServeSettings, clock: Clock, documents: DocumentStore | None = None
+) -> Parts:
+    """The parts over `store`, and over `documents` where they are received."""
     meter = Meter()
     meter.registry.register(CollectorStates(store.ledger))
-    writer = Writer(store, settings.limits, meter)
+    writer = Writer(store, settings.limits, meter, documents)
     streams = Streams(store, settings.limits, meter)
-    return Parts(store, settings, clock, meter, Readers(), writer, Letterbox(writer, clock), streams)
+    gauges = None
+    if documents is not None:
+        gauges = FacilityGauges()
+        meter.show(gauges)
+    letterbox = Letterbox(writer, clock)
+    return Parts(store, settings, clock, meter, Readers(), writer, letterbox, streams, documents, gauges)
+
+
+def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> Table:
+    """The operations on facility documents. The token stands in each document, as their senders have it."""
+    limit_bytes = parts.settings.limits.body_bytes
+    taken = Entry(Need.A_TOKEN_WITHIN, DocumentsIn(parts.writer, keyring, limit_bytes, parts.clock, parts.meter))
+    found = Entry(Role.READ, DocumentsOut(documents, parts.readers, parts.clock))
+    questions = Questions(documents, parts.readers, parts.clock).endpoints()
+    return {
+        "/": {"POST": taken},
+        "/v2/documents": {"GET": found, "POST": taken},
+        **{path: {"GET": Entry(Role.READ, endpoint)} for path, endpoint in questions.items()},
+    }
 
 
 def table(parts: Parts) -> Table:

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, TypeVar
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable
+from jobmeter.model.facility import Received
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Record, RecordStop
@@ -43,16 +44,19 @@ class _Write:
         self.answer = answer
 
 
-_RECORDS, _STOPS, _LETTERS = range(3)
+_RECORDS, _STOPS, _LETTERS, _DOCUMENTS = range(4)
 
 
 class Writer:
     """Takes writes from many requests and stores them in groups. All methods belong to one event loop."""
 
-    def __init__(self, store: RecordStore, limits: Limits, meter: Meter) -> None:
+    def __init__(
+        self, store: RecordStore, limits: Limits, meter: Meter, documents: DocumentStore | None = None
+    ) -> None:
         self._store = store
         self._limits = limits
         self._meter = meter
+        self._documents = documents
         self._waiting: deque[_Write] = deque()
         self._waiting_count = 0
         self._arrived = asyncio.Event()
@@ -76,6 +80,10 @@ class Writer:
         """Keep dead letters; returns once they are durable. Raises StoreUnavailable."""
         await self._ask(_LETTERS, letters)
         self._meter.letters.inc(len(letters))
+
+    async def keep(self, documents: Sequence[Received]) -> None:
+        """Keep facility documents; returns once they are durable. Raises StoreUnavailable."""
+        await self._ask(_DOCUMENTS, documents)
 
     async def run(self) -> None:
         """Write group after group, until `close` was called and nothing waits any more."""
@@ -135,7 +143,12 @@ class Writer:
         began = perf_counter()
         store = self._store
         answers: dict[int, Answer] = {}
-        for kind, act in ((_RECORDS, store.put), (_STOPS, store.stop), (_LETTERS, _none_each(store.bury))):
+        acts: list[tuple[int, Callable[[Sequence[Any]], list[Any]]]] = [
+            (_RECORDS, store.put), (_STOPS, store.stop), (_LETTERS, _none_each(store.bury)),
+        ]  # fmt: skip
+        if self._documents is not None:
+            acts.append((_DOCUMENTS, _none_each(self._documents.keep)))
+        for kind, act in acts:
             writes = [write for write in group if write.kind == kind]
             if writes:
                 answers.update(zip(map(id, writes), _together(writes, act), strict=True))

@@ -11,8 +11,9 @@ repeat once.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,9 @@ from jobmeter.peer import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
 from jobmeter.wire.document import decode_document
 
 _LATE_SECONDS = 60
+_BATCH_DOCUMENTS = 1000
+_MANY = 64
+"""From so many requests on they go over several connections."""
 _REASON_MAX_CHARACTERS = 500
 _DELAY_DIGITS_MAX = 6
 
@@ -53,6 +57,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             description="When a document carries its time: when it is a minute late, always (as in arrays), or never."
         ),
     ] = "late"
+    connections: Annotated[
+        int, Meta(ge=1, le=64, description="Connections side by side when there is much to send.")
+    ] = 8
     timeout_seconds: Annotated[
         float, Meta(gt=0, le=TIMEOUT_MAX_SECONDS, description="How long an answer may take, to its last byte.")
     ] = 30
@@ -82,57 +89,38 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-class DocumentSink:
-    """A Sink; see `jobmeter.contract`. Items are encoded by `jobmeter.wire.document`.
-
-    After `until` (of the monotonic clock) nothing more is begun, and what is under way is given up.
-    """
+class _Lane:
+    """One connection, for one thread at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self.batch_limit = max(500, settings.array)
-        self.until: float | None = None
         self._settings = settings
         self._key = ""
-        self._peer = Peer(settings.endpoint, headers=self._headers)
+        self._peer = Peer(settings.endpoint, headers=lambda: {"Idempotency-Key": self._key})
 
-    def send(self, items: Sequence[bytes]) -> Sequence[Outcome]:
+    def send(self, items: Sequence[bytes], token: str | None, until: float | None) -> list[Outcome]:
         """What became of each item. One that cannot be sent now keeps those after it, too."""
         outcomes: list[Outcome] = []
-        try:
-            token = self._token()
-        except OSError as fault:
-            return [Keep(reason=f"token_file: {fault}")] * len(items)
         groups = [items[at : at + self._settings.array] for at in range(0, len(items), self._settings.array)]
         groups.reverse()
         while groups:
             group = groups.pop()
-            told = self._post(group, token)
+            told = self._post(group, token, until)
             if isinstance(told, Keep):
-                break
+                return [*outcomes, *([told] * (len(items) - len(outcomes)))]
             if isinstance(told, Rejected) and len(group) > 1:
                 middle = len(group) // 2
                 groups += [group[middle:], group[:middle]]
                 continue
             outcomes += [told] * len(group)
-        else:
-            return outcomes
-        return [*outcomes, *([told] * (len(items) - len(outcomes)))]
+        return outcomes
 
     def close(self) -> None:
         """Close the connection."""
         self._peer.close()
 
-    def _token(self) -> str | None:
-        if self._settings.token_file is None:
-            return self._settings.token
-        return Path(self._settings.token_file).read_text(encoding="utf-8").strip()
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"Idempotency-Key": self._key}
-
-    def _post(self, group: Sequence[bytes], token: str | None) -> Outcome:
+    def _post(self, group: Sequence[bytes], token: str | None, until: float | None) -> Outcome:
         seconds = None
-        if self.until is not None and (seconds := self.until - time.monotonic()) <= 0:
+        if until is not None and (seconds := until - time.monotonic()) <= 0:
             return Keep(reason="the time for sending was over")
         self._key = hashlib.blake2b(b"".join(group), digest_size=16).hexdigest()
         documents = [self._document(item, token, in_array=self._settings.array > 1) for item in group]
@@ -153,6 +141,61 @@ class DocumentSink:
             moment = envelope.observed.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             stamp = b',"timestamp":' + _encode(moment)
         return b'{"token":' + _encode(token) + b"," + fields + stamp + b"}"
+
+
+class DocumentSink:
+    """A Sink; see `jobmeter.contract`. Items are encoded by `jobmeter.wire.document`.
+
+    Few documents go over one connection in their order, many over several. After `until` (of the monotonic clock)
+    nothing more is begun, and what is under way is given up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.batch_limit = max(_BATCH_DOCUMENTS, settings.array)
+        self.until: float | None = None
+        self._settings = settings
+        self._lanes = [_Lane(settings)]
+
+    def send(self, items: Sequence[bytes]) -> Sequence[Outcome]:
+        """What became of each item."""
+        try:
+            token = self._token()
+        except OSError as fault:
+            return [Keep(reason=f"token_file: {fault}")] * len(items)
+        if len(items) < _MANY * self._settings.array or self._settings.connections == 1:
+            return self._lanes[0].send(items, token, self.until)
+        return self._side_by_side(items, token)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for lane in self._lanes:
+            lane.close()
+
+    def _side_by_side(self, items: Sequence[bytes], token: str | None) -> list[Outcome]:
+        number = self._settings.connections
+        self._lanes += [_Lane(self._settings) for _ in range(number - len(self._lanes))]
+        told: list[list[Outcome]] = [[] for _ in range(number)]
+
+        def send(place: int) -> None:
+            told[place] = self._lanes[place].send(items[place::number], token, self.until)
+
+        threads = [threading.Thread(target=send, args=[place], daemon=True) for place in range(number)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # A lane whose thread failed told nothing; what it was to send is kept.
+        missing = Keep(reason="a connection failed")
+        outcomes: list[Outcome] = [missing] * len(items)
+        for place, part in enumerate(told):
+            for at, outcome in enumerate(part):
+                outcomes[place + at * number] = outcome
+        return outcomes
+
+    def _token(self) -> str | None:
+        if self._settings.token_file is None:
+            return self._settings.token
+        return Path(self._settings.token_file).read_text(encoding="utf-8").strip()
 
 
 def open_sink(settings: Settings) -> DocumentSink:

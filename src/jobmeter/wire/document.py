@@ -30,7 +30,12 @@ _decode = msgspec.json.Decoder(Envelope).decode
 def encode_document(document: Document) -> bytes:
     """The envelope. Raises UnicodeEncodeError for text that is no Unicode, and ValueError for a number that is none."""
     fields = {"kind": document.kind, "cluster": document.cluster, **document.body}
-    return _encode(Envelope(document.observed, msgspec.Raw(_encode(fields))))
+    return encode_fields(document.observed, _encode(fields))
+
+
+def encode_fields(observed: datetime, fields: bytes) -> bytes:
+    """The envelope of a document that is JSON text already."""
+    return _encode(Envelope(observed, msgspec.Raw(fields)))
 
 
 def decode_document(item: bytes) -> Envelope:
