@@ -38,8 +38,12 @@ _OPS = ("gt", "gte", "lt", "lte", "equals")
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
     "letters": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many; 20 by default."),
-    "since": _query("since", {"type": "string", "format": "date"}, "The first day; 31 days before until by default."),
-    "until": _query("until", {"type": "string", "format": "date"}, "The day behind the last; tomorrow by default."),
+    "first_day": _query(
+        "since", {"type": "string", "format": "date"}, "The first day; 31 days before until by default."
+    ),
+    "day_behind": _query(
+        "until", {"type": "string", "format": "date"}, "The day behind the last; tomorrow by default."
+    ),
     "source": _query("source", {"type": "string"}, "This job source only."),
     "record_id": _query("record_id", _NAME, "The record with this id."),
     "start_time": _query("start_time", _object(_OPS, _TIME), "start_time[gte]=2024-01-31T12:00:00Z"),

@@ -160,7 +160,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "getReconciliation",
         "What was seen, stored, refused and is waiting, per source and day.",
         (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
-        parameters=("since", "until", "source"),
+        parameters=("first_day", "day_behind", "source"),
     ),
     Operation(
         "GET",
