@@ -21,6 +21,7 @@ from jobmeter.store.migrate import upgrade
 
 TEMPLATE = "jobmeter_template"
 START_SECONDS = 60
+_HELD = "pre-existing shared memory block"
 
 
 class PostgresqlMissing(Exception):  # noqa: N818 - the name says the fact
@@ -89,18 +90,29 @@ class PrivatePostgresql:
         command = [str(self._binaries / "postgres"), "-D", str(self._data), "-k", str(self._folder)]
         for setting in settings:
             command += ["-c", setting]
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers_after(command, deadline):
+            # Of a server that was killed, a child may hold the shared memory for a moment longer.
+            if time.monotonic() > deadline or _HELD not in self._log_end():
+                raise RuntimeError(self._log_end())
+            time.sleep(0.1)
+
+    def _answers_after(self, command: list[str], deadline: float) -> bool:
+        """Start `command`, and wait until it answers (True) or ends (False)."""
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
-        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 psycopg.connect(self.url("postgres")).close()
             except psycopg.OperationalError:
                 if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((self._folder / "log").read_text(errors="replace")) from None
+                    return False
                 time.sleep(0.02)
             else:
-                return
+                return True
+
+    def _log_end(self) -> str:
+        return (self._folder / "log").read_text(errors="replace")[-2000:]
 
     def stop(self, *, at_once: bool = False) -> None:
         """Stop the server, ending all connections; `at_once` is as good as a crash."""

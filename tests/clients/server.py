@@ -56,6 +56,7 @@ class LiveServer:
 
     def start(self) -> None:
         """Returns when the server has said that it is ready."""
+        self._output.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "jobmeter", "serve", "--host", self.address, "--port", str(self.port)]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(

@@ -39,7 +39,8 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(PATIENCE_SECONDS)
+            if thread.ident is not None:
+                thread.join(PATIENCE_SECONDS)
 
     def wait_for(self, more: int) -> None:
         """Return when so many more records were acknowledged."""
