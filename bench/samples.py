@@ -23,8 +23,8 @@ from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.series import SampleQuestion
+from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.samples.reader import SampleStoreReader
-from jobmeter.store.samples.settings import SampleBounds
 from jobmeter.store.samples.tail import SampleTail
 from jobmeter.store.samples.writer import SampleStoreWriter
 

@@ -39,7 +39,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from jobmeter.model.collection import Collection, CollectorState, Reconciled
+from jobmeter.bookkeeping import Bookkeeping, Collections
 from jobmeter.model.document import Document
 from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
 from jobmeter.model.job import JobIdentity, RunningJob
@@ -235,7 +235,7 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class RecordStore(Protocol):
+class RecordStore(Bookkeeping, Protocol):
     """The account: records by id, questions answered as streams. Safe to call from several threads."""
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
@@ -325,22 +325,6 @@ class TokenStore(Protocol):
 
     def close(self) -> None:
         """Release the database."""
-        ...
-
-
-class Collections(Protocol):
-    """What collectors reported, beside what is stored."""
-
-    def keep(self, report: Collection, now_us: int) -> None:
-        """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
-        ...
-
-    def states(self) -> list[CollectorState]:
-        """How every spool was when it reported last."""
-        ...
-
-    def reconciled(self, since: date, until: date) -> list[Reconciled]:
-        """Every source and day from `since` to before `until` that was reported or is stored."""
         ...
 
 

@@ -87,7 +87,7 @@ def test_a_mount_that_does_not_answer_is_left_after_its_time() -> None:
     began = time.monotonic()
     with pytest.raises(SourceUnreadable, match="no answer"):
         mounts.space(Path("/"), 0.2, hangs)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     done.set()
 
 

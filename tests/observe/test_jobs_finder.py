@@ -11,7 +11,7 @@ import pytest
 
 from jobmeter.observe.cgroups import Hierarchies, parse
 from jobmeter.observe.host import Host, SystemClock, this_host
-from jobmeter.observe.jobs.finder import JobFinder
+from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
 from jobmeter.observe.jobs.profile import built_in, rooted
 from tests.observe.kernel_groups import Groups, groups
 
@@ -125,6 +125,7 @@ def test_slurms_unique_id_becomes_the_jobs_number_once_a_process_tells_it(tmp_pa
     (folder / "step_0" / "user" / "cgroup.procs").write_text("77\n")
     (tmp_path / "host/proc/77").mkdir(parents=True)
     (tmp_path / "host/proc/77/environ").write_bytes(b"A=b\0SLURM_JOB_ID=4711\0SLURM_CLUSTER_NAME=c1\0")
+    time.sleep(RETRY_SECONDS)
     finder.look(2)
     assert [(job.identity.cluster, job.identity.job) for job in finder.jobs] == [("c1", "4711")]
     finder.close()

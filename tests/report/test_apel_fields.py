@@ -74,8 +74,8 @@ def test_a_field_reads_its_value(field: Field, value: object) -> None:
 
 def test_what_was_percent_encoded_when_it_was_stored_is_found_by_the_older_patterns_too() -> None:
     field = MetaField("voms", regex=r"(?<=%2F).*?\S(?=%2F)")
-    assert field.of("%2Fatlas%2Fde%2FRole%3Dproduction") == "atlas"
-    assert MetaField("voms", regex=r"(?=%2F).*?\S(?=%2F)").of("/atlas/de/Role=production") == "/atlas"
+    assert field.text_of("%2Fatlas%2Fde%2FRole%3Dproduction") == "atlas"
+    assert MetaField("voms", regex=r"(?=%2F).*?\S(?=%2F)").text_of("/atlas/de/Role=production") == "/atlas"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_job_that_has_not_stopped_has_no_runtime() -> None:
 
 def test_a_search_without_end_is_ended() -> None:
     with pytest.raises(Missing, match="took longer"):
-        MetaField("voms", regex=r"(a|aa|aaa)+$").of("a" * 5000 + "b")
+        MetaField("voms", regex=r"(a|aa|aaa)+$").text_of("a" * 5000 + "b")
 
 
 def test_all_fields_of_a_message_are_read_at_once() -> None:

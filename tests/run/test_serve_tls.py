@@ -29,6 +29,7 @@ GUARDED = (
     ("GET", "/records", "read"),
     ("GET", "/record/r-A", "read"),
     ("GET", "/v2/records", "read"),
+    ("GET", "/v2/totals?group_by=site_id", "read"),
     ("POST", "/record", "write"),
     ("POST", "/records", "write"),
     ("PUT", "/record", "write"),
@@ -202,6 +203,11 @@ def test_what_is_not_granted_is_absent_from_every_answer(place: Place) -> None:
     assert b"r-A" in body
     assert b"r-B" in body
     assert server.ask("GET", "/record/r-C", pair).status == 404
+    for query in ("group_by=site_id", "group_by=record_id", "group_by=site_id&meta[site_id][dnc][0]=A", "sum=count"):
+        groups = json.loads(server.ask("GET", f"/v2/totals?{query}", pair).body)["groups"]
+        assert groups
+        assert not {"C", "r-C"} & {part for group in groups for part in group["key"]}
+    assert groups[0]["values"] == [2]
     assert server.ask("GET", "/metrics", pair).status == 403
     assert b"stored" not in server.ask("GET", "/", pair).body
 

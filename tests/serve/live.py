@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
-from jobmeter.serve.app import make_app
+from jobmeter.serve.app import Application, make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.table import NOTHING_BESIDE, Beside
 
 PATIENCE_SECONDS = 30.0
 JSON = {"content-type": "application/json"}
@@ -44,6 +45,8 @@ class Answer(msgspec.Struct):
 
 class Live:
     """A running server."""
+
+    app: Application
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -81,19 +84,24 @@ def live(
     tokens: TokenStore | None = None,
     documents: DocumentStore | None = None,
     clock: Clock | None = None,
+    *,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Iterator[Live]:
     """Serve until the block ends, and end in order."""
     settings = ServeSettings() if settings is None else settings
     sockets = bind(["127.0.0.1"], 0)
     port = sockets[0].getsockname()[1]
     ready = threading.Event()
-    server = Server(make_app(store, settings, clock or FixedClock(), tokens, documents), settings.limits, ready.set)
+    app = make_app(store, settings, clock or FixedClock(), tokens, documents, beside=beside)
+    server = Server(app, settings.limits, ready.set)
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:
         if not ready.wait(PATIENCE_SECONDS):
             pytest.fail("the server was not ready in time")
-        yield Live(port)
+        running = Live(port)
+        running.app = app
+        yield running
     finally:
         server.stop()
         thread.join(PATIENCE_SECONDS)

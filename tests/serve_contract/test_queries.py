@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.clients.server import REPOSITORY, LiveServer, live
 
 HIDDEN = b"hidden-from-readers-of-A"
-PATHS = ("/records", "/v2/records", "/record/x", "/v2/dead-letters")
+PATHS = ("/records", "/v2/records", "/record/x", "/v2/dead-letters", "/v2/totals")
 WORDS = [
     "meta",
     "site_id",
@@ -33,6 +33,13 @@ WORDS = [
     "cursor",
     "fields",
     "as_of",
+    "group_by",
+    "sum",
+    "min",
+    "max",
+    "day",
+    "month",
+    "count",
     "gt",
     "gte",
     "lt",
@@ -75,6 +82,8 @@ likely = st.sampled_from(
         "sort_by[asc]=record_id",
         f"record_id={HIDDEN.decode()}",
         "runtime[gte]=0",
+        "group_by=record_id,site_id",
+        "sum=Cores*runtime,count",
     ]
 )
 query = st.lists(likely | st.builds("{}={}".format, key, quoted) | quoted, max_size=5).map("&".join)

@@ -36,7 +36,7 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _tls(folder: Path) -> ssl.SSLContext:
+def server_tls(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     context.load_verify_locations(folder / "cert.pem")
@@ -65,7 +65,7 @@ def published(number: str = "42") -> Step:
 
 
 def _sent(folder: Path, steps: list[Step], items: int = 1, **options: object) -> tuple[list[Outcome], list[Request]]:
-    with ScriptedServer(steps, _tls(folder)) as server:
+    with ScriptedServer(steps, server_tls(folder)) as server:
         sink = _sink(server, folder, **options)
         outcomes = list(sink.send([TEXT] * items))
         sink.close()
@@ -90,7 +90,7 @@ def test_a_message_is_signed_enveloped_and_its_receipt_kept(pair: Path) -> None:
 
 
 def test_in_the_older_form_the_token_stands_in_the_address(pair: Path) -> None:
-    with ScriptedServer([token("a/b"), published()], _tls(pair)) as server:
+    with ScriptedServer([token("a/b"), published()], server_tls(pair)) as server:
         sink = _sink(server, pair, publish_url=f"{server.address}{TOPIC}?key=")
         assert sink.send([TEXT]) == [Accepted(receipt="42")]
         sink.close()
@@ -188,7 +188,7 @@ def _gone(folder: Path) -> None:
 def test_certificate_and_key_are_read_for_each_message(
     pair: Path, change: Callable[[Path], None], accepted: bool
 ) -> None:
-    with ScriptedServer([token(), published(), published()], _tls(pair)) as server:
+    with ScriptedServer([token(), published(), published()], server_tls(pair)) as server:
         sink = _sink(server, pair)
         assert sink.send([TEXT]) == [Accepted(receipt="42")]
         change(pair)
@@ -198,7 +198,7 @@ def test_certificate_and_key_are_read_for_each_message(
 
 
 def test_a_text_that_no_message_can_hold_is_rejected(pair: Path) -> None:
-    with ScriptedServer([], _tls(pair)) as server:
+    with ScriptedServer([], server_tls(pair)) as server:
         assert _sink(server, pair).send(["é".encode()]) == [Rejected("the message is not ASCII")]
 
 

@@ -114,7 +114,8 @@ def test_merging_leaves_a_broken_segment_alone(tmp_path: Path) -> None:
         for number in range(13):
             if number == 3:
                 broken = max((tmp_path / "raw").iterdir())
-                broken.write_bytes(b"x" + broken.read_bytes()[1:])
+                whole = broken.read_bytes()
+                broken.write_bytes(b"x" + whole[1:30] + bytes([whole[30] ^ 1]) + whole[31:])
             writer.write(batch(sample(number, (number, 1))))
             writer.reopen()
         writer.tidy()

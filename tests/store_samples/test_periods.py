@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jobmeter.settings.samples import DAY_NS
 from jobmeter.store.samples.folder import listing
-from jobmeter.store.samples.settings import DAY_NS
 from tests.store_samples.given import JOB, SECOND, START, SetClock, asked, batch, column, opened, sample, seconds
 
 FIRST = START // (3600 * SECOND) * 3600 * SECOND

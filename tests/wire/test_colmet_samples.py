@@ -35,8 +35,8 @@ def test_every_received_metric_has_a_unit() -> None:
     catalogue = {metric.name: metric.unit for metric in batch.metrics}
     assert all(catalogue[name] for sample in batch.samples for name in sample.metrics)
     assert {metric.unit for metrics in RECEIVED.values() for metric in metrics} <= {
-        "count", "seconds", "microseconds", "nanoseconds", "bytes", "kibibytes", "ticks", "percent", "watts",
-        "milliwatts", "microjoules", "degrees-celsius", "mebibyte-microseconds",
+        "count", "seconds", "microseconds", "nanoseconds", "bytes", "kibibytes", "centiseconds", "percent", "watts",
+        "milliwatts", "microjoules", "degrees_celsius", "mebibyte-microseconds",
     }  # fmt: skip
 
 
@@ -105,3 +105,9 @@ def test_an_id_that_is_no_number_gets_one_that_stays_the_same() -> None:
 def test_what_colmet_has_no_class_for_is_left_over() -> None:
     samples = (Sample("cgroup", "n1", None, SECOND, ("cpu_usage",), (5,)),)
     assert ColmetForm().converted(SampleBatch("n1", samples)).rest == (0,)
+
+
+def test_records_of_one_second_stay_apart() -> None:
+    given = [ColmetRecord("perfhwstats_default", "n1", 7, 1, (number, 0, 0, 0, 0)) for number in range(3)]
+    made = ColmetForm().converted(samples_of(given, "oar", "")).made
+    assert [each.record.values[0] for each in made] == [0, 1, 2]

@@ -19,10 +19,11 @@ TEXT = "APEL-sync-message: v0.1\nSite: S\nSubmitHost: h\nNumberOfJobs: 1\nMonth:
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
-def made(key: Key, until: datetime = NOW + timedelta(days=1)) -> tuple[bytes, bytes]:
+def made(key: Key, until: datetime = NOW + timedelta(days=1), name: str = "host.example.org") -> tuple[bytes, bytes]:
     """A certificate signed by itself, and its key, both PEM."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "host.example.org")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     builder = builder.serial_number(1).not_valid_before(NOW - timedelta(days=9)).not_valid_after(until)
     pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     certificate = builder.sign(key, hashes.SHA256()).public_bytes(pem)

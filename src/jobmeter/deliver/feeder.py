@@ -128,7 +128,7 @@ class Feeder:
         if self._held and now < self._due:
             return self._due - now
         if not self._held and not self._fill():
-            if self._unflushed and now - self._flushed >= min(self._pace.flush_seconds, IDLE_SECONDS):
+            if self._unflushed and now - self._flushed >= self._pace.flush_seconds:
                 self._flush()
             return IDLE_SECONDS
         self._offer(self._held.popleft())

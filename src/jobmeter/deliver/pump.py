@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,7 +20,6 @@ from jobmeter.deliver.fault import SpoolUnavailable
 from jobmeter.deliver.queue import Entry
 from jobmeter.deliver.retry import Backoff
 from jobmeter.deliver.settings import BackoffSettings
-from jobmeter.deliver.spool import Spool
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 
 IDLE_SECONDS = 1.0
@@ -39,6 +39,22 @@ class PumpStats(Struct, frozen=True):
     reason: str = ""
 
 
+class Queue(Protocol):
+    """What a pump empties: a spool, or an outbox. Every method raises SpoolUnavailable when it cannot be done now."""
+
+    def due(self, limit: int) -> list[Entry]:
+        """The next entries to deliver, at most `limit`; nobody else gets them meanwhile."""
+        ...
+
+    def settle(self, outcomes: Sequence[tuple[Entry, Outcome]]) -> None:
+        """Write down what became of entries, durable on return."""
+        ...
+
+    def next_due_seconds(self) -> float | None:
+        """Seconds until some entry is due, 0 when one is, None when there is none."""
+        ...
+
+
 class Pump:
     """Delivers what `spool` holds to `sink` until `stop` is set; use it from one thread.
 
@@ -47,7 +63,7 @@ class Pump:
 
     def __init__(  # noqa: PLR0913 - what varies in tests
         self,
-        spool: Spool,
+        spool: Queue,
         sink: Sink,
         stop: threading.Event,
         *,

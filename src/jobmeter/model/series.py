@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Metric
+from jobmeter.model.sample import Sample
 
 Value = int | float | None
 
@@ -55,6 +56,20 @@ class SampleQuestion(Struct, frozen=True):
             and (self.cluster is None or self.cluster == job.cluster)
             and (self.run is None or self.run == job.run)
         )
+
+
+def answers(sample: Sample, question: SampleQuestion) -> bool:
+    """Whether a sample is one that the question asks for, but for its time."""
+    if sample.job is None:
+        about = not question.names_a_job or (question.involving and any(map(question.is_about, sample.involved)))
+    else:
+        about = not question.node_only and question.is_about(sample.job)
+    return (
+        about
+        and question.node in (None, sample.node)
+        and question.source in (None, sample.source)
+        and (not question.metrics or not set(question.metrics).isdisjoint(sample.metrics))
+    )
 
 
 class SampleColumn(Struct, frozen=True):

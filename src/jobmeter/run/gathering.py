@@ -101,7 +101,10 @@ class Gatherer:
             self.intake.recent.batch,
             cursor_file=None if folder is None else folder / f"{output.name}.cursor",
             start=start,
-            pace=Pace(getattr(output.sink, "batch_limit", 1), self._settings.flush_seconds),
+            pace=Pace(
+                getattr(output.sink, "batch_limit", 1),
+                max(self._settings.flush_seconds, getattr(output.sink, "flush_seconds", 0.0)),
+            ),
         )
 
     def _begin(self, name: str, work: Callable[[], None]) -> None:

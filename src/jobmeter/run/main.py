@@ -91,6 +91,30 @@ def colmet_node(argv: Sequence[str] | None = None) -> int:
     return main(["node", "--as-colmet", *words])
 
 
+def auditor_apel_publish(argv: Sequence[str] | None = None) -> int:
+    """`auditor-apel-publish -c CONFIG` is `jobmeter report apel publish -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "apel", "publish", *words])
+
+
+def auditor_apel_republish(argv: Sequence[str] | None = None) -> int:
+    """`auditor-apel-republish -s SITE … -c CONFIG` is `jobmeter report apel republish -s SITE … -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "apel", "republish", *words])
+
+
+def auditor_priority_plugin(argv: Sequence[str] | None = None) -> int:
+    """`auditor-priority-plugin CONFIG` is `jobmeter report priority CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "priority", *words])
+
+
+def auditor_utilization_plugin(argv: Sequence[str] | None = None) -> int:
+    """`auditor-utilization-plugin -c CONFIG` is `jobmeter report utilization -c CONFIG`."""
+    words = sys.argv[1:] if argv is None else argv
+    return main(["report", "utilization", *words])
+
+
 def _run(words: list[str]) -> int:
     if words and is_command(words[0]):
         before, name, rest = argparse.Namespace(), words[0], words[1:]

@@ -15,8 +15,8 @@ from jobmeter.observe.agent import Agent
 from jobmeter.run.node_metrics import MetricsFile
 from jobmeter.settings.deployment import Metrics
 
-_STIR_SECONDS, _STIR_REST = 0.5, 100
-"""After being told of ends of tasks we rest for so many times as long as that took, and for so long at most."""
+_STIR_LEAST_SECONDS, _STIR_SECONDS, _STIR_REST = 0.05, 0.5, 300
+"""After being told of ends of tasks we rest for so many times as long as that took, within these bounds."""
 
 _LOOK_SECONDS = 1.0
 """How often is looked for jobs when the periods of the sources are longer."""
@@ -62,28 +62,53 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
     """Take turns until a signal comes. A first turn is taken at once."""
     poll = select.poll()
     poll.register(signals.woken, select.POLLIN)
-    if agent.finder.descriptor is not None:
-        poll.register(agent.finder.descriptor, select.POLLIN)
+    news = agent.finder.descriptor
+    if news is not None:
+        poll.register(news, select.POLLIN)
     file = MetricsFile(metrics)
-    agent.turn()
-    resume = 0.0
-    listening = False
+    ends = _Ends(agent, poll)
+    look = 0.0
     while not signals.asked():
-        if not listening and time.monotonic() >= resume:
-            listening = True
-            for number in agent.descriptors:
-                poll.register(number, select.POLLIN)
-        left = min((agent.next_ns() - time.time_ns()) / 1e9, _LOOK_SECONDS)
-        if not listening:
-            left = min(left, resume - time.monotonic())
-        ready = {number for number, _ in poll.poll(max(0.0, left) * 1000 + 0.5)}
-        if signals.woken.fileno() in ready:
-            os.read(signals.woken.fileno(), 64)
-        if ready.intersection(agent.descriptors):
-            rest = min(_STIR_SECONDS, agent.stir() * _STIR_REST)
-            listening, resume = False, time.monotonic() + rest
-            for number in agent.descriptors:
-                poll.unregister(number)
-        if not signals.asked():
+        now = time.monotonic()
+        left = min((agent.next_ns() - time.time_ns()) / 1e9, look - now)
+        if left <= 0:
             agent.turn()
             file.write(agent)
+            look = time.monotonic() + _LOOK_SECONDS
+            continue
+        ready = {number for number, _ in poll.poll(ends.within(left) * 1000 + 0.5)}
+        if signals.woken.fileno() in ready:
+            os.read(signals.woken.fileno(), 64)
+        ends.heard(ready)
+        if news in ready:
+            look = 0.0
+
+
+class _Ends:
+    """Listens to the ends of tasks, and rests after each time so that this never costs much."""
+
+    def __init__(self, agent: Agent, poll: select.poll) -> None:
+        self._agent = agent
+        self._poll = poll
+        self._numbers = frozenset(agent.descriptors)
+        self._resume: float | None = 0.0
+
+    def within(self, seconds: float) -> float:
+        """How long may be waited: until it is time to listen again, or so long."""
+        if self._resume is None:
+            return seconds
+        rest = self._resume - time.monotonic()
+        if rest > 0:
+            return min(seconds, rest)
+        self._resume = None
+        for number in self._numbers:
+            self._poll.register(number, select.POLLIN)
+        return seconds
+
+    def heard(self, ready: set[int]) -> None:
+        """Take in what was told, if anything was."""
+        if self._resume is None and not self._numbers.isdisjoint(ready):
+            rest = min(_STIR_SECONDS, max(_STIR_LEAST_SECONDS, self._agent.stir() * _STIR_REST))
+            self._resume = time.monotonic() + rest
+            for number in self._numbers:
+                self._poll.unregister(number)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from typing import IO
+from typing import IO, Any
 
 import msgspec
+from msgspec import structs
 
 from jobmeter.contract import SampleSender
 from jobmeter.model.sample import SampleBatch
 from jobmeter.settings.agent import NodeSettings
+from jobmeter.settings.fault import Fault, SettingsFaulty
+from jobmeter.settings.sending import Sending, address_fault
+
+_COLMET = "tcp://127.0.0.1:5556"
 
 
 class Printer:
@@ -44,6 +49,26 @@ class Printer:
         self._lines += 1
 
 
-def open_sender(settings: NodeSettings, arguments: argparse.Namespace) -> SampleSender:  # noqa: ARG001
-    """The sender that settings and options ask for."""
-    return Printer(sys.stdout)
+def open_sender(settings: NodeSettings, arguments: argparse.Namespace, node: str) -> SampleSender:
+    """The sender that settings and options ask for. Raises SettingsFaulty, and the faults of keys and spool."""
+    if arguments.print:
+        return Printer(sys.stdout)
+    from jobmeter.run.sending import open_sender as open_real  # noqa: PLC0415 - printing needs no ZeroMQ
+
+    return open_real(adjusted(settings.sending, arguments), node)
+
+
+def adjusted(sending: Sending, arguments: argparse.Namespace) -> Sending:
+    """The settings with what the options say instead; as Colmet, its wire to its port. Raises SettingsFaulty."""
+    given: dict[str, Any] = {}
+    if arguments.as_colmet and arguments.config is None:
+        given = {"wire": "colmet", "acknowledge": False, "gatherers": (_COLMET,)}
+    if arguments.zeromq_uri is not None:
+        if (fault := address_fault(arguments.zeromq_uri)) is not None:
+            raise SettingsFaulty([Fault("command line", "--zeromq-uri", fault)])
+        given["gatherers"] = (arguments.zeromq_uri,)
+    if arguments.zeromq_hwm is not None:
+        given["high_water_mark"] = arguments.zeromq_hwm
+    if arguments.zeromq_linger is not None:
+        given["linger_milliseconds"] = arguments.zeromq_linger
+    return structs.replace(sending, **given)

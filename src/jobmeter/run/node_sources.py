@@ -78,7 +78,7 @@ def opened(sources: Names[Wanted], host: Host) -> list[Scheduled]:
 def _one(name: str, entry: Entry | None, period_seconds: float) -> Wanted | None:
     struct = registry.module(KIND, name).Settings
     if entry is None:
-        return Wanted(name, struct(), getattr(struct, "own_period_seconds", None) or period_seconds)
+        return Wanted(name, struct(), max(getattr(struct, "own_period_seconds", 0.0), period_seconds))
     if not isinstance(entry.value, Mapping):
         raise SettingsFaulty([Fault(str(entry.place), f"sources.{name}", "is not a table")])
     ours = {each.key: each for each in entry.value.entries if each.key in ("enabled", "period_seconds")}
@@ -86,7 +86,7 @@ def _one(name: str, entry: Entry | None, period_seconds: float) -> Wanted | None
     if not _enabled(ours.get("enabled"), name):
         return None
     loaded = bind(struct, rest, {}, None)
-    period = getattr(struct, "own_period_seconds", None) or period_seconds
+    period = max(getattr(struct, "own_period_seconds", 0.0), period_seconds)
     return Wanted(name, loaded.settings, _period(ours.get("period_seconds"), name, period))
 
 

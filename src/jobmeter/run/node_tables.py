@@ -43,6 +43,8 @@ def _given(arguments: argparse.Namespace) -> list[tuple[str, str, Node]]:
         given.append(("lustre", "prefix", Scalar(arguments.lustre_prefix, _PLACE, arguments.lustre_prefix)))
     elif arguments.as_colmet and arguments.enable_lustre:
         given.append(("lustre", "prefix", Scalar("lustre", _PLACE, "lustre")))
+    if arguments.as_colmet and arguments.sample_period is not None:
+        given.append(("taskstats", "period_seconds", Scalar(arguments.sample_period, _PLACE)))
     if arguments.disable_procstats:
         given.append(("procstats", "enabled", Scalar(False, _PLACE)))
     return given

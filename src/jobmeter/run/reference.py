@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from jobmeter import registry
+from jobmeter.model.metric import Metric
+from jobmeter.observe.selfmeasure import METRICS as AGENT_METRICS
 from jobmeter.run import kinds
 from jobmeter.run.commands import command, summaries
 from jobmeter.run.main import add_log_level
@@ -21,10 +24,33 @@ _SAMPLE_AND_CHECK = (
     "`jobmeter sample-config NAME` prints a commented file of these, `jobmeter check FILE` says what is wrong with one."
 )
 
+_METRICS_ARE = (
+    "What `jobmeter node` measures. A counter only grows; a gauge is a level at an instant. A metric that a machine or "
+    "a job does not have is left out. [colmet_columns.py](../../src/jobmeter/wire/colmet_columns.py) says which of "
+    "them fills which column of Colmet's records."
+)
+
 
 def pages() -> dict[str, str]:
     """The pages by file name."""
-    return {"commands.md": _commands(), "settings.md": _settings()}
+    return {"commands.md": _commands(), "settings.md": _settings(), "metrics.md": _metrics()}
+
+
+def _metrics() -> str:
+    """What the sources of samples measure, as their modules declare it."""
+    lines = [_HEAD, "", "# Metrics", "", _METRICS_ARE]
+    for name in registry.names("observe.kernel"):
+        module = registry.module("observe.kernel", name)
+        about = " ".join((module.__doc__ or "").split())
+        lines += ["", f"## {name}", "", about, ""]
+        lines += _listed(getattr(module, "METRICS", ()))
+    lines += ["", "## agent", "", "What the agent says of itself.", "", *_listed(AGENT_METRICS)]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(metrics: Iterable[Metric]) -> list[str]:
+    rows = [f"| `{each.name}` | {each.unit} | {each.kind.value} | {_cell(each.help)} |" for each in metrics]
+    return ["| metric | unit | kind | meaning |", "|---|---|---|---|", *rows]
 
 
 def _commands() -> str:

@@ -20,13 +20,16 @@ from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
 from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
+from jobmeter.serve.meter import Meter
 from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.table import ONE_RECORD, Entry, Parts, facility_table, parts_of, table
+from jobmeter.serve.table import NOTHING_BESIDE, ONE_RECORD, Beside, Entry, Parts, facility_table, parts_of, table
 
 NOT_FOUND = "The requested resource was not found. 404 Not Found"
 
@@ -34,11 +37,14 @@ NOT_FOUND = "The requested resource was not found. 404 Not Found"
 class Application:
     """The server as an ASGI application. `make_app` makes it."""
 
-    def __init__(self, pages: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint) -> None:
+    def __init__(
+        self, pages: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint, meter: Meter
+    ) -> None:
         self._pages = pages
         self._endpoints = endpoints
         self._one_record = endpoints[ONE_RECORD]
         self._unmatched = unmatched
+        self.tell = meter.tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the server."""
@@ -47,10 +53,10 @@ class Application:
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            if not _names_a_record(scope["raw_path"]):
+            methods = self._of_a_record(scope["raw_path"])
+            if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
-            methods = self._one_record
         endpoint = methods.get(scope["method"])
         if endpoint is None:
             allow = ", ".join(methods).encode()
@@ -58,20 +64,28 @@ class Application:
             return
         await endpoint(scope, receive, send)
 
+    def _of_a_record(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        if _names_a_record(raw_path):
+            return self._one_record
+        tail = tail_of(raw_path)
+        return None if tail is None else self._endpoints.get(tail)
 
-def make_app(
+
+def make_app(  # noqa: PLR0913 - one argument per store that a server may have
     store: RecordStore,
     settings: ServeSettings,
     clock: Clock,
     tokens: TokenStore | None = None,
     documents: DocumentStore | None = None,
+    *,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Application:
-    """The application over `store`; without `tokens` no bearer token opens anything.
+    """The application over `store`; without `tokens` no bearer token opens anything, `beside` has what else is served.
 
     Without `documents` facility documents are not received. It takes no care of closing these: who opened them does.
     It holds no state outside itself, so that several may live in one process.
     """
-    parts = parts_of(store, settings, clock, documents)
+    parts = parts_of(store, settings, clock, documents, beside)
     keyring = Keyring(tokens, parts.readers, clock)
     door = Door(policy_of(settings), keyring)
 
@@ -93,7 +107,7 @@ def make_app(
         path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
         for path, methods in entries.items()
     }
-    return Application(pages, endpoints, behind_the_door("default", "", page))
+    return Application(pages, endpoints, behind_the_door("default", "", page), parts.meter)
 
 
 @contextlib.asynccontextmanager
@@ -103,6 +117,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -111,6 +126,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         )
     yield
     counting.cancel()
+    folding.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jobmeter.contract import Collections, StoreUnavailable
+from jobmeter.bookkeeping import Collections
+from jobmeter.contract import StoreUnavailable
 
 _LABELS = ["source", "spool"]
 

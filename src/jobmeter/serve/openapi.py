@@ -37,6 +37,20 @@ _SCHEMES: dict[str, Any] = {
 _OPS = ("gt", "gte", "lt", "lte", "equals")
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"name": "record_id", "in": "path", "required": True, "schema": _NAME},
+    "sample.manager": _query("manager", _NAME, "Batch system of the job."),
+    "sample.cluster": _query("cluster", {"type": "string"}, "Cluster of the job."),
+    "sample.job": _query("job", _NAME, "Id of the job, as the batch system prints it."),
+    "sample.run": _query("run", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "Which run of it."),
+    "sample.node": _query("node", _NAME, "Name of a node."),
+    "sample.source": _query("source", _NAME, "What took the samples."),
+    "sample.metric": _query("metric", _NAME, "Names of metrics, with commas between."),
+    "sample.from": _query("from", _TIME, "Earliest time; also seconds since 1970."),
+    "sample.to": _query("to", _TIME, "Times before this one; also seconds since 1970."),
+    "sample.step": _query(
+        "step", {"type": "string", "pattern": "^[1-9][0-9]{0,5}(s|m|h)$"}, "Periods in place of samples."
+    ),
+    "sample.involving": _query("involving", {"type": "boolean"}, "Also samples of the nodes that the job was on."),
+    "sample.node_only": _query("node_only", {"type": "boolean"}, "Only samples of nodes."),
     "letters": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many; 20 by default."),
     "first_day": _query(
         "since", {"type": "string", "format": "date"}, "The first day; 31 days before until by default."

@@ -17,6 +17,7 @@ class Kind(Enum):
     TEXT = "text/plain"
     HTML = "text/html"
     CSV = "text/csv"
+    EVENTS = "text/event-stream"
 
 
 class Reply(Struct, frozen=True):

@@ -8,11 +8,16 @@ from msgspec import Struct
 
 from jobmeter.model.collection import Collection
 from jobmeter.model.record import Record
+from jobmeter.model.sample import SampleBatch
+from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.collections import Reconciliation, Taken
 from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
+from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.samples import SamplesTaken
+from jobmeter.serve.summaries import SummariesTaken, SummaryList
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
 
@@ -30,6 +35,37 @@ class RecordList(Struct, frozen=True):
     next: str | None
 
 
+class MetricValues(Struct, frozen=True):
+    """One metric of a series. `form`: value, mean, min, max, rate (unit per second) or increase."""
+
+    name: str
+    unit: str
+    kind: str
+    form: str
+    values: list[float | int | str | None]
+
+
+class SampleSeries(Struct, frozen=True):
+    """Samples of one source about one job, or about a node; the values stand in the order of the times."""
+
+    node: str
+    source: str
+    times: list[float]
+    metrics: list[MetricValues]
+    manager: str | None = None
+    cluster: str | None = None
+    job: str | None = None
+    run: int | None = None
+    instance: str = ""
+    resets: int = 0
+
+
+class SampleAnswer(Struct, frozen=True):
+    """All series that answer the question."""
+
+    series: list[SampleSeries]
+
+
 class RecordUpdate(Record, frozen=True):
     """The body of `PUT /record`: `stop_time` is required and alone changes; `start_time` is not needed."""
 
@@ -43,6 +79,17 @@ _REFUSED = (
 )
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BROKEN = Reply(500, "The database does not answer.", (Problem,))
+_NO_SAMPLES = Reply(404, "This server has no sample store.", (Problem,))
+_SAMPLES_REFUSED = (
+    Reply(400, "The body is no batch of samples.", (Problem,)),
+    Reply(403, "The asker may not tell of this cluster.", (Problem,)),
+    *_REFUSED[1:],
+)
+_SAMPLE_FORMS = (Kind.JSON, Kind.LINES, Kind.CSV)
+_SAMPLE_FILTERS = (
+    *("sample.manager", "sample.cluster", "sample.job", "sample.run", "sample.node", "sample.source"),
+    *("sample.metric", "sample.from", "sample.to", "sample.step", "sample.involving", "sample.node_only"),
+)
 _UNKNOWN = Reply(401, "Nobody knows who asks: no token, or none that is good now.", (Problem,))
 _FORBIDDEN = Reply(403, "It is known who asks, and they may not.", (Problem, Refusals))
 OPEN_PATHS = frozenset({"/health_check"})
@@ -57,6 +104,15 @@ def replies_of(operation: Operation) -> tuple[Reply, ...]:
 
 
 _FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
+
+_CHANGED = (
+    Reply(200, "It is so now.", (Done,)),
+    Reply(400, "The body is not understood.", (Problem,)),
+    Reply(403, "The asker may not change this record.", (Problem,)),
+    Reply(404, "There is no such record.", (Problem,)),
+    *_REFUSED[1:],
+    _AWAY,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
@@ -136,6 +192,41 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/v2/samples",
+        "getSamples",
+        "Samples of jobs and nodes, as they came or by periods.",
+        (
+            Reply(200, "A table per series; times are seconds since 1970.", (SampleAnswer,), _SAMPLE_FORMS),
+            Reply(400, "The question is not understood.", (Problem,)),
+            _NO_SAMPLES,
+            Reply(406, "Accept names no form that there is.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=_SAMPLE_FILTERS,
+    ),
+    Operation(
+        "POST",
+        "/v2/samples",
+        "putSamples",
+        "Add samples; those that are counted as accepted are durable.",
+        (Reply(200, "How many are stored, and which are not.", (SamplesTaken,)), *_SAMPLES_REFUSED, _NO_SAMPLES, _AWAY),
+        SampleBatch,
+    ),
+    Operation(
+        "GET",
+        "/v2/samples/tail",
+        "followSamples",
+        "Samples as they come, as Server-Sent Events.",
+        (
+            Reply(200, "Events named sample, their data a JSON object.", (), (Kind.EVENTS,)),
+            Reply(400, "The question is not understood.", (Problem,)),
+            _NO_SAMPLES,
+            _AWAY,
+        ),
+        parameters=_SAMPLE_FILTERS,
+    ),
+    Operation(
+        "GET",
         "/v2/totals",
         "getTotals",
         "Sums over the records that match a filter, by group.",
@@ -161,6 +252,52 @@ OPERATIONS: tuple[Operation, ...] = (
         "What was seen, stored, refused and is waiting, per source and day.",
         (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
         parameters=("first_day", "day_behind", "source"),
+    ),
+    Operation(
+        "GET",
+        "/v2/records/{record_id}/versions",
+        "getVersions",
+        "The states that a record no longer has, with who changed it, when and why.",
+        (Reply(200, "Oldest first.", (list[KeptVersion],)), Reply(404, "There is no such record.", (Problem,)), _AWAY),
+        parameters=("id",),
+    ),
+    Operation(
+        "POST",
+        "/v2/records/{record_id}/corrections",
+        "correctRecord",
+        "Replace a record; what it was is kept.",
+        _CHANGED,
+        Correction,
+        parameters=("id",),
+    ),
+    Operation(
+        "POST",
+        "/v2/records/{record_id}/withdrawal",
+        "withdrawRecord",
+        "Take a record out of the account; what it was is kept, and its id stays taken.",
+        _CHANGED,
+        Withdrawal,
+        parameters=("id",),
+    ),
+    Operation(
+        "GET",
+        "/v2/summaries",
+        "getSummaries",
+        "Summaries of jobs, by record or by job.",
+        (
+            Reply(200, "The summaries, run by run.", (SummaryList,)),
+            Reply(400, "Neither a record nor a job is named.", (Problem,)),
+            _AWAY,
+        ),
+        parameters=("sample.manager", "sample.cluster", "sample.job", "record_id"),
+    ),
+    Operation(
+        "POST",
+        "/v2/summaries",
+        "putSummaries",
+        "Add summaries of jobs; a later one takes the place of an earlier one.",
+        (Reply(200, "All are stored, durably.", (SummariesTaken,)), *_SAMPLES_REFUSED, _AWAY),
+        list[JobSummary],
     ),
     Operation(
         "GET",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -14,6 +15,7 @@ from jobmeter.serve.documents import DocumentsIn, DocumentsOut
 from jobmeter.serve.door import Need
 from jobmeter.serve.facility import Questions
 from jobmeter.serve.gauges import FacilityGauges
+from jobmeter.serve.history import Find, History
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
@@ -21,14 +23,26 @@ from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
 from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
+from jobmeter.serve.samples import NoSamples, SampleList, SamplesIn, SampleTails
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.stream import RecordList, Streams
+from jobmeter.serve.summaries import SummariesIn, SummariesOut
 from jobmeter.serve.totals import RecordTotals
 from jobmeter.serve.writer import Writer
 from jobmeter.serve.writes import Writes
 
 ONE_RECORD = "/record/{record_id}"
 EVERYTHING = Rows.everything()
+
+
+class Beside(NamedTuple):
+    """What a server may have beside the records; without it the paths say so, or are not there."""
+
+    samples: SampleStore | None = None
+    summaries: SummaryStore | None = None
+
+
+NOTHING_BESIDE = Beside()
 
 
 class Parts(NamedTuple):
@@ -44,6 +58,8 @@ class Parts(NamedTuple):
     streams: Streams
     documents: DocumentStore | None = None
     gauges: FacilityGauges | None = None
+    samples: SampleStore | None = None
+    summaries: SummaryStore | None = None
 
 
 class Entry(NamedTuple):
@@ -62,9 +78,13 @@ Table = dict[str, dict[str, Entry]]
 
 
 def parts_of(
-    store: RecordStore, settings: ServeSettings, clock: Clock, documents: DocumentStore | None = None
+    store: RecordStore,
+    settings: ServeSettings,
+    clock: Clock,
+    documents: DocumentStore | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Parts:
-    """The parts over `store`, and over `documents` where they are received."""
+    """The parts over `store`, over `documents` where they are received, and over what is beside."""
     meter = Meter()
     meter.registry.register(CollectorStates(store.ledger))
     writer = Writer(store, settings.limits, meter, documents)
@@ -74,7 +94,7 @@ def parts_of(
         gauges = FacilityGauges()
         meter.show(gauges)
     letterbox = Letterbox(writer, clock)
-    return Parts(store, settings, clock, meter, Readers(), writer, letterbox, streams, documents, gauges)
+    return Parts(store, settings, clock, meter, Readers(), writer, letterbox, streams, documents, gauges, *beside)
 
 
 def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> Table:
@@ -92,17 +112,20 @@ def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> 
 
 def table(parts: Parts) -> Table:
     """All operations."""
-    return {**_auditors(parts), **_records(parts), **_state(parts)}
+    return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
+
+
+def _finding(parts: Parts) -> Find:
+    async def stored(record_id: str) -> bytes | None:
+        return await parts.readers.ask(parts.store.one, record_id, EVERYTHING)
+
+    return stored
 
 
 def _auditors(parts: Parts) -> Table:
     """The paths of AUDITOR's API. What is to be changed is looked up whoever asks: what counts is what is stored."""
     store, readers, settings = parts.store, parts.readers, parts.settings
-
-    async def stored(record_id: str) -> bytes | None:
-        return await readers.ask(store.one, record_id, EVERYTHING)
-
-    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, stored)
+    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, _finding(parts))
     return {
         "/record": {
             "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
@@ -117,6 +140,7 @@ def _auditors(parts: Parts) -> Table:
 
 
 def _records(parts: Parts) -> Table:
+    history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes, _finding(parts))
     by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {
@@ -124,6 +148,9 @@ def _records(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE, by_outcome),
         },
         "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
+        "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
+        "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
         "/v2/collections": {"POST": Entry(Role.WRITE, _report(parts))},
         "/v2/reconciliation": {"GET": Entry(Role.READ, Reconcile(parts.store, parts.readers, parts.clock))},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
@@ -132,6 +159,35 @@ def _records(parts: Parts) -> Table:
 
 def _report(parts: Parts) -> ReportOfCollector:
     return ReportOfCollector(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes)
+
+
+def _samples(parts: Parts) -> Table:
+    store, rules, readers = parts.samples, parts.settings.join.rules, parts.readers
+    if store is None:
+        none = NoSamples()
+        return {
+            "/v2/samples": {"GET": Entry(Role.READ, none), "POST": Entry(Role.WRITE_DOCUMENTS, none)},
+            "/v2/samples/tail": {"GET": Entry(Role.READ, none)},
+        }
+    return {
+        "/v2/samples": {
+            "GET": Entry(Role.READ, SampleList(store, parts.store, rules, readers)),
+            "POST": Entry(Role.WRITE_DOCUMENTS, SamplesIn(store, readers, parts.settings.limits)),
+        },
+        "/v2/samples/tail": {"GET": Entry(Role.READ, SampleTails(store, parts.store, rules, readers))},
+    }
+
+
+def _summaries(parts: Parts) -> Table:
+    if (kept := parts.summaries) is None:
+        return {}
+    rules, readers = parts.settings.join.rules, parts.readers
+    return {
+        "/v2/summaries": {
+            "GET": Entry(Role.READ, SummariesOut(kept, parts.store, readers, rules)),
+            "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules)),
+        },
+    }
 
 
 def _state(parts: Parts) -> Table:

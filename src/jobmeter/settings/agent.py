@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.settings.deployment import Metrics
 from jobmeter.settings.fault import WrongValue
+from jobmeter.settings.sending import Sending
 
 
 class Folder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     linger_seconds: Annotated[
         float, Meta(description="How long is tried to send what waits, when the agent ends.", ge=0, le=600)
     ] = 2.0
+    sending: Annotated[Sending, Meta(description="Which gatherer the samples are sent to, and how.")] = Sending()
     jobs: Annotated[Jobs, Meta(description="Which jobs are looked for.")] = Jobs()
     sources: Annotated[
         dict[str, dict[str, Any]], Meta(description="The settings of sources, a table for each, by its name.")

@@ -25,14 +25,14 @@ _UNITS = (
     (r"procstats_meminfo_.*", "kibibytes", Kind.GAUGE),
     (r"procstats_vmstat_pgpg(in|out)", "kibibytes", Kind.COUNTER),
     (r"procstats_vmstat_.*", "count", Kind.COUNTER),
-    (r"procstats_stat_cpu_.*", "ticks", Kind.COUNTER),
+    (r"procstats_stat_cpu_.*", "centiseconds", Kind.COUNTER),
     (r"procstats_stat_procs_blocked|procstats_loadavg_.*", "count", Kind.GAUGE),
     (r"procstats_stat_.*", "count", Kind.COUNTER),
     (r"jobproc_(vm.*|rss.*)", "kibibytes", Kind.GAUGE),
     (r"jobproc_sysc.", "count", Kind.COUNTER),
     (r"jobproc_.*", "bytes", Kind.COUNTER),
     (r"nvidia_power", "milliwatts", Kind.GAUGE),
-    (r"nvidia_temperature", "degrees-celsius", Kind.GAUGE),
+    (r"nvidia_temperature", "degrees_celsius", Kind.GAUGE),
     (r"nvidia_utilization_.*", "percent", Kind.GAUGE),
     (r"nvidia_memory_.*", "bytes", Kind.GAUGE),
     (r"infiniband_port_..._bytes|infiniband_port_.*_data|lustre_.*_bytes", "bytes", Kind.COUNTER),
@@ -40,7 +40,7 @@ _UNITS = (
     (r"ipmi_power", "watts", Kind.GAUGE),
     (r"rapl_counter_.*", "microjoules", Kind.GAUGE),
     (r"perf_counter_.*", "count", Kind.GAUGE),
-    (r"thermal_counter_.*", "degrees-celsius", Kind.GAUGE),
+    (r"thermal_counter_.*", "degrees_celsius", Kind.GAUGE),
 )
 """By name, the first that fits: unit and kind."""
 

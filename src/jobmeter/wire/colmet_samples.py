@@ -1,6 +1,6 @@
 """Samples to Colmet's records, and back.
 
-A record is made of the samples of one source, one job and one second. Colmet tells jobs apart by a number alone: an id
+A record is made of the samples of one source, one job and one instant. Colmet tells jobs apart by a number alone: an id
 of another form gets a number made of the whole identity, always the same.
 """
 
@@ -123,17 +123,21 @@ class ColmetForm:
 
     def converted(self, batch: SampleBatch) -> Converted:
         """The records of a batch, in the order in which their samples stand in it."""
-        groups: dict[tuple[str, str, JobIdentity | None, int], list[int]] = {}
+        groups: list[list[int]] = []
+        present: dict[tuple[str, str, JobIdentity | None, int], list[int]] = {}
         rest: list[int] = []
         for place, sample in enumerate(batch.samples):
             if sample.source not in _BY_SOURCE:
                 rest.append(place)
                 continue
-            key = (sample.source, sample.node, sample.job, sample.time_ns // SECOND_NS)
-            groups.setdefault(key, []).append(place)
-        made = tuple(
-            Made(self._record([batch.samples[place] for place in places]), tuple(places)) for places in groups.values()
-        )
+            key = (sample.source, sample.node, sample.job, sample.time_ns)
+            group = present.get(key)
+            # A node that reads more often than each second gives several records one stamp: they stay apart.
+            if group is None or any(_is_repeat(batch.samples[other], sample) for other in group):
+                group = present[key] = []
+                groups.append(group)
+            group.append(place)
+        made = tuple(Made(self._record([batch.samples[place] for place in places]), tuple(places)) for places in groups)
         self.forget(batch.ends)
         return Converted(made, tuple(rest))
 
@@ -180,6 +184,10 @@ class ColmetForm:
         last = before.get(key, value)
         before[key] = value
         return value - last if value >= last else value
+
+
+def _is_repeat(one: Sample, other: Sample) -> bool:
+    return one.instance == other.instance and one.metrics == other.metrics
 
 
 def _slot(slots: str, instance: str) -> int | None:

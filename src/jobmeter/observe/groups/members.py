@@ -9,6 +9,7 @@ from jobmeter.model.job import RunningJob
 from jobmeter.observe.cgroups import Hierarchies
 from jobmeter.observe.host import Host
 
+_PIECE_BYTES = 1 << 12
 _ALONE = 2
 """The links of a folder that has no folder in it."""
 
@@ -72,8 +73,8 @@ def _content(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        data = os.read(descriptor, 1 << 16)
-        while data and (more := os.read(descriptor, 1 << 16)):
+        data = os.read(descriptor, _PIECE_BYTES)
+        while data and (more := os.read(descriptor, _PIECE_BYTES)):
             data += more
     except OSError:
         return None

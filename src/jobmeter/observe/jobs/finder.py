@@ -23,6 +23,8 @@ from jobmeter.observe.jobs.naming import Unnamed, identity
 from jobmeter.observe.jobs.profile import Level, Naming, Profile
 
 RESCAN_SECONDS = 5.0
+RETRY_SECONDS = 0.25
+"""How soon is asked again which job it is that nothing told yet."""
 _GROWING_NS = 10_000_000_000
 
 log = logging.getLogger("jobmeter.observe")
@@ -97,7 +99,8 @@ class JobFinder:
         moment = time.monotonic()
         before = {key: folder.job for key, folder in self._folders.items()}
         ended = self._gone()
-        if stirred or self._unnamed or moment - self._scanned >= RESCAN_SECONDS:
+        wait = RETRY_SECONDS if self._unnamed else RESCAN_SECONDS
+        if stirred or moment - self._scanned >= wait:
             self._scanned = moment
             ended += self._scan(now_ns)
         begun = tuple(

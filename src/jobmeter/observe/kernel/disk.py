@@ -65,7 +65,7 @@ class DiskSource:
             return
         involved = tuple(job.identity for job in jobs)
         try:
-            found = list(self._disks(self._file.read().decode("ascii", "replace")))
+            found = list(self._disks(self._file.read_all().decode("ascii", "replace")))
         except (OSError, ValueError, IndexError) as fault:
             raise SourceUnreadable(f"/proc/diskstats is not understood: {fault}") from None
         for name, values in found:

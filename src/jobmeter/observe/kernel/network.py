@@ -63,7 +63,7 @@ class NetworkSource:
             return
         involved = tuple(job.identity for job in jobs)
         try:
-            found = list(parse(self._file.read().decode("utf-8", "replace"), self._skip))
+            found = list(parse(self._file.read_all().decode("utf-8", "replace"), self._skip))
         except (OSError, ValueError, IndexError) as fault:
             raise SourceUnreadable(f"/proc/net/dev is not understood: {fault}") from None
         for name, values in found:

@@ -28,6 +28,24 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _LOAD = ("loadavg_1min", "loadavg_5min", "loadavg_15min", "loadavg_runnable", "loadavg_total_threads")
 
 
+METRICS = (
+    Metric("procstats_uptime_total", "seconds", Kind.COUNTER, "Time since the start."),
+    Metric("procstats_uptime_idle", "seconds", Kind.COUNTER, "Idle time of all processors."),
+    Metric(
+        "procstats_meminfo_*", "kibibytes", Kind.GAUGE, "Each key of /proc/meminfo, in small letters; pages: count."
+    ),
+    Metric("procstats_vmstat_*", "count", Kind.COUNTER, "Paging, swapping, faults, kills for want of memory."),
+    Metric("procstats_stat_cpu_*", "centiseconds", Kind.COUNTER, "Time of all processors by state."),
+    Metric("procstats_stat_intr", "count", Kind.COUNTER, "Interrupts."),
+    Metric("procstats_stat_ctxt", "count", Kind.COUNTER, "Switches between tasks."),
+    Metric("procstats_stat_processes", "count", Kind.COUNTER, "Tasks that were begun."),
+    Metric("procstats_stat_procs_blocked", "count", Kind.GAUGE, "Tasks that wait for a device."),
+    Metric("procstats_loadavg_*", "count", Kind.GAUGE, "Load over 1, 5 and 15 minutes; runnable and all tasks."),
+    Metric("procstats_pressure_*", "nanoseconds", Kind.COUNTER, "Time in which some or all tasks waited for a thing."),
+)
+"""For the reference: a `*` stands for the keys that the kernel has. The entries themselves are made of what it has."""
+
+
 class Settings(Struct, frozen=True):
     """Nothing can be set."""
 
@@ -45,8 +63,10 @@ class ProcstatsSource:
                 self._files[f"pressure_{name}"] = file
         if "stat" not in self._files:
             raise SourceAbsent("there is no /proc/stat")
-        self.metrics = tuple(_described(name, unit) for name, unit in self._units())
+        self._keys: tuple[str, ...] = ()
         self._order: tuple[str, ...] = ()
+        self._meminfo: dict[bytes, str] = {}
+        self.metrics = tuple(_described(name, unit) for name, unit in self._units())
 
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """One sample of the node."""
@@ -56,10 +76,8 @@ class ProcstatsSource:
             names, values = self._values()
         except (OSError, ValueError, IndexError) as fault:
             raise SourceUnreadable(f"a file of /proc is not understood: {fault}") from None
-        if names != self._order:
-            self._order = names
         involved = tuple(job.identity for job in jobs)
-        yield Sample("procstats", self._node, None, now_ns, self._order, values, involved=involved)
+        yield Sample("procstats", self._node, None, now_ns, names, values, involved=involved)
 
     def close(self) -> None:
         """Close the files."""
@@ -69,13 +87,28 @@ class ProcstatsSource:
     def _values(self) -> tuple[tuple[str, ...], tuple[int | float | None, ...]]:
         found: dict[str, int | float] = {}
         for name, file in self._files.items():
-            data = file.read()
+            data = file.read_all() if name == "vmstat" else file.read()
             parse = _PARSERS.get(name)
-            if parse is not None:
+            if name == "meminfo":
+                found.update(self._memory(data))
+            elif parse is not None:
                 found.update(parse(data))
             else:
                 found.update(_pressure(name, data))
-        return tuple(f"procstats_{name}" for name in found), tuple(found.values())
+        keys = tuple(found)
+        if keys != self._keys:
+            self._keys, self._order = keys, tuple(f"procstats_{name}" for name in keys)
+        return self._order, tuple(found.values())
+
+    def _memory(self, data: bytes) -> dict[str, int | float]:
+        names = self._meminfo
+        found: dict[str, int | float] = {}
+        for key, value, _ in _MEMINFO.findall(data):
+            name = names.get(key)
+            if name is None:
+                name = names[key] = f"meminfo_{_key(key)}"
+            found[name] = int(value)
+        return found
 
     def _units(self) -> Iterator[tuple[str, str]]:
         names, _ = self._values()
@@ -124,10 +157,6 @@ def _uptime(data: bytes) -> dict[str, int | float]:
     return {"uptime_total": int(float(total)), "uptime_idle": int(float(idle))}
 
 
-def _meminfo(data: bytes) -> dict[str, int | float]:
-    return {f"meminfo_{_key(key)}": int(value) for key, value, _ in _MEMINFO.findall(data)}
-
-
 def _vmstat(data: bytes) -> dict[str, int | float]:
     found: dict[str, int | float] = {}
     for key in _VMSTAT:
@@ -164,7 +193,7 @@ def _pressure(name: str, data: bytes) -> dict[str, int | float]:
     }
 
 
-_PARSERS = {"uptime": _uptime, "meminfo": _meminfo, "vmstat": _vmstat, "stat": _stat, "loadavg": _loadavg}
+_PARSERS = {"uptime": _uptime, "vmstat": _vmstat, "stat": _stat, "loadavg": _loadavg}
 
 
 def open_source(settings: Settings, host: Host) -> SampleSource:  # noqa: ARG001 - there is nothing to set

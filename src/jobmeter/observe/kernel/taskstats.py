@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -21,7 +21,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
 from jobmeter.observe.tasks.account import Ended, TaskAccount
-from jobmeter.observe.tasks.layout import FIELDS
+from jobmeter.observe.tasks.layout import FIELDS, Row
 from jobmeter.observe.tasks.netlink import TaskstatsSocket, listeners
 
 log = logging.getLogger("jobmeter.observe")
@@ -43,7 +43,9 @@ _HELP = {
 
 
 class Settings(Struct, frozen=True):
-    """What is asked for each job's tasks."""
+    """What is asked for each job's tasks. Asking each task costs most of all, so it is done every 5 s at most."""
+
+    own_period_seconds: ClassVar[float] = 5.0
 
     ends: Annotated[bool, Meta(description="Hear of every task that ends, so that short ones count, too.")] = True
 
@@ -78,9 +80,9 @@ class TaskstatsSource:
     def __init__(self, settings: Settings, host: Host, trees: Hierarchies) -> None:
         self._node = host.name
         self._members = Members(host, trees)
-        self._account: TaskAccount[tuple[JobIdentity, int]] = TaskAccount()
         self._socket = TaskstatsSocket()
         self._listeners: list[TaskstatsSocket] = []
+        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row)
         self._lost = False
         if settings.ends:
             possible = host.path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
@@ -121,7 +123,10 @@ class TaskstatsSource:
         for each in (self._socket, *self._listeners):
             each.close()
 
-    def _ended(self) -> Iterator[Ended]:
+    def _row(self, message: bytes) -> Row:
+        return self._listeners[0].row(message)
+
+    def _ended(self) -> Iterator[Ended[bytes]]:
         for listener in self._listeners:
             for each in listener.ended():
                 if each is not None:

@@ -7,13 +7,14 @@ A child mostly ends before its parent, so it may have to wait until it is known 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from jobmeter.observe.tasks.layout import BEGIN, ELAPSED, Row
 
 K = TypeVar("K", bound=Hashable)
-Ended = tuple[int, int, int, Row]
+M = TypeVar("M")
+Ended = tuple[int, int, int, M]
 
 
 class _Job:
@@ -27,18 +28,20 @@ class _Job:
         self.leaving: dict[int, Row] = {}
 
 
-class TaskAccount(Generic[K]):
+class TaskAccount(Generic[K, M]):
     """Totals per job. Call `living` for every job, then `ended`, then `total`; `turn` ends the round.
 
-    `touched` gathers the jobs that tasks have ended in, until somebody empties it.
+    `row` gives the totals in the news of an end; most ends are of tasks of no job, and are not looked into. `touched`
+    gathers the jobs that tasks have ended in, until somebody empties it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, row: Callable[[M], Row]) -> None:
+        self._row = row
         self._jobs: dict[K, _Job] = {}
         self._owner: dict[int, K] = {}
         self._owner_before: dict[int, K] = {}
-        self._waiting: dict[int, list[Ended]] = {}
-        self._waiting_before: dict[int, list[Ended]] = {}
+        self._waiting: dict[int, list[Ended[M]]] = {}
+        self._waiting_before: dict[int, list[Ended[M]]] = {}
         self._gone: dict[int, int] = {}
         self._gone_before: dict[int, int] = {}
         self.touched: set[K] = set()
@@ -59,11 +62,10 @@ class TaskAccount(Generic[K]):
             for task in live:
                 self._release(task, job)
 
-    def ended(self, tasks: Iterable[Ended]) -> None:
+    def ended(self, tasks: Iterable[Ended[M]]) -> None:
         """Tasks that have ended, in the order of their ends."""
         for each in tasks:
-            task, parent, process, row = each
-            self._gone[task] = row[BEGIN]
+            task, parent, process, _ = each
             job = self._job_of(task, process, parent)
             if job is None:
                 # a thread of a process that is not known waits for the process, a process for its parent
@@ -104,8 +106,10 @@ class TaskAccount(Generic[K]):
                 return job
         return None
 
-    def _take(self, job: K, ended: Ended) -> None:
-        task, _, _, row = ended
+    def _take(self, job: K, ended: Ended[M]) -> None:
+        task, _, _, news = ended
+        row = self._row(news)
+        self._gone[task] = row[BEGIN]
         entry = self._jobs.get(job)
         if entry is None:
             return

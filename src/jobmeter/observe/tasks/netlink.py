@@ -23,6 +23,7 @@ _ASK_PID, _ASK_REGISTER = 1, 3
 _AGGREGATE_PID, _STATS = 4, 3
 _HEAD = struct.Struct("=IHHII")
 _TOGETHER = 64
+_MESSAGE_BYTES = 1 << 12
 _ANSWER_SECONDS = 1.0
 _BUFFER_BYTES = 1 << 23
 _FORCE_BUFFER = 33
@@ -98,12 +99,18 @@ class TaskstatsSocket:
         self._acknowledged()
         self._socket.setblocking(False)
 
-    def ended(self) -> Iterator[tuple[int, int, int, Row] | None]:
-        """What came since the last call: ids of task, parent and process, and the totals. None: some were lost."""
+    def row(self, message: bytes) -> Row:
+        """The totals in a message that `ended` gave."""
+        found = self._stats.found(message)
+        assert found is not None  # noqa: S101 - `ended` gives no other message
+        return found.read(message, self._stats.at)
+
+    def ended(self) -> Iterator[tuple[int, int, int, bytes] | None]:
+        """What came since the last call: ids of task, parent and process, and the message. None: some were lost."""
         stats = self._stats
         while True:
             try:
-                message = self._socket.recv(1 << 16)
+                message = self._socket.recv(_MESSAGE_BYTES)
             except BlockingIOError:
                 return
             except OSError as fault:
@@ -113,10 +120,10 @@ class TaskstatsSocket:
                 continue
             found = stats.found(message)
             if found is not None:
-                yield (*found.who(message, stats.at), found.read(message, stats.at))
+                yield (*found.who(message, stats.at), message)
 
     def _answer(self) -> tuple[int, Row] | None:
-        message = self._socket.recv(1 << 16)
+        message = self._socket.recv(_MESSAGE_BYTES)
         _, kind, _, sequence, _ = _HEAD.unpack_from(message)
         if kind == _ERROR:
             code = -struct.unpack_from("=i", message, _HEAD.size)[0]
@@ -127,7 +134,7 @@ class TaskstatsSocket:
         return None if found is None else (sequence, found.read(message, self._stats.at))
 
     def _acknowledged(self) -> None:
-        message = self._socket.recv(1 << 16)
+        message = self._socket.recv(_MESSAGE_BYTES)
         code = -struct.unpack_from("=i", message, _HEAD.size)[0] if len(message) >= 20 else 0
         if code:
             raise SourceUnreadable(f"the kernel does not tell ends of tasks: {os.strerror(code)}")
@@ -135,7 +142,7 @@ class TaskstatsSocket:
     def _asked_family(self) -> int:
         payload = struct.pack("=BBH", _GET_FAMILY, 1, 0) + _attribute(_FAMILY_NAME, b"TASKSTATS\0")
         self._socket.send(_message(_CONTROL, 1, payload))
-        message = self._socket.recv(1 << 16)
+        message = self._socket.recv(_MESSAGE_BYTES)
         if _HEAD.unpack_from(message)[1] == _ERROR:
             raise SourceAbsent("this kernel has no taskstats")
         for kind, at, length in _attributes(message, _HEAD.size + 4, len(message)):

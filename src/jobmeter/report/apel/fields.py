@@ -83,9 +83,9 @@ class MetaField(Struct, frozen=True, tag="MetaField", tag_field="field"):
     def read(self, record: Record) -> str | None:
         """The text, None where there is none."""
         values = (record.meta or {}).get(self.name)
-        return self.of(values[0]) if values else None
+        return self.text_of(values[0]) if values else None
 
-    def of(self, text: str | None) -> str | None:
+    def text_of(self, text: str | None) -> str | None:
         """What is made of the text under the key."""
         if text is None:
             return None

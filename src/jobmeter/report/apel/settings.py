@@ -45,6 +45,10 @@ class Plugin(Struct, frozen=True):
         Literal["v0.3", "v0.4"] | None,
         Meta(description="Version of summaries; default: v0.3 with an `authentication` section, else v0.4."),
     ] = None
+    recheck_months: Annotated[
+        int,
+        Meta(ge=0, description="So many months back are computed anew each time, and sent where they have changed."),
+    ] = 12
     message_bytes: Annotated[
         int, Meta(ge=10_000, description="Largest text of one message; longer ones are divided between blocks.")
     ] = 500_000
@@ -162,8 +166,6 @@ class Config(Struct, frozen=True, tag="Config", tag_field="type", kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        if self.messaging is None and self.authentication is None:
-            raise WrongValue("messaging", "is missing: say where reports are sent to")
         if self.reports_jobs:
             _check("individual_job_fields", self.individual_job_fields, ("CpuDuration",), JOB_FIELDS)
         else:
@@ -188,9 +190,20 @@ class Config(Struct, frozen=True, tag="Config", tag_field="type", kw_only=True):
         return BENCHMARKS[self.site.benchmark_type.lower()]
 
 
+def not_offered(config: Config) -> list[str]:
+    """What is missing without which nothing can be published, one sentence each."""
+    sentences = []
+    if config.messaging is None and config.authentication is None:
+        sentences.append("messaging is missing: say where reports are sent to.")
+    section = "individual_job_fields" if config.reports_jobs else "summary_fields"
+    if getattr(config, section) is None:
+        sentences.append(f"{section} is missing: say where the values of the messages come from.")
+    return sentences
+
+
 def _check(section: str, fields: Fields | None, needed: tuple[str, ...], known: tuple[str, ...]) -> None:
     if fields is None:
-        raise WrongValue(section, "is missing")
+        return
     if missing := [name for name in needed if name not in fields.mandatory]:
         raise WrongValue(section, f"Fields {', '.join(missing)} are mandatory")
     for name in fields.all:

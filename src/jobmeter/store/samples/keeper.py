@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobmeter.contract import Clock
 from jobmeter.model.record import microseconds
+from jobmeter.settings.samples import DAY_NS, SampleBounds
 from jobmeter.store.samples.fault import Damaged
 from jobmeter.store.samples.folder import (
     RAW,
@@ -22,7 +23,6 @@ from jobmeter.store.samples.folder import (
 )
 from jobmeter.store.samples.merge import merge, roll_up
 from jobmeter.store.samples.segment import Segment, sync_folder
-from jobmeter.store.samples.settings import DAY_NS, SampleBounds
 
 FAN = 6
 """So many neighbours of one level become one of the next."""
@@ -134,8 +134,8 @@ class Keeper:
         try:
             work()
         except Damaged as fault:
-            for span in spans:
-                self._note(span.path, str(fault))
+            for path in [span.path for span in spans] if fault.path is None else [fault.path]:
+                self._note(path, str(fault))
             return False
         return True
 

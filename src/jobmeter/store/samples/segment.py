@@ -257,7 +257,8 @@ class OpenSegment:
             self._file.seek(frame.offset)
             packed = self._file.read(frame.size)
             if len(packed) != frame.size or zlib.crc32(packed) != frame.checksum:
-                raise Damaged(f"{self.segment.path.name}: the checksum at byte {frame.offset} is wrong")
+                path = self.segment.path
+                raise Damaged(f"{path.name}: the checksum at byte {frame.offset} is wrong", path)
             self._blocks = zlib.decompress(packed)
             self._frame = place.frame
         return decode(self._blocks[place.offset : place.offset + place.size])

@@ -21,6 +21,7 @@ from jobmeter.model.metric import Metric
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.series import Series
+from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.samples.fault import Damaged, StoreTaken
 from jobmeter.store.samples.folder import LOCK, RAW, TIERS_SECONDS, last_number, listing, log_path, segment_path
 from jobmeter.store.samples.folder import tier_folder as tier
@@ -30,7 +31,6 @@ from jobmeter.store.samples.log import Frame, LogReader, LogWriter
 from jobmeter.store.samples.merge import seal
 from jobmeter.store.samples.rows import Misfit, PackedRow, Rows
 from jobmeter.store.samples.segment import Segment
-from jobmeter.store.samples.settings import SampleBounds
 
 TIDY_SECONDS = 60.0
 FULL_DELAY_SECONDS = 5.0

@@ -1,0 +1,142 @@
+"""How much processor time and memory a gatherer takes for what nodes send; Colmet's collector in the same run.
+
+Messages are those of Colmet's nodes: one record of the node and one for each of its jobs, pushed as fast as they are
+taken. What is counted is the program's own processor time, its start left out: records for each second of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import zmq
+from tests.colmet.real import python as colmet_python
+from tests.sinks.samples.bulk_server import BulkServer
+
+from jobmeter.wire.colmet import ColmetRecord, encode
+
+RECORDS = 40_000
+JOBS_OF_A_NODE = 20
+START = 1_700_000_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
+ROOT = Path(__file__).parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.gather", description=__doc__)
+    parser.add_argument("--records", type=int, default=RECORDS, help="records sent in each measurement")
+    parser.add_argument("--without-colmet", action="store_true", help="leave Colmet's collector out")
+    options = parser.parse_args(argv)
+    records = min(options.records, RECORDS)
+    print(f"{records:,} records in messages of a node with {JOBS_OF_A_NODE} jobs; processor time of the gatherer alone")
+    for output in ("HDF5", "Elasticsearch"):
+        for jobs in (40, 400, 5000):
+            _compared(output, jobs, records, with_colmet=not options.without_colmet and jobs < 5000)
+    _compared("HDF5, 1,000 nodes", 20_000, records, with_colmet=False)
+    return 0
+
+
+def _compared(output: str, jobs: int, records: int, *, with_colmet: bool) -> None:
+    programs = ["jobmeter", "colmet"] if with_colmet else ["jobmeter"]
+    for program in programs:
+        used_seconds, mebibytes = _measured(program, output, jobs, records)
+        work = f"{output}, {jobs:,} jobs{', Colmet' if program == 'colmet' else ''}"
+        print(f"  {work}  {records / used_seconds:,.0f} records/s  (of one core)")
+        print(f"  {work}, memory  {mebibytes:,.1f} MiB")
+
+
+def messages(jobs: int, records: int) -> Iterator[bytes]:
+    """Messages with that many records in all, of as many nodes as those jobs need, the same jobs again and again."""
+    sent = 0
+    nodes = max(1, jobs // JOBS_OF_A_NODE)
+    for turn in range(records):
+        for node in range(nodes):
+            if sent >= records:
+                return
+            stamp, host = START + turn, f"node{node}"
+            own = [ColmetRecord("procstats_default", host, 0, stamp, (*range(58), 1.0, 1.0, 1.0, 1.0, 1.0, "[]"))]
+            first = node * JOBS_OF_A_NODE + 1
+            of_jobs = [
+                ColmetRecord("taskstats_default", host, job, stamp, tuple(range(turn, turn + 30)))
+                for job in range(first, first + min(JOBS_OF_A_NODE, records - sent - 1))
+            ]
+            sent += 1 + len(of_jobs)
+            yield encode(own + of_jobs)
+
+
+def _measured(program: str, output: str, jobs: int, records: int) -> tuple[float, float]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        port = _free_port()
+        words = ["-s", "0.5", "--buffer-size", "5000", "--zeromq-bind-uri", f"tcp://127.0.0.1:{port}"]
+        if output.startswith("HDF5"):
+            words += ["--hdf5-filepath", str(folder / "data.hdf5")]
+        else:
+            words += ["--elastic-host", stack.enter_context(BulkServer()).address]
+        process = _started(program, words, folder)
+        time.sleep(3)
+        before = _used_seconds(process.pid)
+        _push(port, jobs, records)
+        largest = _until_quiet(process.pid)
+        os.kill(process.pid, signal.SIGTERM)
+        _, _, usage = os.wait4(process.pid, 0)
+        process.returncode = 0
+        return usage.ru_utime + usage.ru_stime - before, max(largest, usage.ru_maxrss / 1024)
+
+
+def _started(program: str, words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    if program == "colmet":
+        command = [colmet_python(), str(Path(colmet_python()).with_name("colmet-collector")), *words]
+    else:
+        command = [sys.executable, "-m", "jobmeter", "gather", "--as-colmet", *words]
+    with (folder / "log").open("w") as log:
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
+
+
+def _push(port: int, jobs: int, records: int) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    outlet = context.socket(zmq.PUSH)
+    outlet.connect(f"tcp://127.0.0.1:{port}")
+    for message in messages(jobs, records):
+        outlet.send(message)
+    outlet.close(60_000)
+    context.term()
+
+
+def _until_quiet(pid: int) -> float:
+    """Wait until the program has hardly used the processor for some seconds; its largest memory meanwhile, in MiB."""
+    largest, last, quiet = 0.0, -1.0, 0
+    while quiet < 12:
+        time.sleep(0.5)
+        largest = max(largest, int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MIB)
+        used = _used_seconds(pid)
+        quiet = quiet + 1 if used - last < 0.05 else 0
+        last = used
+    return largest
+
+
+def _used_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,278 @@
+"""What a node's agent costs, ours and the real colmet-node side by side, and what each knows of its jobs' time.
+
+Control groups and processes are real; it must run as root, on a kernel with the old trees `cpuset` and `cpuacct`. The
+processor time is the sum over the threads of `schedstat`, the memory is the proportional share of `smaps_rollup`. The
+real colmet is installed from PyPI into a folder of its own, or taken from the folder that COLMET_VENV names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import zmq
+
+TREES = Path("/sys/fs/cgroup")
+CONTROLLERS = ("cpuset", "cpuacct", "memory")
+NAME = f"jobmeter-bench-{os.getpid()}"
+BURN = "while True: pass"
+SOME = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\n"
+SETTLE_SECONDS = 6
+
+_STREAM = "e=$((SECONDS+{seconds})); while [ $SECONDS -lt $e ]; do {one} %s; done"
+
+SHAPES = {
+    "one steady process": ["{python}", "-S", "-c", SOME, "{seconds}"],
+    "processes of 50 ms": ["/bin/bash", "-c", _STREAM % 0.03],
+    "processes of 1.7 s": ["/bin/bash", "-c", _STREAM % 1.6],
+    "processes of 7 s": ["/bin/bash", "-c", _STREAM % 6.8],
+    "one job of 3 s": ["{python}", "-S", "-c", SOME, "2.8"],
+}
+
+_HOLD = "import os, sys; sys.stdin.readline(); os.execvp(sys.argv[1], sys.argv[1:])"
+
+CASES: tuple[tuple[int, int, float, tuple[str, ...]], ...] = (
+    (1, 20, 1.0, ()),
+    (20, 200, 1.0, ()),
+    (20, 200, 5.0, ()),
+    (20, 200, 1.0, ("--enable-jobproc",)),
+    (1, 2000, 1.0, ()),
+)
+"""Jobs, processes in all of them, period in seconds, further options."""
+
+
+class Jobs:
+    """Folders of jobs in the trees, and processes in them."""
+
+    def __init__(self) -> None:
+        self.roots = [TREES / controller / NAME for controller in CONTROLLERS]
+        self.processes: list[subprocess.Popen[bytes]] = []
+        for root in self.roots:
+            root.mkdir()
+            _inherit(root)
+
+    def make(self, number: int) -> None:
+        """The folder `user_NUMBER` in each tree."""
+        for root in self.roots:
+            (root / f"user_{number}").mkdir()
+            _inherit(root / f"user_{number}")
+
+    def start(self, number: int, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """A process in a job."""
+        hold = [sys.executable, "-S", "-c", _HOLD]
+        process = subprocess.Popen([*hold, *argv], stdin=subprocess.PIPE)
+        for root in self.roots:
+            (root / f"user_{number}" / "cgroup.procs").write_text(str(process.pid))
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        self.processes.append(process)
+        return process
+
+    def used_ns(self, number: int) -> int:
+        """The kernel's word on a job's processor time."""
+        return int((TREES / "cpuacct" / NAME / f"user_{number}" / "cpuacct.usage").read_text())
+
+    def remove(self, number: int) -> None:
+        """The folders of a job whose processes have ended."""
+        for root in self.roots:
+            _removed(root / f"user_{number}")
+
+    def close(self) -> None:
+        """End all processes, remove all folders."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for root in self.roots:
+            for folder in root.iterdir():
+                if folder.is_dir():
+                    _removed(folder)
+            _removed(root)
+
+
+@contextlib.contextmanager
+def drained() -> Iterator[tuple[str, list[bytes]]]:
+    """A socket that takes whatever a node sends, and the messages."""
+    messages: list[bytes] = []
+    context = zmq.Context()
+    taking = context.socket(zmq.PULL)
+    port = taking.bind_to_random_port("tcp://127.0.0.1")
+    stop = threading.Event()
+
+    def take() -> None:
+        while not stop.is_set():
+            if taking.poll(100):
+                messages.append(taking.recv())
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{port}", messages
+    finally:
+        stop.set()
+        thread.join()
+        taking.close(0)
+        context.term()
+
+
+def peer_folder() -> Path | None:
+    """Where the real colmet is installed; None when it cannot be."""
+    if (given := os.environ.get("COLMET_VENV")) is not None:
+        return Path(given)
+    folder = Path(tempfile.gettempdir()) / "jobmeter-bench-colmet"
+    if not (folder / "bin" / "colmet-node").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        done = subprocess.run([str(folder / "bin" / "pip"), "-q", "install", "colmet"], check=False)
+        if done.returncode:
+            shutil.rmtree(folder)
+            return None
+    return folder
+
+
+def command(which: str, peer: Path | None, uri: str, period: float, extra: Sequence[str] = ()) -> list[str]:
+    """The node's command line."""
+    program = [sys.executable, "-m", "jobmeter", "node"]
+    if which == "colmet" and peer is not None:
+        program = [str(peer / "bin" / "colmet-node")]
+    elif which == "jobmeter as colmet":
+        program += ["--as-colmet"]
+    else:
+        file = Path(tempfile.gettempdir()) / f"{NAME}.toml"
+        file.write_text("[sending]\nacknowledge = false\n")
+        program += [str(file)]
+    root = str(TREES / "cpuset" / NAME)
+    return [*program, "-s", str(period), "--cpuset_rootpath", root, "--zeromq-uri", uri, *extra]
+
+
+def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Sequence[str]) -> tuple[float, float]:
+    """Percent of a core, and MB of memory (resident) of a node that runs for so long."""
+    with drained() as (uri, _):
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command(which, peer, uri, period, extra), stdout=quiet, stderr=quiet)
+        time.sleep(SETTLE_SECONDS + period)
+        before = _used_ns(process.pid)
+        time.sleep(seconds)
+        percent = (_used_ns(process.pid) - before) / seconds / 1e7
+        memory = _resident_mb(process.pid)
+        process.terminate()
+        process.wait()
+    return percent, memory
+
+
+def overhead(peer: Path | None, seconds: float) -> None:
+    """Rows of what nodes cost."""
+    for jobs_count, processes, period, extra in CASES:
+        jobs = Jobs()
+        try:
+            for number in range(jobs_count):
+                jobs.make(1000 + number)
+            for number in range(processes):
+                burn = [sys.executable, "-S", "-c", BURN]
+                jobs.start(1000 + number % jobs_count, burn if number == 0 else ["sleep", "3600"])
+            for which in _nodes(peer):
+                percent, memory = cost(which, peer, period, seconds, extra)
+                options = "".join(f" {each}" for each in extra)
+                name = f"{which}, {jobs_count} jobs with {processes} processes, {period:g} s{options}"
+                print(f"{name}, processor  {percent:.3f} percent", flush=True)
+                print(f"{name}, memory  {memory:.1f} MB", flush=True)
+        finally:
+            jobs.close()
+
+
+def accuracy(seconds: int) -> None:
+    """Rows of how much of its jobs' processor time our node knows at their end."""
+    for period in (1.0, 5.0):
+        for shape, argv in SHAPES.items():
+            share = known(argv, period, seconds)
+            print(f"{shape}, {period:g} s, of the kernel's count known  {share:.2f} percent", flush=True)
+
+
+def known(argv: Sequence[str], period: float, seconds: int) -> float:
+    """How much of a job's processor time the node has told when the job is over, in percent of the kernel's count."""
+    one = f"{sys.executable} -S -c '{SOME}'"
+    places = {"{python}": sys.executable, "{one}": one, "{seconds}": str(seconds)}
+    jobs = Jobs()
+    with tempfile.TemporaryFile() as out:
+        words = [*command("jobmeter", None, "tcp://127.0.0.1:9", period), "--print"]
+        node = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(2)
+            jobs.make(7)
+            jobs.start(7, [_filled(word, places) for word in argv]).wait()
+            true = jobs.used_ns(7)
+            jobs.remove(7)
+            time.sleep(1.5)
+        finally:
+            node.terminate()
+            node.wait()
+            jobs.close()
+        out.seek(0)
+        told = [json.loads(line).get("values", {}) for line in out]
+    values = [values["cgroup_cpu_usage"] for values in told if "cgroup_cpu_usage" in values]
+    return float(100 * values[-1] / true) if values else 0.0
+
+
+def _filled(word: str, places: dict[str, str]) -> str:
+    for place, value in places.items():
+        word = word.replace(place, value)
+    return word
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--records", type=int, default=0, help="has no effect here")
+    parser.add_argument("--seconds", type=float, default=20, help="how long each node is measured")
+    parser.add_argument("--only", choices=("overhead", "accuracy"))
+    arguments = parser.parse_args(argv)
+    if os.geteuid() != 0 or not all((TREES / controller / "tasks").exists() for controller in CONTROLLERS):
+        print("# needs root and the old trees of control groups; nothing was measured", file=sys.stderr)
+        return
+    if arguments.only != "accuracy":
+        overhead(peer_folder(), arguments.seconds)
+    if arguments.only != "overhead":
+        accuracy(int(arguments.seconds))
+
+
+def _nodes(peer: Path | None) -> list[str]:
+    return ["jobmeter", "jobmeter as colmet", *(["colmet"] if peer is not None else [])]
+
+
+def _used_ns(pid: int) -> int:
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files)
+
+
+def _resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Rss:")) / 1000
+
+
+def _inherit(folder: Path) -> None:
+    """A folder of cpusets takes no process before it has processors and memory."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (folder / name).exists():
+            (folder / name).write_text((folder.parent / name).read_text())
+
+
+def _removed(folder: Path) -> None:
+    for _ in range(400):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        if not folder.exists():
+            return
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The part of the record store's contract about changes of records, sums kept of them, and what collectors report."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Protocol, runtime_checkable
+
+from jobmeter.model.collection import Collection, CollectorState, Reconciled
+from jobmeter.model.record import Record
+from jobmeter.model.version import Changed, Edit, Version
+
+
+@runtime_checkable
+class Bookkeeping(Protocol):
+    """Changes keep what they replace; sums follow every write."""
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """Replace the stored record of the same id; what it was is kept as a version. Durable on return."""
+        ...
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """Take a record out of the account; what it was is kept as a version. Durable on return.
+
+        Its id stays taken: the same record sent again is told to be there, another one is a conflict.
+        """
+        ...
+
+    def versions(self, record_id: str) -> list[Version]:
+        """The states that a record no longer has, oldest first; whoever asks must be allowed to see the record."""
+        ...
+
+    def check_versions(self) -> list[str]:
+        """A sentence for each place where the kept versions are not what was written: none, when all is well."""
+        ...
+
+    def fold(self, batches_max: int = 200) -> int:
+        """Add at most so many batches that are pending to the rollups; how many there were. Never changes an answer.
+
+        The server calls it again and again; a store that is never folded only gets slower.
+        """
+        ...
+
+    def check_rollups(self) -> list[str]:
+        """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
+        ...
+
+    def rebuild_rollups(self) -> None:
+        """Forget the rollups; all records are pending, for `fold` to take."""
+        ...
+
+
+class Collections(Protocol):
+    """What collectors reported, beside what is stored."""
+
+    def keep(self, report: Collection, now_us: int) -> None:
+        """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
+        ...
+
+    def states(self) -> list[CollectorState]:
+        """How every spool was when it reported last."""
+        ...
+
+    def reconciled(self, since: date, until: date) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored."""
+        ...

@@ -1,0 +1,77 @@
+"""What the stores beside the records fulfil, those of samples and of summaries. See also `jobmeter.contract`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from jobmeter.contract import SampleSink
+from jobmeter.model.metric import Metric
+from jobmeter.model.sample import Sample
+from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
+from jobmeter.model.summary import JobSummary
+
+
+class SampleFeed(Protocol):
+    """What comes into a sample store, as it comes. For one thread at a time."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The catalogue entries of what was given so far, by name."""
+        ...
+
+    def read(self) -> Iterable[Sample]:
+        """The samples that came since the last reading, in the order in which they came. Waits for nothing."""
+        ...
+
+    def close(self) -> None:
+        """Release files. Called once."""
+        ...
+
+
+@runtime_checkable
+class SampleStore(Protocol):
+    """The samples: questions answered as tables, series by series. Safe to call from several threads."""
+
+    def tables(self, question: SampleQuestion) -> Iterator[SampleTable]:
+        """One table per series with matching samples. Raises StoreUnavailable when the first is asked for."""
+        ...
+
+    def state(self) -> SampleStoreState:
+        """What the store holds. Raises StoreUnavailable."""
+        ...
+
+    def tail(self) -> SampleFeed:
+        """What comes from now on, whichever process writes it."""
+        ...
+
+    def sink(self) -> SampleSink:
+        """The way in; who asks first opens it. Raises StoreUnavailable where another process writes this store."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs and release files."""
+        ...
+
+
+class SummaryStore(Protocol):
+    """The summaries of jobs, by job identity. Safe to call from several threads; all may raise StoreUnavailable."""
+
+    def put(self, summaries: Sequence[tuple[JobSummary, str | None]]) -> None:
+        """Keep summaries, each with the id that the record of its job has or will have (None: not known).
+
+        Durable on return. A later summary of a job takes the place of an earlier one.
+        """
+        ...
+
+    def of_record(self, record_id: str) -> JobSummary | None:
+        """The summary that belongs to a record, whichever of the two came first; of several runs the last."""
+        ...
+
+    def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
+        """The summaries of all runs of a job, on one cluster or on all."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...

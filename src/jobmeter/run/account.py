@@ -1,0 +1,77 @@
+"""The account as reports see it: questions to a server, answered whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from jobmeter.model.question import Question
+from jobmeter.model.record import Record
+from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.peer import Answer, Endpoint, Peer, PeerAway
+from jobmeter.query.build import query_string, total_query_string
+from jobmeter.wire.auditor import BadRecord, decode_record
+from jobmeter.wire.totals import BadTotals, decode_totals
+
+_PAGE = 5000
+
+
+class AccountAway(Exception):  # noqa: N818 - the name says the fact
+    """The server did not answer, or not in full; the message says what happened. Nothing may be concluded from it."""
+
+
+class _Page(Struct):
+    records: list[msgspec.Raw]
+    next: str | None = None
+
+
+class Account:
+    """The records of the server at `endpoint`; `token_file` has what it asks for, read anew for each request."""
+
+    def __init__(self, endpoint: Endpoint, token_file: str | None = None) -> None:
+        self._token_file = None if token_file is None else Path(token_file)
+        self._peer = Peer(endpoint, headers=self._headers)
+
+    def totals(self, question: TotalQuestion) -> list[Total]:
+        """The groups that answer `question`. Raises AccountAway."""
+        answer = self._asked(f"/v2/totals?{total_query_string(question)}")
+        try:
+            return decode_totals(question, answer.body)
+        except BadTotals as fault:
+            raise AccountAway(f"{self._peer.address}: {fault}") from None
+
+    def records(self, question: Question) -> Iterator[Record]:
+        """The records that answer `question`, page by page. Raises AccountAway, also after some records."""
+        cursor: str | None = ""
+        asked = f"/v2/records?limit={_PAGE}&{query_string(question)}"
+        while cursor is not None:
+            answer = self._asked(f"{asked}&cursor={cursor}" if cursor else asked)
+            try:
+                page = msgspec.json.decode(answer.body, type=_Page)
+                for raw in page.records:
+                    yield decode_record(bytes(raw))
+            except (msgspec.MsgspecError, UnicodeDecodeError, BadRecord) as fault:
+                raise AccountAway(f"{self._peer.address}: a page of records is not understood: {fault}") from None
+            cursor = page.next
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._peer.close()
+
+    def _asked(self, path: str) -> Answer:
+        try:
+            answer = self._peer.exchange("GET", path)
+        except (PeerAway, OSError) as fault:
+            raise AccountAway(str(fault)) from fault
+        if answer.status != 200:
+            said = answer.body[:500].decode("utf-8", "replace").strip()
+            raise AccountAway(f"{self._peer.address}: status {answer.status}: {said or 'no details'}")
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}

@@ -1,0 +1,57 @@
+"""Which record belongs to a job, by rules: an identity as the samples have it, an id as the collector makes it."""
+
+from __future__ import annotations
+
+import string
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from jobmeter.model.job import JobIdentity
+
+_FIELDS = frozenset({"manager", "cluster", "job", "run"})
+
+
+class JoinRule(Struct, frozen=True):
+    """The record id of the jobs of one batch system."""
+
+    manager: Annotated[str, Meta(description="Batch system, as samples name it.", examples=["slurm"])]
+    record_id: Annotated[
+        str,
+        Meta(
+            description="Its record ids, with {job}, {run}, {cluster} and {manager} where these stand.",
+            examples=["slurm-{job}"],
+        ),
+    ]
+    cluster: Annotated[str | None, Meta(description="For this cluster only.")] = None
+
+    def __post_init__(self) -> None:
+        try:
+            names = {name for _, name, form, _ in string.Formatter().parse(self.record_id) if name is not None or form}
+        except ValueError as fault:
+            raise ValueError(f"record_id: {fault}") from None
+        if unknown := names - _FIELDS:
+            raise ValueError(f"record_id: there is no {{{min(map(str, unknown))}}}")
+        if "job" not in names:
+            raise ValueError("record_id: {job} is missing, so that all jobs would have the same record")
+
+
+OWN_RULES = (JoinRule("slurm", "slurm-{job}"), JoinRule("oar", "oar-{job}"))
+"""What our collectors of these batch systems make when nothing is set."""
+
+
+class JoinSettings(Struct, frozen=True):
+    """How samples and summaries find the records of their jobs."""
+
+    rules: Annotated[
+        tuple[JoinRule, ...], Meta(description="Record ids by batch system; by default those of our collectors.")
+    ] = OWN_RULES
+
+
+def record_ids(job: JobIdentity, rules: tuple[JoinRule, ...]) -> list[str]:
+    """The ids that the record of a job may have, by the rules that are about it."""
+    return [
+        rule.record_id.format(manager=job.manager, cluster=job.cluster, job=job.job, run=job.run)
+        for rule in rules
+        if rule.manager == job.manager and rule.cluster in (None, job.cluster)
+    ]

@@ -1,0 +1,145 @@
+"""The HDF5 output itself: rows are gathered in memory and written many at once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
+from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.sinks.hdf5.file import Compression, File, Unfinished
+from jobmeter.sinks.hdf5.layout import Row, layout_of_source, row_of_record, row_of_sample
+from jobmeter.wire.colmet_samples import ColmetForm
+
+_SUFFIX = ".hdf5"
+_HELD_MAX_BYTES = 64 * 2**20
+_LAYOUTS_MAX = 1000
+_FILTERS = {"zlib": 1, "lzf": 32000, "blosc": 32001, "bzip2": 307, "lzo": 305}
+_BUILT_IN = frozenset({"zlib", "lzf"})
+
+log = logging.getLogger("jobmeter.sinks")
+
+
+_Key = tuple[str, str, int]
+"""Group, table, and which layout, as one source may send several."""
+
+
+class Hdf5Writer:
+    """A sample sink (see `jobmeter.contract.SampleSink`) that writes HDF5 files."""
+
+    batch_limit = 2000
+
+    def __init__(
+        self, path: str, compression: Compression, write_seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.flush_seconds = write_seconds
+        self._path = Path(path)
+        self._clock = clock
+        self._file = File(self._named(), compression)
+        self._compression = compression
+        self._form = ColmetForm()
+        self._layouts: dict[tuple[tuple[str, ...], bool], np.dtype] = {}
+        self._held: dict[_Key, tuple[np.dtype, list[dict[str, object]]]] = {}
+        self._held_bytes = 0
+
+    @property
+    def path(self) -> Path:
+        """The present file."""
+        return self._file.path
+
+    def write(self, batch: SampleBatch) -> Sequence[Outcome]:
+        """Take the batch; `flush` writes it. When much is held and cannot be written, all of it is kept."""
+        if self._held_bytes > _HELD_MAX_BYTES:
+            try:
+                self.flush()
+            except OSError as fault:
+                return [Keep(1.0, str(fault))] * len(batch.samples)
+        outcomes: list[Outcome] = [Accepted()] * len(batch.samples)
+        converted = self._form.converted(batch)
+        for made in converted.made:
+            self._hold(row_of_record(made.record))
+        for place in converted.rest:
+            sample = batch.samples[place]
+            if sample.metrics and len(set(sample.metrics)) == len(sample.metrics):
+                self._hold(row_of_sample(sample, self._layout(sample)))
+            else:
+                outcomes[place] = Rejected(f"a sample of {sample.source!r} names no metric, or one twice")
+        return outcomes
+
+    def flush(self) -> None:
+        """Write all that is held, durable on return. Raises OSError; what was not written is still held."""
+        if not self._held:
+            return
+        # Two layouts of one table are written one after the other.
+        first = {key[:2]: key for key in reversed(self._held)}
+        try:
+            self._file.append({place: self._held[key] for place, key in first.items()})
+        except Unfinished as fault:
+            self._forget([first[place] for place in fault.done])
+            raise
+        self._forget(list(first.values()))
+        if self._held:
+            self.flush()
+
+    def reopen(self) -> None:
+        """Begin a new file, where the path is the beginning of a name."""
+        try:
+            self.flush()
+        except OSError as fault:
+            log.warning("hdf5.not_flushed file=%s reason=%r its rows go to the next file", self.path, str(fault))
+        self._file = File(self._named(), self._compression)
+        log.info("hdf5.begun file=%s", self.path)
+
+    def close(self) -> None:
+        """Write what is held."""
+        self.flush()
+
+    def _hold(self, row: Row) -> None:
+        key = (row.group, row.table, id(row.layout))
+        self._held.setdefault(key, (row.layout, []))[1].append(row.values)
+        self._held_bytes += row.layout.itemsize
+
+    def _forget(self, keys: Sequence[_Key]) -> None:
+        for key in keys:
+            layout, values = self._held.pop(key)
+            self._held_bytes -= layout.itemsize * len(values)
+
+    def _layout(self, sample: Sample) -> np.dtype:
+        key = (sample.metrics, bool(sample.involved))
+        found = self._layouts.get(key)
+        if found is None:
+            if len(self._layouts) >= _LAYOUTS_MAX:
+                self._layouts.clear()
+            found = self._layouts[key] = layout_of_source(sample.metrics, with_involved=bool(sample.involved))
+        return found
+
+    def _named(self) -> Path:
+        if self._path.name.endswith(_SUFFIX):
+            return self._path
+        stamp = int(self._clock())
+        while (found := self._path.with_name(f"{self._path.name}.{stamp}{_SUFFIX}")).exists():
+            stamp += 1
+        return found
+
+
+def compression(name: str, level: int) -> Compression:
+    """The filter for a name of Colmet's, `none`, or `lzf`. Raises ValueError when this installation has it not."""
+    if level == 0 or name == "none":
+        return Compression()
+    number = _FILTERS[name]
+    if name not in _BUILT_IN and not h5py.h5z.filter_avail(number):
+        with suppress(ModuleNotFoundError):
+            importlib.import_module("hdf5plugin")
+        if not h5py.h5z.filter_avail(number):
+            raise ValueError(
+                f"compression {name} is not there: install the Python package hdf5plugin for blosc and bzip2, "
+                "or take zlib or lzf"
+            )
+    return Compression(number, {"zlib": (level,), "blosc": (0, 0, 0, 0, level, 1, 0), "bzip2": (level,)}.get(name, ()))

@@ -1,0 +1,1 @@
+"""The real Colmet beside us: its node before our gatherer, its collector behind our node."""
