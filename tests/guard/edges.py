@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "report": COMMON,
     "client": frozenset({"", "model", "wire", "contract", "query", "deliver"}),
     "transport": COMMON | {"deliver"},
-    "serve": COMMON | {"query"},
+    "serve": COMMON | {"query", "report"},
     "run": None,
 }
 """Per room the other rooms it may import; None: all of them. A room that is not listed may not exist."""

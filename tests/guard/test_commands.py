@@ -144,6 +144,11 @@ def test_a_run_for_sessions_and_the_host_imports_little(tmp_path: Path) -> None:
     assert added <= EPILOG_LIBRARIES - {"yaml"}
 
 
+def test_a_measured_command_is_not_kept_waiting_by_what_delivering_needs() -> None:
+    code = "from jobmeter.run.main import main; assert main(['run', '--no-record', '--quiet', '--', 'true']) == 0"
+    assert not _imports(code) & {"http", "ssl", "email", "asyncio", "ctypes", "yaml", "regex", "jobmeter.sinks.server"}
+
+
 def test_this_guard_sees_what_is_imported() -> None:
     assert "sqlalchemy" in _roots(_imports("import sqlalchemy"))
     assert "jobmeter.run.check" in _help("check", "--help")

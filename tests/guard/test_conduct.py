@@ -11,6 +11,7 @@ SUPERVISORS = {
         2, "whatever one reading stumbles over, the next may do; a daemon that cannot deliver must end, visibly"
     ),
     "jobmeter.run.hook": Supervisor(2, "a job's epilog never fails its node; a detached process has nobody to tell"),
+    "jobmeter.run.run": Supervisor(1, "whatever goes wrong in measuring, the command runs on and its status counts"),
     "jobmeter.run.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
     "jobmeter.run.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
     "jobmeter.serve.gauges": Supervisor(1, "gauges are made anew whatever the last round met"),

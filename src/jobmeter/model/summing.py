@@ -203,7 +203,7 @@ class Summing:
         """Share out what a node used since the sample before. Whether the sample is of a meter."""
         did = False
         for name, value in zip(sample.metrics, sample.values, strict=False):
-            is_part = name == ENERGY and _is_counted(sample.instance)
+            is_part = name == ENERGY and is_counted(sample.instance)
             if value is None or not (is_part or name == POWER):
                 continue
             key = (sample.node, name, sample.instance)
@@ -337,6 +337,6 @@ def _spread(kept: _Metric, value: float) -> None:
     kept.high = value if kept.high is None else max(kept.high, value)
 
 
-def _is_counted(instance: str) -> bool:
+def is_counted(instance: str) -> bool:
     """Whether a RAPL meter counts: packages and their memory; other meters are parts or wholes of these."""
     return ("/" not in instance and instance.startswith("package")) or instance.endswith("/dram")

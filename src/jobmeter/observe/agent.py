@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,7 +20,7 @@ from jobmeter.model.metric import Metric
 from jobmeter.model.sample import JobEnd, Sample, SampleBatch
 from jobmeter.observe.ceiling import Ceiling
 from jobmeter.observe.closing import COMPLETING, LastValues
-from jobmeter.observe.jobs.finder import Changes, JobFinder
+from jobmeter.observe.jobs.changes import Changes
 from jobmeter.observe.selfmeasure import METRICS as SELF_METRICS
 from jobmeter.observe.selfmeasure import SelfMeasure
 
@@ -30,6 +31,28 @@ _NEVER = (1 << 63,)
 _KNOWN_NS = 450_000_000
 _FOLLOW_SECONDS = 0.02
 _BETWEEN_SECONDS = 0.0005
+
+
+class Finder(Protocol):
+    """What tells of the jobs: those of a node, or one alone."""
+
+    @property
+    def jobs(self) -> tuple[RunningJob, ...]:
+        """The jobs as of the last look."""
+        ...
+
+    @property
+    def descriptor(self) -> int | None:
+        """What to wait for beside the clock, if there is anything."""
+        ...
+
+    def look(self, now_ns: int) -> Changes:
+        """See what has come and gone."""
+        ...
+
+    def close(self) -> None:
+        """Stop looking."""
+        ...
 
 
 class Scheduled(Struct):
@@ -80,7 +103,7 @@ class Agent:
     def __init__(  # noqa: PLR0913 - what a loop is made of
         self,
         node: str,
-        finder: JobFinder,
+        finder: Finder,
         sources: Sequence[Scheduled],
         sender: SampleSender,
         *,

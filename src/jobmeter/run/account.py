@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
 
 from jobmeter.model.question import Question
 from jobmeter.model.record import Record
+from jobmeter.model.summary import JobSummary
 from jobmeter.model.total import Total, TotalQuestion
-from jobmeter.peer import Answer, Endpoint, Peer, PeerAway
+from jobmeter.peer import Answer, Endpoint, Peer, PeerAway, bearer
 from jobmeter.query.build import query_string, total_query_string
 from jobmeter.wire.auditor import BadRecord, decode_record
 from jobmeter.wire.totals import BadTotals, decode_totals
@@ -28,12 +29,24 @@ class _Page(Struct):
     next: str | None = None
 
 
-class Account:
-    """The records of the server at `endpoint`; `token_file` has what it asks for, read anew for each request."""
+class _Summaries(Struct):
+    summaries: list[JobSummary]
 
-    def __init__(self, endpoint: Endpoint, token_file: str | None = None) -> None:
-        self._token_file = None if token_file is None else Path(token_file)
-        self._peer = Peer(endpoint, headers=self._headers)
+
+class Account:
+    """The records of the server at `endpoint`; `token_file` has what it asks for, read anew for each request.
+
+    `headers` may be given in place of it.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        token_file: str | None = None,
+        *,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
+        self._peer = Peer(endpoint, headers=headers or bearer(None, token_file))
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """The groups that answer `question`. Raises AccountAway."""
@@ -57,6 +70,30 @@ class Account:
                 raise AccountAway(f"{self._peer.address}: a page of records is not understood: {fault}") from None
             cursor = page.next
 
+    def summary(self, record_id: str) -> JobSummary | None:
+        """What the samples of a record's job said, None where this server has or knows no summary of it."""
+        found = self._summaries(f"record_id={quote(record_id, safe='')}")
+        return found[-1] if found else None
+
+    def summaries(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
+        """The summaries of all runs of a job that the server knows."""
+        asked = {"manager": manager, **({} if cluster is None else {"cluster": cluster}), "job": job}
+        return self._summaries(urlencode(asked))
+
+    def _summaries(self, query: str) -> list[JobSummary]:
+        try:
+            answer = self._peer.exchange("GET", f"/v2/summaries?{query}")
+        except (PeerAway, OSError) as fault:
+            raise AccountAway(str(fault)) from fault
+        if answer.status in (403, 404, 405):
+            return []
+        if answer.status != 200:
+            raise AccountAway(f"{self._peer.address}: status {answer.status} for summaries")
+        try:
+            return msgspec.json.decode(answer.body, type=_Summaries).summaries
+        except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+            raise AccountAway(f"{self._peer.address}: summaries are not understood: {fault}") from None
+
     def close(self) -> None:
         """Close the connection."""
         self._peer.close()
@@ -70,8 +107,3 @@ class Account:
             said = answer.body[:500].decode("utf-8", "replace").strip()
             raise AccountAway(f"{self._peer.address}: status {answer.status}: {said or 'no details'}")
         return answer
-
-    def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
-from jobmeter.peer import Endpoint
 from jobmeter.run.record_text import visible
+from jobmeter.run.server_options import endpoint_of
 from jobmeter.sinks.server import ServerSink, Settings, open_sink
 from jobmeter.wire.auditor import BadRecord, split_array
 from jobmeter.wire.json_stream import BadStream, objects
 
 
-def add(body: bytes, endpoint: Endpoint, *, as_json: bool) -> int:
+def sink_settings_of(arguments: argparse.Namespace) -> Settings:
+    """The server that the options name, as the sink takes it."""
+    where = endpoint_of(arguments)
+    return Settings(
+        address=where.address,
+        timeout_seconds=where.timeout_seconds,
+        ca_file=where.ca_file,
+        certificate_file=where.certificate_file,
+        key_file=where.key_file,
+        token=None if arguments.token_file else os.environ.get("JOBMETER_TOKEN") or None,
+        token_file=arguments.token_file,
+    )
+
+
+def add(body: bytes, server: Settings, *, as_json: bool) -> int:
     """Send every record of `body`, JSON lines or an array; 0 when the server holds them all, else 1.
 
     Nothing is sent when the body is malformed. Records that could not be sent now are told as "kept": send them again.
@@ -25,7 +41,7 @@ def add(body: bytes, endpoint: Endpoint, *, as_json: bool) -> int:
         sys.stderr.write(f"jobmeter records: nothing was sent: {fault}\n")
         return 1
     number = accepted = 0
-    sink = open_sink(Settings(**endpoint._asdict()))
+    sink = open_sink(server)
     try:
         for item, outcome in _sent(items, sink):
             number += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from jobmeter.peer import Answer, Endpoint, Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.peer import Answer, Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.run.record_question import add_question, moment, one_record, query_of
 from jobmeter.run.record_text import TABLE_HEADS, details, table, table_row, visible
+from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
 from jobmeter.wire.json_stream import BadStream, objects
 from jobmeter.wire.record_csv import CSV_COLUMNS, CSV_LINE_END, known_column, write_csv
@@ -78,11 +78,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Do what the action says. 1 when the server is away or says no, or an answer broke off; 2 for a wrong option."""
-    endpoint = Endpoint(arguments.server, arguments.timeout, arguments.ca, arguments.certificate, arguments.key)
+    endpoint = endpoint_of(arguments)
     if (fault := endpoint.fault()) is not None:
         return _say(fault, WRONG_USE)
     try:
-        peer = Peer(endpoint)
+        peer = Peer(endpoint, headers=shown_to(arguments))
     except TlsFilesUnusable as unusable:
         return _say(str(unusable), WRONG_USE)
     for stream in (sys.stdout, sys.stderr):
@@ -149,14 +149,14 @@ def _export_parquet(arguments: argparse.Namespace, peer: Peer) -> int:
     return OK
 
 
-def _add(arguments: argparse.Namespace, peer: Peer) -> int:
-    from jobmeter.run.record_adding import add  # noqa: PLC0415 - only here are the sink and the decoder needed
+def _add(arguments: argparse.Namespace, _: Peer) -> int:
+    from jobmeter.run.record_adding import add, sink_settings_of  # noqa: PLC0415 - only here are they needed
 
     try:
         body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as fault:
         return _say(f"{arguments.file}: {fault.strerror}", WRONG_USE)
-    return add(body, peer.endpoint, as_json=arguments.json)
+    return add(body, sink_settings_of(arguments), as_json=arguments.json)
 
 
 def _stop(arguments: argparse.Namespace, peer: Peer) -> int:
@@ -283,14 +283,7 @@ def _say(text: str, code: int) -> int:
 
 def _action(actions: Any, name: str, does: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=does, description=does)
-    server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
-    parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait for the server (60)"
-    )
-    parser.add_argument("--ca", metavar="FILE", help="authority to trust besides those of the system")
-    parser.add_argument("--certificate", metavar="FILE", help="client certificate to show")
-    parser.add_argument("--key", metavar="FILE", help="its private key")
+    add_server(parser)
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     return parser
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -36,7 +38,7 @@ class JoinRule(Struct, frozen=True):
             raise ValueError("record_id: {job} is missing, so that all jobs would have the same record")
 
 
-OWN_RULES = (JoinRule("slurm", "slurm-{job}"), JoinRule("oar", "oar-{job}"))
+OWN_RULES = (JoinRule("slurm", "slurm-{job}"), JoinRule("oar", "oar-{job}"), JoinRule("jobmeter", "jobmeter-{job}"))
 """What our collectors of these batch systems make when nothing is set."""
 
 
@@ -55,3 +57,30 @@ def record_ids(job: JobIdentity, rules: tuple[JoinRule, ...]) -> list[str]:
         for rule in rules
         if rule.manager == job.manager and rule.cluster in (None, job.cluster)
     ]
+
+
+def jobs_named(record_id: str, rules: tuple[JoinRule, ...]) -> Iterator[dict[str, str]]:
+    """The parts of an identity (manager, and job, cluster, run where they stand in it) that a record's id tells.
+
+    The way back of `record_ids`. Where a rule leaves a part open, several jobs may answer.
+    """
+    for rule in rules:
+        told = {"manager": rule.manager} | ({} if rule.cluster is None else {"cluster": rule.cluster})
+        if (match := re.fullmatch(_pattern(rule), record_id, re.DOTALL)) is not None:
+            said = match.groupdict()
+            if all(said.get(name, value) == value for name, value in told.items()):
+                yield said | told
+
+
+def _pattern(rule: JoinRule) -> str:
+    """The rule's record id as a regular expression with a group for each part, the same one for a part that repeats."""
+    seen: set[str] = set()
+    pattern = ""
+    for text, name, _, _ in string.Formatter().parse(rule.record_id):
+        pattern += re.escape(text)
+        if name in seen:
+            pattern += f"(?P={name})"
+        elif name is not None:
+            pattern += f"(?P<{name}>\\d{{1,9}})" if name == "run" else f"(?P<{name}>.+)"
+            seen.add(name)
+    return pattern

@@ -1,4 +1,4 @@
-"""`GET /v2/records`: pages behind cursors, and whole answers as JSON lines, CSV or Parquet, chosen by `Accept`.
+"""`GET /v2/records`: pages behind cursors, and whole answers as JSON lines, CSV or Parquet, by `Accept` or `format`.
 
 JSON comes in pages. The other forms are a page where `limit` asks for one, else the whole answer as a stream. A page
 tells where the next one begins in the header `Link` (RFC 8288), JSON also in its body.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from enum import Enum
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +24,7 @@ from jobmeter.query.listing import Listing, parse_listing
 from jobmeter.serve.answer import JSON, Header, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.filed import send_file
+from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.framing import JSON_LINES, CsvFraming, Framing
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.stream import Streams
@@ -36,16 +36,7 @@ PAGE_MAX = 10_000
 """More records than this are no page."""
 PAGE_BYTES = 8 * 2**20
 """A page ends earlier where its records reach this size."""
-PARQUET = b"application/vnd.apache.parquet"
-
-
-class Form(Enum):
-    """What an answer can be, with the media types that ask for it, the first of which is answered."""
-
-    JSON = ("application/json", "application/*", "*/*", "")
-    LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
-    CSV = ("text/csv", "text/*")
-    PARQUET = (PARQUET.decode(), "application/x-parquet", "application/parquet")
+PARQUET = Form.PARQUET.value[0].encode()
 
 
 class RecordPage(Struct, frozen=True):
@@ -53,30 +44,6 @@ class RecordPage(Struct, frozen=True):
 
     records: list[Raw]
     next: str | None
-
-
-def form_of(headers: Sequence[Header]) -> Form | None:
-    """The first form that `Accept` names, by its order and weights; None when it names none of ours."""
-    accept = b",".join(value for name, value in headers if name == b"accept").decode("latin-1")
-    weighed = []
-    for place, part in enumerate(accept.split(",")):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weighed.append((-_weight(parameters), place, name))
-    for weight, _, name in sorted(weighed):
-        for form in Form if weight < 0 else ():
-            if name in form.value:
-                return form
-    return None
-
-
-def _weight(parameters: Iterable[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 class Listings:
@@ -90,11 +57,11 @@ class Listings:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Answer with the records that the query string asks for, in the form that `Accept` asks for."""
         try:
-            listing = parse_listing(scope["query_string"], asker_of(scope).scope)
+            form, query = form_asked(scope)
+            listing = parse_listing(query, asker_of(scope).scope)
             _check_columns(listing.columns)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))
-        form = form_of(scope["headers"])
         if form is None:
             known = ", ".join(each.value[0] for each in Form)
             return await send_json(send, 406, Problem(f"Accept names no form that there is: {known}"))

@@ -95,6 +95,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "by": _query("by", {"enum": ["day", "week", "month"]}, "The span in which people are counted."),
     "step_seconds": _query("step_seconds", {"type": "integer", "minimum": 1}, "Length of a step; an hour by default."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
+    "format": _query(
+        "format",
+        {"type": "string", "enum": ["json", "ndjson", "csv", "parquet"]},
+        "The form of the answer, in place of the header Accept: for links.",
+    ),
+    "format.totals": _query("format", {"type": "string", "enum": ["json", "csv"]}, "In place of the header Accept."),
+    "format.samples": _query(
+        "format", {"type": "string", "enum": ["json", "ndjson", "csv"]}, "In place of the header Accept."
+    ),
     "columns": _query(
         "columns",
         {"type": "string"},

@@ -179,7 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(406, "Accept names no form that there is.", (Problem,)),
             _AWAY,
         ),
-        parameters=(*_FILTERS, "cursor", "columns"),
+        parameters=(*_FILTERS, "cursor", "columns", "format"),
     ),
     Operation(
         "POST",
@@ -202,7 +202,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(406, "Accept names no form that there is.", (Problem,)),
             _AWAY,
         ),
-        parameters=_SAMPLE_FILTERS,
+        parameters=(*_SAMPLE_FILTERS, "format.samples"),
     ),
     Operation(
         "POST",
@@ -235,7 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
     ),
     Operation(
         "POST",

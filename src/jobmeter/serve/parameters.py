@@ -30,10 +30,20 @@ class Parameters:
                 raise BadParameter(name, "is there twice")
             self._values[name] = value
 
-    def text(self, name: str) -> str | None:
-        """A text, or None when it is not given or empty."""
+    def is_given(self, name: str) -> bool:
+        """Whether it is there, be it empty."""
+        return name in self._values
+
+    def begun(self, prefix: str) -> list[str]:
+        """What stands behind `prefix` in the names that begin with it: boxes of a form that are ticked."""
+        names = [name for name in self._values if name.startswith(prefix)]
+        self._asked.update(names)
+        return [name.removeprefix(prefix) for name in names]
+
+    def text(self, name: str, most: int = _TEXT_MAX) -> str | None:
+        """A text of at most so many characters, or None when it is not given or empty."""
         value = self._taken(name) or None
-        if value is not None and (len(value) > _TEXT_MAX or "\0" in value):
+        if value is not None and (len(value) > most or "\0" in value):
             raise BadParameter(name, "is too long, or holds a NUL")
         return value
 

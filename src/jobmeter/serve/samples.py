@@ -26,8 +26,8 @@ from jobmeter.query.samples import parse_samples
 from jobmeter.serve.answer import JSON, UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
+from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.joined import JoinRule, record_ids
-from jobmeter.serve.listing import Form, form_of
 from jobmeter.serve.protocol import break_off
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import Limits
@@ -98,10 +98,10 @@ class SampleList:
         """Answer with the samples that the query string asks for, in the form that `Accept` asks for."""
         del receive
         try:
-            question = parse_samples(scope["query_string"])
+            form, query = form_asked(scope, ("json", "ndjson", "csv"))
+            question = parse_samples(query)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))
-        form = form_of(scope["headers"])
         if form not in _FORMS:
             known = ", ".join(each.value[0] for each in _FORMS)
             return await send_json(send, 406, Problem(f"Accept names no form that there is: {known}"))

@@ -1,4 +1,4 @@
-"""`GET /v2/totals`: sums over records by group, in JSON, or in CSV when Accept names `text/csv`.
+"""`GET /v2/totals`: sums over records by group, in JSON, or in CSV when `Accept` or `format` says so.
 
 Numbers are written with all their digits. A group's values are a list, never joined text, and null where the records
 have no such value; in CSV, which has no null, that is an empty cell.
@@ -22,8 +22,9 @@ from jobmeter.model.total import Extreme, FieldDimension, Measured, TooManyGroup
 from jobmeter.query.parse import BadQuery
 from jobmeter.query.total_text import dimension_text, measure_text
 from jobmeter.query.totals import parse_totals
-from jobmeter.serve.answer import JSON, Header, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
+from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
 from jobmeter.serve.asker import asker_of
+from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.reads import Readers
 
 CSV = b"text/csv; charset=utf-8"
@@ -59,8 +60,9 @@ class RecordTotals:
         """Answer with the totals that the query string asks for."""
         del receive
         try:
-            question = parse_totals(scope["query_string"], asker_of(scope).scope)
-            wanted = csv_of if _wants_csv(scope["headers"]) else json_of
+            form, query = form_asked(scope, ("json", "csv"))
+            question = parse_totals(query, asker_of(scope).scope)
+            wanted = csv_of if form is Form.CSV else json_of
             body = await self._readers.ask(lambda: wanted(question, self._store.totals(question)))
         except (BadQuery, TooManyGroups) as fault:
             return await send_json(send, 400, Problem(str(fault)))
@@ -125,8 +127,3 @@ def _number(measured: Measured) -> Cell:
     value = measured.value
     # The encoder writes whole numbers of 64 bits, and decimals of any length.
     return Decimal(value) if isinstance(value, int) and value.bit_length() > 63 else value
-
-
-def _wants_csv(headers: Sequence[Header]) -> bool:
-    accept = b",".join(value for name, value in headers if name == b"accept")
-    return any(part.partition(b";")[0].strip().lower() == b"text/csv" for part in accept.split(b","))

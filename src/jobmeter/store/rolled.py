@@ -179,7 +179,8 @@ def replace_rows(view: View, rows: Any) -> View:
 
 def _key(dimension: Dimension, rows: Any) -> ColumnElement[Any]:
     if isinstance(dimension, MetaDimension):
-        column: ColumnElement[Any] = rows.c[FACET_OF_KEY[dimension.key].column]
+        # Where the rollups have 0 the records have NULL: none of the facet's keys.
+        column: ColumnElement[Any] = func.nullif(rows.c[FACET_OF_KEY[dimension.key].column], _NONE)
         return column
     month = case((rows.c.month == _NONE, null()), else_=rows.c.month)
     yearly = isinstance(dimension, TimeDimension) and dimension.unit is TimeUnit.YEAR

@@ -19,6 +19,7 @@ from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.observe.cgroups import PREFERRED, UNIFIED, Hierarchies
 from jobmeter.observe.host import Host
 from jobmeter.observe.inotify import Watcher
+from jobmeter.observe.jobs.changes import Changes
 from jobmeter.observe.jobs.naming import Unnamed, identity
 from jobmeter.observe.jobs.profile import Level, Naming, Profile
 
@@ -28,14 +29,6 @@ RETRY_SECONDS = 0.25
 _GROWING_NS = 10_000_000_000
 
 log = logging.getLogger("jobmeter.observe")
-
-
-class Changes(Struct, frozen=True):
-    """What is new since the last look: jobs that came, jobs that went, jobs whose last process has just ended."""
-
-    begun: tuple[RunningJob, ...] = ()
-    ended: tuple[RunningJob, ...] = ()
-    emptied: tuple[RunningJob, ...] = ()
 
 
 class _Folder(Struct):

@@ -16,6 +16,7 @@ from msgspec import Struct
 from jobmeter.contract import DocumentStore, RecordStore
 from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.model.access import Asker, Role
+from jobmeter.serve.joined import OWN_RULES, JoinRule
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.parameters import Parameters
 from jobmeter.serve.web.kept import Kept
@@ -35,6 +36,8 @@ class Stores(NamedTuple):
     samples: SampleStore | None
     summaries: SummaryStore | None
     meter: Meter
+    rules: tuple[JoinRule, ...] = OWN_RULES
+    """Which record belongs to which job."""
 
 
 class Visit(NamedTuple):

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from jobmeter import __version__
 from jobmeter.model.access import ANYONE, Asker
-from jobmeter.serve.web import figures
+from jobmeter.serve.view import curves, rows
+from jobmeter.serve.web import figures, writing
 from jobmeter.serve.web.assets import Assets
 from jobmeter.serve.web.page import Page, Values
 
@@ -71,4 +72,13 @@ _FILTERS = {
     "ago": figures.ago,
     "moment": figures.moment,
     "iso": figures.iso,
+    "day": writing.day,
+    "segment": writing.segment,
+    "query": writing.query,
+    "sorted": writing.sorted_by,
+    "merged": writing.merged,
+    "month_fields": writing.month_fields,
+    "hours": rows.hours,
+    "energy": rows.energy,
+    "thinned": curves.thinned,
 }

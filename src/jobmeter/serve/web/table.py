@@ -10,7 +10,9 @@ from jobmeter.serve.web.site import Site
 
 def site_of(parts: Parts) -> Site:
     """The pages over the server's stores."""
-    stores = Stores(parts.store, parts.documents, parts.samples, parts.summaries, parts.meter)
+    stores = Stores(
+        parts.store, parts.documents, parts.samples, parts.summaries, parts.meter, parts.settings.join.rules
+    )
     return Site(stores, parts.readers, parts.clock)
 
 

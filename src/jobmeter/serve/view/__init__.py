@@ -1,0 +1,1 @@
+"""What pages show of records, totals, samples and publications, as values: pure functions of what stores answer."""

@@ -1,0 +1,69 @@
+"""Questions of pages to the record store, asked through the filter language so that links ask the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from jobmeter.model.question import Scope
+from jobmeter.model.total import TooManyGroups, TotalQuestion
+from jobmeter.query.fault import BadQuery
+from jobmeter.query.listing import Listing, parse_listing
+from jobmeter.query.totals import parse_totals
+from jobmeter.serve.parameters import BadParameter
+from jobmeter.serve.view.search import keys_of
+from jobmeter.serve.view.selection import Selection
+from jobmeter.serve.web.page import Visit
+
+T = TypeVar("T")
+
+KEYS_SECONDS = 60.0
+"""How long it is believed which meta keys a name stands under."""
+
+
+def listing_of(query: str, scope: Scope) -> Listing:
+    """The question for records. Raises BadParameter."""
+    return _told(lambda: parse_listing(query, scope))
+
+
+def totals_of(query: str, scope: Scope) -> TotalQuestion:
+    """The question for totals. Raises BadParameter."""
+    return _told(lambda: parse_totals(query, scope))
+
+
+def summed(
+    visit: Visit, query: str, seconds: float
+) -> list[tuple[tuple[str | int | None, ...], tuple[float | None, ...]]]:
+    """The groups that answer a question for totals: key and values. At most so old. Raises BadParameter."""
+    scope = visit.asker.scope
+
+    def ask() -> list[tuple[tuple[str | int | None, ...], tuple[float | None, ...]]]:
+        totals = visit.stores.records.totals(totals_of(query, scope))
+        return [
+            (each.key, tuple(None if one.value is None else float(one.value) for one in each.measured))
+            for each in totals
+        ]
+
+    return _told(lambda: visit.kept.ask(("totals", scope, query), seconds, ask))
+
+
+def filters_of(visit: Visit, selection: Selection) -> str:
+    """The selection in the filter language, with the meta keys that the records have."""
+    return selection.filters(_keys(visit, selection.facets))
+
+
+def _keys(visit: Visit, facets: Mapping[str, str]) -> Mapping[str, str]:
+    if not facets:
+        return {}
+    scope, records = visit.asker.scope, visit.stores.records
+    key = ("keys", scope, tuple(facets.items()))
+    return visit.kept.ask(key, KEYS_SECONDS, lambda: keys_of(records, scope, facets))
+
+
+def _told(ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except BadQuery as fault:
+        raise BadParameter(fault.key or "the filter", fault.reason or str(fault)) from None
+    except TooManyGroups as fault:
+        raise BadParameter("the period", str(fault)) from None
