@@ -39,6 +39,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.bookkeeping import Bookkeeping
 from jobmeter.model.document import Document
 from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
 from jobmeter.model.job import JobIdentity, RunningJob
@@ -51,7 +52,6 @@ from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.token import Token
 from jobmeter.model.total import Total, TotalQuestion
-from jobmeter.model.version import Changed, Edit, Version
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -235,7 +235,7 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class RecordStore(Protocol):
+class RecordStore(Bookkeeping, Protocol):
     """The account: records by id, questions answered as streams. Safe to call from several threads."""
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
@@ -272,40 +272,6 @@ class RecordStore(Protocol):
 
         Earlier where the bodies reach `bytes_max`; then, and where more than the limit match, `last` is set.
         """
-        ...
-
-    def correct(self, record: Record, edit: Edit) -> Changed:
-        """Replace the stored record of the same id; what it was is kept as a version. Durable on return."""
-        ...
-
-    def withdraw(self, record_id: str, edit: Edit) -> Changed:
-        """Take a record out of the account; what it was is kept as a version. Durable on return.
-
-        Its id stays taken: the same record sent again is told to be there, another one is a conflict.
-        """
-        ...
-
-    def versions(self, record_id: str) -> list[Version]:
-        """The states that a record no longer has, oldest first; whoever asks must be allowed to see the record."""
-        ...
-
-    def check_versions(self) -> list[str]:
-        """A sentence for each place where the kept versions are not what was written: none, when all is well."""
-        ...
-
-    def fold(self, batches_max: int = 200) -> int:
-        """Add at most so many batches that are pending to the rollups; how many there were. Never changes an answer.
-
-        The server calls it again and again; a store that is never folded only gets slower.
-        """
-        ...
-
-    def check_rollups(self) -> list[str]:
-        """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
-        ...
-
-    def rebuild_rollups(self) -> None:
-        """Forget the rollups; all records are pending, for `fold` to take."""
         ...
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:

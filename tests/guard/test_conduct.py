@@ -11,12 +11,14 @@ SUPERVISORS = {
         2, "whatever one reading stumbles over, the next may do; a daemon that cannot deliver must end, visibly"
     ),
     "jobmeter.run.hook": Supervisor(2, "a job's epilog never fails its node; a detached process has nobody to tell"),
+    "jobmeter.run.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
     "jobmeter.run.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
     "jobmeter.serve.gauges": Supervisor(1, "gauges are made anew whatever the last round met"),
     "jobmeter.run.facility_round": Supervisor(1, "a fault of one section must not silence the others"),
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.folding": Supervisor(1, "folding goes on whatever one part met"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
 """Modules that may catch everything, how often, and why."""

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
-from jobmeter.serve.app import make_app
+from jobmeter.serve.app import Application, make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import NOTHING_BESIDE, Beside
@@ -45,6 +45,8 @@ class Answer(msgspec.Struct):
 
 class Live:
     """A running server."""
+
+    app: Application
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -97,7 +99,9 @@ def live(
     try:
         if not ready.wait(PATIENCE_SECONDS):
             pytest.fail("the server was not ready in time")
-        yield Live(port)
+        running = Live(port)
+        running.app = app
+        yield running
     finally:
         server.stop()
         thread.join(PATIENCE_SECONDS)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from jobmeter.serve.archive_settings import ArchivalConfig
 from jobmeter.serve.rbac import RbacConfig
 from jobmeter.serve.settings import (
-    ArchivalConfig,
     Database,
     ServeSettings,
     TlsConfig,
@@ -24,7 +24,7 @@ def test_a_database_by_auditors_keys_becomes_one_address_with_every_part_escaped
     ("given", "key"),
     [
         (ServeSettings(rbac_config=RbacConfig(write_access_cn=("a",), base_policies=PART)), "rbac_config"),
-        (ServeSettings(archival_config=ArchivalConfig()), "archival_config"),
+        (ServeSettings(archival_config=ArchivalConfig(3, "/x")), "archival_config.cron_schedule is missing"),
     ],
 )
 def test_what_would_silently_be_missing_is_told(given: ServeSettings, key: str) -> None:

@@ -29,6 +29,8 @@ from jobmeter.serve.settings import ServeSettings, not_offered
 
 if TYPE_CHECKING:
     from jobmeter.run.listening import Listeners
+    from jobmeter.serve.app import Application
+    from jobmeter.store.open import ArchivingStore
 
 SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
@@ -148,9 +150,12 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Listen, open the store, and serve until told to stop. The exit code."""
-    from jobmeter.store.address import shown  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.run.archiving import archive_place_fault  # noqa: PLC0415 - --help must not pay for the server
+    from jobmeter.store.address import shown  # noqa: PLC0415
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
 
+    if (missing := archive_place_fault(settings, url)) is not None:
+        return _refused([missing], WRONG_USE)
     try:
         count = worker_count(settings, url)
         with shared_counts(count):
@@ -203,8 +208,11 @@ def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
 
 
 def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
-    """Serve over a store of its own. What a single process does, and each of several."""
+    """Serve over a store of its own, and archive beside it. What a single process does, and each of several."""
+    from jobmeter.run.archiving import folder_of, scheduled_archive  # noqa: PLC0415
     from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
+    from jobmeter.serve.app import make_app  # noqa: PLC0415
+    from jobmeter.serve.table import Beside  # noqa: PLC0415
     from jobmeter.store.documents import Documents  # noqa: PLC0415
     from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
@@ -213,14 +221,28 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
         samples = open_samples(settings)
     except OSError as fault:
         return _refused([f"the folder of samples cannot be made: {fault}"], FAILED)
-    stores = Stores(open_when_possible(url), Tokens(url), Documents(url), Summaries(url))
+    records = open_when_possible(url, folder_of(settings, url))
+    stores = Stores(records, Tokens(url), Documents(url), Summaries(url))
     shared = os.environ.get(SHARED_FOLDER)
+    archive = scheduled_archive(records, settings, url)
+    beside = Beside(samples, stores.summaries)
+    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
+    if archive is not None:
+        app.tell(archive.meter)
+
+    def begin() -> None:
+        ready()
+        if archive is not None:
+            archive.start()
+
     try:
         with relaying(settings.documents.relay, stores.documents, stores.records, shared):
-            _serve(stores, samples, settings, listeners, ready)
+            _serve(app, settings, listeners, begin)
     except RelayUnusable as fault:
         return _refused([f"documents.relay: {fault}"], WRONG_USE)
     finally:
+        if archive is not None:
+            archive.stop()
         if samples is not None:
             samples.close()
         for each in reversed(stores):
@@ -228,7 +250,7 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     return 0
 
 
-def open_when_possible(url: str) -> RecordStore:
+def open_when_possible(url: str, archive_folder: Path | None = None) -> ArchivingStore:
     """The store, its schema brought up to date. A PostgreSQL server that does not answer yet is waited for.
 
     Raises DatabaseUrlFaulty, and StoreUnavailable when nothing would change by waiting.
@@ -238,14 +260,14 @@ def open_when_possible(url: str) -> RecordStore:
     from jobmeter.store.open import open_store  # noqa: PLC0415
 
     try:
-        return open_store(url, migrate=True)
+        return open_store(url, migrate=True, archive_folder=archive_folder)
     except SchemaUnfit:
         raise
     except StoreUnavailable as fault:
         if sqlite_path(url) is not None:
             raise
         log.warning("store.awaited reason=%r", str(fault))
-        return open_store(url)
+        return open_store(url, archive_folder=archive_folder)
 
 
 def open_samples(settings: ServeSettings) -> SampleStore | None:
@@ -259,8 +281,7 @@ def open_samples(settings: ServeSettings) -> SampleStore | None:
 
 
 def _serve(
-    stores: Stores,
-    samples: SampleStore | None,
+    app: Application,
     settings: ServeSettings,
     listeners: Listeners,
     ready: Callable[[], None],
@@ -268,12 +289,8 @@ def _serve(
     import gc  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
-    from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.server import serve  # noqa: PLC0415
-    from jobmeter.serve.table import Beside  # noqa: PLC0415
 
-    beside = Beside(samples, stores.summaries)
-    app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What was imported lives as long as the process; requests leave no cycles behind. Looking at all of it again and

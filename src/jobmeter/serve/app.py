@@ -24,6 +24,7 @@ from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
 from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
+from jobmeter.serve.meter import Meter
 from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.reads import RECORD_PREFIX
@@ -36,11 +37,14 @@ NOT_FOUND = "The requested resource was not found. 404 Not Found"
 class Application:
     """The server as an ASGI application. `make_app` makes it."""
 
-    def __init__(self, pages: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint) -> None:
+    def __init__(
+        self, pages: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint, meter: Meter
+    ) -> None:
         self._pages = pages
         self._endpoints = endpoints
         self._one_record = endpoints[ONE_RECORD]
         self._unmatched = unmatched
+        self.tell = meter.tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the server."""
@@ -103,7 +107,7 @@ def make_app(  # noqa: PLR0913 - one argument per store that a server may have
         path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
         for path, methods in entries.items()
     }
-    return Application(pages, endpoints, behind_the_door("default", "", page))
+    return Application(pages, endpoints, behind_the_door("default", "", page), parts.meter)
 
 
 @contextlib.asynccontextmanager

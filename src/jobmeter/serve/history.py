@@ -6,6 +6,7 @@ name. Versions are shown as far as the asker may see records like them, also tho
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -15,7 +16,6 @@ from msgspec import Raw, Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.model.access import Asker, Role
-from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import Record
 from jobmeter.model.version import Changed, ChangeKind, Edit
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
@@ -25,7 +25,6 @@ from jobmeter.serve.reads import Readers
 from jobmeter.wire.auditor import BadRecord, decode_record
 
 PREFIX = b"/v2/records/"
-EVERYTHING = Rows.everything()
 
 
 class Correction(Struct, frozen=True):
@@ -76,13 +75,17 @@ class _Meta(Struct):
 
 _meta_of = msgspec.json.Decoder(_Meta).decode
 _NOT_THERE = Problem("there is no record with this record_id")
+Find = Callable[[str], Awaitable[bytes | None]]
+"""Looks up what is stored, whoever asks."""
+
 B = TypeVar("B")
 
 
 class History:
     """The three endpoints, over one store."""
 
-    def __init__(self, store: RecordStore, readers: Readers, clock: Clock, limit_bytes: int) -> None:
+    def __init__(self, store: RecordStore, readers: Readers, clock: Clock, limit_bytes: int, find: Find) -> None:
+        self._find = find
         self._store = store
         self._readers = readers
         self._clock = clock
@@ -155,7 +158,7 @@ class History:
 
     async def _may_change(self, asker: Asker, record_id: str | None) -> str:
         """The id, when there is such a record and the asker may change it."""
-        body = None if record_id is None else await self._readers.ask(self._store.one, record_id, EVERYTHING)
+        body = None if record_id is None else await self._find(record_id)
         if record_id is None or body is None:
             raise _Refusal(404, _NOT_THERE)
         _check(asker, record_id, _meta_of(body).meta)

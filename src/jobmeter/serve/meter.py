@@ -81,6 +81,7 @@ class Meter:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.stored_counts = StoredCounts()
+        self._told: list[Collector] = []
         self._more: list[Collector] = []
         self.registry.register(self.stored_counts)
         self._seconds = Histogram(
@@ -137,6 +138,11 @@ class Meter:
         self.counting_failures = Counter(
             "jobmeter_counting_failures", "Counts of the database that failed.", registry=self.registry
         )
+
+    def tell(self, told: Collector) -> None:
+        """Show further metrics, which every worker tells for itself."""
+        self.registry.register(told)
+        self._told.append(told)
 
     def exposition(self) -> bytes:
         """All counters as Prometheus text; with several workers their sum, whichever is asked."""

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from jobmeter.serve.access import AccessSettings
+from jobmeter.serve.archive_settings import ArchivalConfig, ArchiveSettings, archive_faults
 from jobmeter.serve.joined import JoinSettings
 from jobmeter.serve.rbac import RbacConfig, grants_of
 from jobmeter.settings.deployment import Logging
@@ -111,18 +112,6 @@ class TlsConfig(Struct, frozen=True):
                 raise WrongValue(key, "is missing, and use_tls is true")
 
 
-class ArchivalConfig(Struct, frozen=True):
-    """AUDITOR's archiving to Parquet. This release does not offer it and refuses to start when it is asked for."""
-
-    unknown_keys: ClassVar[str] = "note"
-
-    archive_older_than_months: Annotated[int | None, Meta(description="Age in months from which records move.")] = None
-    archive_path: Annotated[str | None, Meta(description="Directory of the archive files.")] = None
-    archive_file_prefix: Annotated[str, Meta(description="First part of the names of the archive files.")] = "auditor"
-    cron_schedule: Annotated[str | None, Meta(description="When to archive, six cron fields in UTC.")] = None
-    compression_type: Annotated[str, Meta(description="Gzip or Snappy.")] = "Gzip"
-
-
 class Limits(Struct, frozen=True):
     """What one request, one connection and the server as a whole may take."""
 
@@ -203,6 +192,7 @@ class ServeSettings(Struct, frozen=True):
     join: Annotated[JoinSettings, Meta(description="Which record belongs to the samples of a job.")] = JoinSettings()
     tls_config: Annotated[TlsConfig | None, Meta(description="HTTPS and client certificates.")] = None
     rbac_config: Annotated[RbacConfig | None, Meta(description="AUDITOR's access rules.")] = None
+    archive: Annotated[ArchiveSettings, Meta(description="Moving old records to Parquet files.")] = ArchiveSettings()
     archival_config: Annotated[ArchivalConfig | None, Meta(description="AUDITOR's archiving to Parquet.")] = None
 
 
@@ -222,8 +212,5 @@ def not_offered(settings: ServeSettings) -> list[str]:
     """What the settings ask for that this release cannot do and must not leave out silently, one sentence each."""
     rbac = rbac_of(settings)
     sentences = [] if rbac is None else [f"rbac_config: {fault}" for fault in grants_of(rbac).faults]
-    if settings.archival_config is not None:
-        sentences.append(
-            "archival_config is given, but this release does not archive: remove it to keep all records stored."
-        )
+    sentences += archive_faults(settings.archive, settings.archival_config)
     return sentences

@@ -13,7 +13,7 @@ from jobmeter.serve.documents import DocumentsIn, DocumentsOut
 from jobmeter.serve.door import Need
 from jobmeter.serve.facility import Questions
 from jobmeter.serve.gauges import FacilityGauges
-from jobmeter.serve.history import History
+from jobmeter.serve.history import Find, History
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
@@ -112,14 +112,17 @@ def table(parts: Parts) -> Table:
     return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
 
 
+def _finding(parts: Parts) -> Find:
+    async def stored(record_id: str) -> bytes | None:
+        return await parts.readers.ask(parts.store.one, record_id, EVERYTHING)
+
+    return stored
+
+
 def _auditors(parts: Parts) -> Table:
     """The paths of AUDITOR's API. What is to be changed is looked up whoever asks: what counts is what is stored."""
     store, readers, settings = parts.store, parts.readers, parts.settings
-
-    async def stored(record_id: str) -> bytes | None:
-        return await readers.ask(store.one, record_id, EVERYTHING)
-
-    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, stored)
+    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, _finding(parts))
     return {
         "/record": {
             "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
@@ -134,7 +137,7 @@ def _auditors(parts: Parts) -> Table:
 
 
 def _records(parts: Parts) -> Table:
-    history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes)
+    history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes, _finding(parts))
     by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {

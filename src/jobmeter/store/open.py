@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.store.address import shown, sqlite_path
 from jobmeter.store.archive.archive import Archive
+from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Shelf
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.letterbox import Bounds
@@ -25,6 +26,10 @@ class ArchivingStore(RecordStore, Protocol):
 
     def shelf(self) -> AbstractContextManager[Shelf]:
         """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
+        ...
+
+    def archived_files(self) -> list[ArchiveFile]:
+        """The files that are listed. Raises StoreUnavailable."""
         ...
 
 

@@ -20,7 +20,9 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.model.version import Changed, Edit, Version
+from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
@@ -312,6 +314,11 @@ class PostgresqlStore:
             if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
                 raise ArchiveBusy("another process is moving records to or from the archive")
             yield Shelf(self.archive, view, change)
+
+    def archived_files(self) -> list[ArchiveFile]:
+        """The files that are listed."""
+        with answering(), self._writers.lend() as reader, snapshot(reader):
+            return ledger.files(executing(reader))
 
     def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
         files = self.archive.relevant(executing(reader), question)

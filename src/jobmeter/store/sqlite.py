@@ -21,7 +21,9 @@ from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.model.version import Changed, Edit, Version
+from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
@@ -326,6 +328,11 @@ class SqliteStore:
 
         with locked(self._path.with_name(f"{self._path.name}.archiving")):
             yield Shelf(self.archive, view, change)
+
+    def archived_files(self) -> list[ArchiveFile]:
+        """The files that are listed."""
+        with answering(), self._askers.lend() as reader, snapshot(reader):
+            return ledger.files(executing(reader))
 
     def _answer(self, reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
         files = self.archive.relevant(executing(reader), question)

@@ -185,6 +185,13 @@ TOTALS = {
         (FieldDimension(Column.RUNTIME), AmountDimension("WallTime"), TimeDimension(TimeUnit.DAY, Column.START_TIME)),
         (COUNT, Product((), Span.DURATION), Product((), Span.RUNTIME)),
     ),
+    "more than 128 bits": TotalQuestion(
+        Question(ALL), (), (COUNT, Product((Factor(HOSTILE[1]), Factor(HOSTILE[1]), Factor(HOSTILE[1])), Span.DURATION))
+    ),
+    "one": TotalQuestion(Question(ALL, record_id="slurm-12"), (FieldDimension(Column.RECORD_ID), MetaDimension("x"))),
+    "times": TotalQuestion(
+        Question(ALL), (FieldDimension(Column.STOP_TIME), MetaDimension("group")), (Product((Factor("Cores"),)),)
+    ),
     "no groups": TotalQuestion(Question(ALL), (), (COUNT,)),
     "year and note": TotalQuestion(Question(ALL), (TimeDimension(TimeUnit.YEAR), MetaDimension("note"))),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -12,14 +13,16 @@ from msgspec.structs import replace
 from sqlalchemy import delete, insert
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.model.question import Order, Question
+from jobmeter.model.question import Column, Order, Question
 from jobmeter.model.total import TotalQuestion
 from jobmeter.store.archive import ledger
+from jobmeter.store.archive.conditions import all_of, clauses
 from jobmeter.store.archive.engine import Engine
+from jobmeter.store.archive.grouping import Grouping
 from jobmeter.store.archive.ids import IdSet, unpacked
-from jobmeter.store.archive.layout import KEY, START_US, STOP_US, body, meta_column
+from jobmeter.store.archive.layout import KEY, body, meta_column
 from jobmeter.store.archive.ledger import ArchiveFile, Execute
-from jobmeter.store.archive.reading import Reader, merged, relevant
+from jobmeter.store.archive.reading import Reader, interleaved, relevant
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.archive.sums import add_bodies
 from jobmeter.store.facet import Facet, Numbers, Signature
@@ -27,7 +30,7 @@ from jobmeter.store.grouped import Part
 from jobmeter.store.paging import Row
 from jobmeter.store.row import key_of, storable
 from jobmeter.store.tables import records
-from jobmeter.store.tally import Tally
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 _BLOCK = 1000
 
@@ -62,6 +65,7 @@ class Archive:
         self._lock = Lock()
         self._ids = IdSet()
         self._known = 0
+        self._listed: tuple[ledger.State, tuple[ArchiveFile, ...]] | None = None
         self._counted: dict[tuple[int, str], dict[str, int]] = {}
 
     def locate(self, file: ArchiveFile) -> Path:
@@ -74,9 +78,7 @@ class Archive:
 
     def relevant(self, execute: Execute, question: Question) -> list[ArchiveFile]:
         """The files that may hold an answer."""
-        if not ledger.newest(execute):
-            return []
-        files = relevant(ledger.files(execute), question)
+        files = relevant(self._files(execute), question)
         if question.record_id is None or not files:
             return files
         if not storable(question.record_id):
@@ -87,13 +89,38 @@ class Archive:
 
     def with_hot(self, files: Sequence[ArchiveFile], question: Question, hot: Iterator[Row]) -> Iterator[Row]:
         """The matching rows of files and database in order; `hot` are those of the database."""
-        return merged([self._reader.rows(files, question), hot], question.order)
+        first = None
+        if question.order.column is Column.STOP_TIME:
+            stops = [file.last_stop_us if question.order.descending else file.first_stop_us for file in files]
+            first = max(stops) if question.order.descending else min(stops)
+        return interleaved(first, self._reader.rows(files, question), hot, question.order)
 
     def add_totals(self, execute: Execute, question: TotalQuestion, parts: Sequence[Part], tally: Tally) -> None:
         """Add what the archive holds of an answer to what the database gave."""
         where = replace(question.where, order=Order(), limit=None, after=None)
-        if files := self.relevant(execute, where):
-            add_bodies(tally, question, parts, (found for _, _, found in self._reader.rows(files, where)))
+        for file in self.relevant(execute, where):
+            try:
+                found = self._grouped(file, question, where, parts)
+            except OverflowError:
+                # More than DuckDB can count: record by record, with numbers of any size.
+                add_bodies(tally, question, parts, self._reader.bodies(file, where))
+                continue
+            for part, rows in zip(parts, found, strict=True):
+                tally.add(part, rows)
+            if file.whole:
+                add_bodies(tally, question, parts, self._reader.bodies(file, where, only_whole=True))
+
+    def _grouped(
+        self, file: ArchiveFile, question: TotalQuestion, where: Question, parts: Sequence[Part]
+    ) -> list[list[tuple[Any, ...]]]:
+        """The rows of each part, of the records that are not kept whole. Raises OverflowError."""
+        grouping = Grouping(question, file.layout)
+        condition = all_of(clauses(file, where))
+        values = [str(self.locate(file)), *condition.values]
+        return [
+            grouping.rows(part, self.engine.rows(grouping.statement(part, condition), values), ROWS_MAX + 1)
+            for part in parts
+        ]
 
     def held(self, execute: Execute, keys: Collection[str]) -> dict[str, Archived]:
         """Those of `keys` that are archived and not back in the database."""
@@ -105,7 +132,7 @@ class Archive:
                 by_file.setdefault(number, []).append(key)
         if not by_file:
             return {}
-        files = {file.number: file for file in ledger.files(execute)}
+        files = {file.number: file for file in self._files(execute)}
         found: dict[str, Archived] = {}
         for number, wanted in by_file.items():
             if number in files:
@@ -117,7 +144,7 @@ class Archive:
         low, high = (min(numbers), max(numbers)) if numbers else (0, -1)
         without = len(numbers) < len(keys)
         statement = (
-            f"SELECT seq, {START_US}, {STOP_US}, {KEY}, {body(file.layout)} FROM read_parquet(?) "  # noqa: S608 - columns, quoted
+            f"SELECT {_columns(file)} FROM read_parquet(?) "  # noqa: S608 - columns, quoted
             f"WHERE (id_number BETWEEN ? AND ? {'OR id_number IS NULL' if without else ''}) "
             f"AND {KEY} IN (SELECT unnest(?)) AND seq NOT IN (SELECT unnest(?))"
         )
@@ -128,7 +155,7 @@ class Archive:
     def everything(self, file: ArchiveFile) -> Iterator[list[Archived]]:
         """All records of a file that are not back in the database, in blocks."""
         statement = (
-            f"SELECT seq, {START_US}, {STOP_US}, {KEY}, {body(file.layout)} FROM read_parquet(?) "  # noqa: S608 - columns, quoted
+            f"SELECT {_columns(file)} FROM read_parquet(?) "  # noqa: S608 - columns, quoted
             "WHERE seq NOT IN (SELECT unnest(?))"
         )
         block: list[Archived] = []
@@ -145,7 +172,7 @@ class Archive:
     def count(self, execute: Execute, facet: Facet | None) -> dict[str, int]:
         """How many archived records there are, under the key "", or per value of a facet."""
         counted: dict[str, int] = {}
-        for file in ledger.files(execute) if ledger.newest(execute) else ():
+        for file in self._files(execute):
             part = {"": file.records - len(file.recalled)} if facet is None else self._facet_counts(file, facet)
             for value, count in part.items():
                 counted[value] = counted.get(value, 0) + count
@@ -154,6 +181,16 @@ class Archive:
     def close(self) -> None:
         """Release what is open."""
         self.engine.close()
+
+    def _files(self, execute: Execute) -> Sequence[ArchiveFile]:
+        """All listed files; read again when the list has changed."""
+        state = ledger.state(execute)
+        if not state[0]:
+            return ()
+        known = self._listed
+        if known is None or known[0] != state:
+            known = self._listed = state, tuple(ledger.files(execute))
+        return known[1]
 
     def _files_of(self, execute: Execute, keys: Iterable[str]) -> dict[str, list[int]]:
         with self._lock:
@@ -189,6 +226,11 @@ class Archive:
         if not file.recalled:
             self._counted[file.number, facet.name] = counted
         return counted
+
+
+def _columns(file: ArchiveFile) -> str:
+    """What an Archived is made of, as SQL."""
+    return f"seq, {file.layout.start_us}, {file.layout.stop_us}, {KEY}, {body(file.layout)}"
 
 
 def without_archived(archive: Archive, execute: Execute, new: set[str]) -> dict[str, bytes]:

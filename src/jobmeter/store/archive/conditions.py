@@ -19,7 +19,7 @@ from jobmeter.model.question import (
     Rule,
     ScoreCondition,
 )
-from jobmeter.store.archive.layout import KEY, START_US, STOP_US, amount, meta_column, outline
+from jobmeter.store.archive.layout import KEY, Layout, amount, meta_column, outline
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.row import key_of, storable
@@ -40,11 +40,11 @@ class Clause(Struct, frozen=True):
 FALSE = Clause("false", [])
 
 
-def key_column(order: Order) -> str:
+def key_column(layout: Layout, order: Order) -> str:
     """What rows are ordered by, as SQL."""
     return {
-        Column.START_TIME: START_US,
-        Column.STOP_TIME: STOP_US,
+        Column.START_TIME: layout.start_us,
+        Column.STOP_TIME: layout.stop_us,
         Column.RUNTIME: "runtime",
         Column.RECORD_ID: KEY,
     }[order.column]
@@ -57,9 +57,9 @@ def clauses(file: ArchiveFile, question: Question) -> list[Clause]:
         found.append(any_of([all_of([_rule(file, rule) for rule in group]) for group in question.scope.any_of]))
     if question.record_id is not None:
         found.append(_id(question.record_id))
-    found += [_compared(START_US, bound) for bound in question.start_time]
+    found += [_compared(file.layout.start_us, bound) for bound in question.start_time]
     for bound in question.stop_time:
-        found += [_compared(STOP_US, bound), *_seconds(bound)]
+        found += [_compared(file.layout.stop_us, bound), *_seconds(bound)]
     found += [_compared("runtime", bound) for bound in question.runtime]
     found += [_meta(file, condition) for condition in question.meta]
     found += [_component(file, condition) for condition in question.components]
@@ -67,7 +67,7 @@ def clauses(file: ArchiveFile, question: Question) -> list[Clause]:
     if file.recalled:
         found.append(Clause("seq NOT IN (SELECT unnest(?))", [list(file.recalled)]))
     if question.after is not None:
-        found += _behind(question.order, question.after)
+        found += _behind(file.layout, question.order, question.after)
     return found
 
 
@@ -96,11 +96,11 @@ def _seconds(bound: Bound) -> list[Clause]:
     return [Clause(f"stop_time {'>=' if bound.op in (Op.GT, Op.GTE) else '<='} ?", [seconds])]
 
 
-def _behind(order: Order, place: Position) -> list[Clause]:
+def _behind(layout: Layout, order: Order, place: Position) -> list[Clause]:
     """The rows behind a place. Archived records have a value in every column."""
     if place.value is None:
         return [] if order.descending else [FALSE]
-    column = key_column(order)
+    column = key_column(layout, order)
     beyond = "<" if order.descending else ">"
     found = [Clause(f"{column} {beyond} ? OR ({column} = ? AND seq > ?)", [place.value, place.value, place.seq])]
     if order.column is Column.STOP_TIME and isinstance(place.value, int):

@@ -46,13 +46,15 @@ class Engine:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turns what DuckDB says of files and resources into StoreUnavailable."""
+        """Turns what DuckDB says of files and resources into StoreUnavailable, of too large numbers OverflowError."""
         import duckdb  # noqa: PLC0415 - see _opened
 
         try:
             yield
         except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as fault:
             raise StoreUnavailable(f"archive: {fault}") from fault
+        except (duckdb.OutOfRangeException, duckdb.ConversionException) as fault:
+            raise OverflowError(str(fault)) from fault
         except duckdb.Error as fault:
             if isinstance(fault, duckdb.BinderException | duckdb.ParserException | duckdb.CatalogException):
                 raise

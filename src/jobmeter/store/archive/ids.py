@@ -16,9 +16,8 @@ DIGEST_BITS = 38
 _FILE_BITS = 24
 _FILE_MASK = (1 << _FILE_BITS) - 1
 _FACTOR = 4
-_GAP_BYTES = 3
-"""A hundred thousand sorted digests of 38 bits are 2.7 million apart on average: three bytes hold nearly every gap."""
-_ESCAPE = (1 << 8 * _GAP_BYTES) - 1
+_WIDTHS = (2, 3, 4, 5)
+"""Bytes of a gap. A hundred thousand digests of 38 bits are 2.7 million apart on average: nearly all fit into three."""
 _WIDE_BYTES = 5
 
 
@@ -28,30 +27,43 @@ def digest_of(key: str) -> int:
 
 
 def packed(digests: Iterable[int]) -> bytes:
-    """Digests as they are kept in the database: the gaps between them, sorted."""
-    pieces = []
+    """Digests as they are kept in the database: a byte with the width, then the gaps between them, sorted.
+
+    A gap that does not fit into the width stands behind the largest number of that width.
+    """
+    gaps = []
     last = 0
     for digest in sorted(digests):
-        gap = digest - last
+        gaps.append(digest - last)
         last = digest
-        if gap < _ESCAPE:
-            pieces.append(gap.to_bytes(_GAP_BYTES, "big"))
+    width = min(_WIDTHS, key=lambda width: sum(width if gap < _escape(width) else width + _WIDE_BYTES for gap in gaps))
+    escape = _escape(width)
+    pieces = [bytes([width])]
+    for gap in gaps:
+        if gap < escape:
+            pieces.append(gap.to_bytes(width, "big"))
         else:
-            pieces.append(_ESCAPE.to_bytes(_GAP_BYTES, "big") + gap.to_bytes(_WIDE_BYTES, "big"))
+            pieces.append(escape.to_bytes(width, "big") + gap.to_bytes(_WIDE_BYTES, "big"))
     return b"".join(pieces)
 
 
 def unpacked(gaps: bytes) -> Iterator[int]:
     """The digests, sorted."""
-    digest = at = 0
+    width = gaps[0]
+    escape = _escape(width)
+    digest, at = 0, 1
     while at < len(gaps):
-        gap = int.from_bytes(gaps[at : at + _GAP_BYTES], "big")
-        at += _GAP_BYTES
-        if gap == _ESCAPE:
+        gap = int.from_bytes(gaps[at : at + width], "big")
+        at += width
+        if gap == escape:
             gap = int.from_bytes(gaps[at : at + _WIDE_BYTES], "big")
             at += _WIDE_BYTES
         digest += gap
         yield digest
+
+
+def _escape(width: int) -> int:
+    return (1 << 8 * width) - 1
 
 
 class IdSet:

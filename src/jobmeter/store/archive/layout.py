@@ -32,12 +32,28 @@ RUNTIME_SHARE = 0.999
 
 
 class Layout(Struct, frozen=True):
-    """Which columns a file has beside the fixed ones. `runtimes` are those `components` that are the runtime."""
+    """Which columns a file has beside the fixed ones. `runtimes` are those `components` that are the runtime.
+
+    Without `fractions` all times are whole seconds, and nothing need be looked up to know that.
+    """
 
     meta: tuple[str, ...]
     components: tuple[str, ...]
     runtimes: tuple[str, ...]
+    fractions: bool = True
     version: int = VERSION
+
+    @property
+    def stop_us(self) -> str:
+        """The stop time in microseconds since 1970, as SQL."""
+        return "(stop_time * 1000000 + stop_microseconds)" if self.fractions else "(stop_time * 1000000)"
+
+    @property
+    def start_us(self) -> str:
+        """The start time likewise."""
+        if self.fractions:
+            return f"({self.stop_us} - (runtime * 1000000 + runtime_microseconds))"
+        return "((stop_time - runtime) * 1000000)"
 
     def encoded(self) -> str:
         """The layout as it is kept in the database and in the file."""
@@ -56,9 +72,12 @@ class Census:
         self._keys: Counter[str] = Counter()
         self._names: Counter[str] = Counter()
         self._runtimes: Counter[str] = Counter()
+        self._fractions = False
 
-    def count(self, keys: Sequence[str], amounts: Mapping[str, int], runtime_seconds: int) -> None:
+    def count(self, keys: Sequence[str], amounts: Mapping[str, int], stop_us: int, runtime_us: int) -> None:
         """Look at one record."""
+        runtime_seconds, fraction_us = divmod(runtime_us, 1_000_000)
+        self._fractions = self._fractions or fraction_us != 0 or stop_us % 1_000_000 != 0
         self._keys.update(keys)
         self._names.update(amounts.keys())
         self._runtimes.update(name for name, amount in amounts.items() if amount == runtime_seconds)
@@ -67,7 +86,7 @@ class Census:
         """The columns for the records that were counted."""
         components = _chosen(self._names)
         runtimes = tuple(name for name in components if self._runtimes[name] >= RUNTIME_SHARE * self._names[name])
-        return Layout(_chosen(self._keys), components, runtimes)
+        return Layout(_chosen(self._keys), components, runtimes, self._fractions)
 
 
 def _chosen(counted: Counter[str]) -> tuple[str, ...]:
@@ -94,9 +113,6 @@ def component_column(name: str) -> str:
     return quoted(f"component.{name}")
 
 
-STOP_US = "(stop_time * 1000000 + stop_microseconds)"
-RUNTIME_US = "(runtime * 1000000 + runtime_microseconds)"
-START_US = f"({STOP_US} - {RUNTIME_US})"
 KEY = "(id_head || coalesce(id_number::VARCHAR, ''))"
 """What `records.record_id` holds: see `jobmeter.store.row.key_of`."""
 
@@ -117,7 +133,7 @@ def body(layout: Layout) -> str:
 
 def from_shape(layout: Layout) -> str:
     """The body of a row that is not kept whole, as SQL."""
-    values = [KEY, _moment(START_US), _moment(STOP_US), "runtime", "''"]
+    values = [KEY, _moment(layout, layout.start_us), _moment(layout, layout.stop_us), "runtime", "''"]
     values += [f"coalesce(array_to_string({meta_column(key)}, '\",\"'), '')" for key in layout.meta]
     values += [f"coalesce({component_column(name)}::BIGINT, 0)" for name in layout.components]
     return f"format(shape, {', '.join(values)})"
@@ -128,7 +144,9 @@ def outline(layout: Layout) -> str:
     return f"format(shape, {', '.join(['0'] * (FIXED_SLOTS + len(layout.meta) + len(layout.components)))})"
 
 
-def _moment(microseconds: str) -> str:
+def _moment(layout: Layout, microseconds: str) -> str:
+    if not layout.fractions:
+        return f"strftime(make_timestamp({microseconds}), '%Y-%m-%dT%H:%M:%SZ')"
     fraction = f"({microseconds} % 1000000)"
     return (
         f"(strftime(make_timestamp({microseconds}), '%Y-%m-%dT%H:%M:%S') || CASE WHEN {fraction} = 0 THEN 'Z' "

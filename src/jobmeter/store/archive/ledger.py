@@ -36,7 +36,13 @@ class ArchiveFile(Struct, frozen=True):
     recalled: tuple[int, ...] = ()
 
 
+def left_in(file: ArchiveFile) -> int:
+    """How many of its records are archived still."""
+    return file.records - len(file.recalled)
+
+
 _NEWEST = "SELECT coalesce(max(no), 0) FROM archive_files"
+_STATE = "SELECT coalesce(max(no), 0), count(*), (SELECT count(*) FROM archive_recalled) FROM archive_files"
 _COLUMNS = [column for column in archive_files.c if column.name != "ids"]
 
 
@@ -44,6 +50,19 @@ def newest(execute: Execute) -> int:
     """The number of the newest file that is listed, 0 when there is none."""
     found: int = execute(_NEWEST)[0][0]
     return found
+
+
+State = tuple[int, int, int]
+"""The newest file's number, how many files and how many recalled records there are: never the same for two lists.
+
+While no file is added their number only falls, and while that stays the recalled only become more.
+"""
+
+
+def state(execute: Execute) -> State:
+    """Which list there is now; the first number is 0 where there is none."""
+    newest_number, count, recalled = execute(_STATE)[0]
+    return newest_number, count, recalled
 
 
 def files(execute: Execute) -> list[ArchiveFile]:

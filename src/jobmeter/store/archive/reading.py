@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jobmeter.model.question import Column, Op, Order, Question
 from jobmeter.store.archive.conditions import Clause, all_of, clauses, key_column
 from jobmeter.store.archive.engine import Engine
-from jobmeter.store.archive.layout import STOP_US, body
+from jobmeter.store.archive.layout import body
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.paging import Row
 
@@ -75,9 +74,36 @@ def merged(streams: Sequence[Iterator[Row]], order: Order) -> Iterator[Row]:
     try:
         yield from heapq.merge(*streams, key=sort_key(order))
     finally:
-        for stream in streams:
-            if isinstance(stream, Generator):
-                stream.close()
+        _close(streams)
+
+
+def _close(streams: Iterable[Iterator[Row]]) -> None:
+    for stream in streams:
+        if isinstance(stream, Generator):
+            stream.close()
+
+
+def interleaved(first: int | None, cold: Iterator[Row], hot: Iterator[Row], order: Order) -> Iterator[Row]:
+    """Both streams in order. `cold` is not touched before its turn, which is at the value `first` at the earliest."""
+    key = sort_key(order)
+    try:
+        waiting = next(hot, None)
+        if first is not None:
+            edge = key((first, -1, b""))
+            while waiting is not None and key(waiting) < edge:
+                yield waiting
+                waiting = next(hot, None)
+        for row in cold:
+            place = key(row)
+            while waiting is not None and key(waiting) < place:
+                yield waiting
+                waiting = next(hot, None)
+            yield row
+        if waiting is not None:
+            yield waiting
+        yield from hot
+    finally:
+        _close([cold, hot])
 
 
 class Reader:
@@ -95,12 +121,30 @@ class Reader:
         if question.order.column is not Column.STOP_TIME:
             if question.limit is None:
                 return self._sorted_whole(files, question)
-            return merged([self._top(file, question) for file in files], question.order)
+            return merged(
+                [self._first(file, question, _where(file, question), question.limit) for file in files], question.order
+            )
         groups = _overlapping(files)
         if question.order.descending:
             groups.reverse()
         read = self._backwards if question.order.descending else self._forwards
-        return chain.from_iterable(merged([read(file, question) for file in group], question.order) for group in groups)
+        return self._chained(groups, read, question)
+
+    def bodies(self, file: ArchiveFile, question: Question, *, only_whole: bool = False) -> Iterator[bytes]:
+        """The matching bodies of a file in any order; with `only_whole` those that are kept whole."""
+        where = _where(file, question)
+        text = f"({where.text}) AND whole IS NOT NULL" if only_whole else where.text
+        yield from (found for _, _, found in self._ask(file, question, text, where.values))
+
+    @staticmethod
+    def _chained(
+        groups: Sequence[Sequence[ArchiveFile]],
+        read: Callable[[ArchiveFile, Question], Iterator[Row]],
+        question: Question,
+    ) -> Iterator[Row]:
+        for group in groups:
+            streams = [read(file, question) for file in group]
+            yield from streams[0] if len(streams) == 1 else merged(streams, question.order)
 
     def _forwards(self, file: ArchiveFile, question: Question) -> Iterator[Row]:
         """In the order in which the file is written."""
@@ -111,13 +155,12 @@ class Reader:
     def _backwards(self, file: ArchiveFile, question: Question) -> Iterator[Row]:
         """From the last row group to the first: only one is held at a time."""
         where = _where(file, question)
+        stop_us = file.layout.stop_us
         left = question.limit
         for low, high in self._windows(file):
-            values = [low, high, low // 1_000_000, high // 1_000_000]
-            limit = "" if left is None else f" LIMIT {left:d}"
-            window = f"{STOP_US} >= ? AND {STOP_US} <= ? AND stop_time >= ? AND stop_time <= ?"
-            text = f"{where.text} AND {window} ORDER BY {STOP_US} DESC, seq{limit}"
-            for row in self._ask(file, question, text, [*where.values, *values]):
+            text = f"{where.text} AND {stop_us} >= ? AND {stop_us} <= ? AND stop_time >= ? AND stop_time <= ?"
+            values = [*where.values, low, high, low // 1_000_000, high // 1_000_000]
+            for row in self._first(file, question, Clause(text, values), left):
                 yield row
                 left = None if left is None else left - 1
             if left == 0:
@@ -135,11 +178,13 @@ class Reader:
         highs = [*[low - 1 for low in lows[1:]], file.last_stop_us]
         return list(zip(lows, highs, strict=True))[::-1]
 
-    def _top(self, file: ArchiveFile, question: Question) -> Iterator[Row]:
-        """The first of an order in which the file is not written: bodies are made of those rows only."""
-        where = _where(file, question)
-        order = f"{key_column(question.order)} {'DESC' if question.order.descending else 'ASC'}, seq"
-        chosen = f"SELECT seq FROM read_parquet(?) WHERE {where.text} ORDER BY {order} LIMIT {question.limit:d}"  # noqa: S608
+    def _first(self, file: ArchiveFile, question: Question, where: Clause, limit: int | None) -> Iterator[Row]:
+        """Matching rows in an order in which the file is not written. With a limit, bodies are made of those only."""
+        order = f"{key_column(file.layout, question.order)} {'DESC' if question.order.descending else 'ASC'}, seq"
+        if limit is None:
+            yield from self._ask(file, question, f"{where.text} ORDER BY {order}", where.values)
+            return
+        chosen = f"SELECT seq FROM read_parquet(?) WHERE {where.text} ORDER BY {order} LIMIT {limit:d}"  # noqa: S608
         text = f"seq IN ({chosen}) ORDER BY {order}"
         yield from self._ask(file, question, text, [str(self._locate(file)), *where.values])
 
@@ -164,7 +209,9 @@ class Reader:
 
     @staticmethod
     def _select(file: ArchiveFile, question: Question) -> str:
-        return f"SELECT {key_column(question.order)} AS place, seq, {body(file.layout)} FROM read_parquet(?)"  # noqa: S608 - columns, quoted
+        return (
+            f"SELECT {key_column(file.layout, question.order)} AS place, seq, {body(file.layout)} FROM read_parquet(?)"  # noqa: S608 - columns, quoted
+        )
 
 
 def _where(file: ArchiveFile, question: Question) -> Clause:

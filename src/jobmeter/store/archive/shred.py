@@ -53,8 +53,9 @@ def split_key(key: str) -> tuple[str, int | None]:
 def take_census(census: Census, body: bytes) -> None:
     """Count the names in one body."""
     record = decode_body(body)
-    runtime = (microseconds(record.stop_time) - microseconds(record.start_time)) // 1_000_000
-    census.count(tuple(record.meta or ()), {one.name: one.amount for one in record.components}, runtime)
+    stop_us = microseconds(record.stop_time)
+    amounts = {one.name: one.amount for one in record.components}
+    census.count(tuple(record.meta or ()), amounts, stop_us, stop_us - microseconds(record.start_time))
 
 
 class Shredder:
