@@ -10,6 +10,7 @@ Of a body only the meta keys and the components are decoded that the question is
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import Any
@@ -43,6 +44,7 @@ Keep = Callable[[Any, "Named"], bool]
 Named = dict[str, list[Any]]
 """The components of a record by name."""
 
+_UNNAMEABLE = re.compile(r'[\\"\x00-\x1f]')
 _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
     Op.GT: operator.gt,
     Op.GTE: operator.ge,
@@ -217,6 +219,10 @@ class _Form:
     """What of a body has to be decoded: it grows while the question is gone through."""
 
     def __init__(self, question: TotalQuestion) -> None:
+        keys = [one.key for one in question.where.meta]
+        keys += [one.key for one in question.group_by if isinstance(one, MetaDimension)]
+        # A field of a Struct cannot have such a name in JSON.
+        self._as_table = any(_UNNAMEABLE.search(key) for key in keys)
         self._keys: dict[str, str] = {}
         self._fields: dict[str, tuple[str, Any, Any]] = {}
         scored = question.where.scores or any(
@@ -228,7 +234,9 @@ class _Form:
         """Decodes a body as far as it is needed."""
         components: Any = tuple[self._component, ...]  # type: ignore[name-defined]
         fields: dict[str, Any] = {"components": ("components", components, ()), **self._fields}
-        if self._keys:
+        if self._as_table:
+            fields["meta"] = ("meta", dict[str, tuple[str, ...]] | None, None)
+        elif self._keys:
             names = list(self._keys.values())
             meta = msgspec.defstruct(
                 "Meta",
@@ -237,11 +245,13 @@ class _Form:
                 gc=False,
             )
             fields["meta"] = ("meta", meta | None, None)
-        form = msgspec.defstruct("Body", list(fields.values()), gc=False)
+        form = msgspec.defstruct("Body", list(fields.values()), kw_only=True, gc=False)
         return msgspec.json.Decoder(form).decode
 
     def meta(self, key: str) -> Callable[[Any], tuple[str, ...] | None]:
         """Reads the list under a meta key, None where there is none."""
+        if self._as_table:
+            return lambda found: None if found.meta is None else found.meta.get(key)
         name = self._keys.setdefault(key, f"k{len(self._keys)}")
         read = operator.attrgetter(name)
         return lambda found: None if found.meta is None else read(found.meta)
