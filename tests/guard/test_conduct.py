@@ -139,8 +139,8 @@ def test_constants_are_no_state() -> None:
     assert mutable_state(_probe(text)) == []
 
 
-SEES_EVERYTHING = frozenset({"jobmeter.serve.table", "jobmeter.serve.page"})
-"""Modules of the server that may name the scope of everything: to look up what is to be changed, to compare with it."""
+SEES_EVERYTHING = frozenset({"jobmeter.serve.table"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed."""
 
 
 def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:

@@ -10,7 +10,7 @@ from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
 from jobmeter.serve.documents import DocumentsIn, DocumentsOut
-from jobmeter.serve.door import Need
+from jobmeter.serve.door import Need, Refused
 from jobmeter.serve.facility import Questions
 from jobmeter.serve.gauges import FacilityGauges
 from jobmeter.serve.history import Find, History
@@ -63,12 +63,15 @@ class Parts(NamedTuple):
 class Entry(NamedTuple):
     """An endpoint in the table, with what it needs of those who ask.
 
-    `unanswered`: see `Door.guarded`; so it is for the writes of AUDITOR's clients.
+    `unanswered`, `refused`, `form`: see `Door.guarded`; the first is for the writes of AUDITOR's clients, the others
+    are for pages.
     """
 
     needs: Role | Need
     endpoint: Endpoint
     unanswered: bool = False
+    refused: Refused | None = None
+    form: bool = False
 
 
 Table = dict[str, dict[str, Entry]]
