@@ -1,8 +1,8 @@
 # make run    jobmeter on this machine, ready in a minute or two: http://127.0.0.1:8000
 # make test   all tests that need no batch system; sets up what it needs
-# Other targets: test-system, lint, bench, docs, clean.
+# Other targets: test-system, lint, bench, docs, vendor, clean.
 
-.PHONY: run test test-system lint bench docs clean
+.PHONY: run test test-system lint bench docs vendor clean
 .DEFAULT_GOAL := run
 
 # Further options of the command: make run ARGS='--port 9000'
@@ -42,6 +42,10 @@ bench:
 docs:
 	@.ci/environment all
 	.venv/bin/python -m jobmeter.run.reference docs/reference
+
+# Fetches anew the scripts of others that the pages bring along; needs npm.
+vendor:
+	packaging/vendor.sh
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -28,11 +28,22 @@ from jobmeter.contract import RecordStore
 from jobmeter.model.outcome import Stored
 from jobmeter.model.question import Bound, MetaCondition, Op, Question, Scope
 from jobmeter.model.record import Record, microseconds
+from jobmeter.query.totals import parse_totals
 from jobmeter.store.address import sqlite_path
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
 
 ALL = Scope.everything()
+
+TOTALS = {
+    "site x month: count, runtime": "group_by=site_id,month&sum=count,runtime",
+    "site x month: Cores*runtime": "group_by=site_id,month&sum=Cores*runtime",
+    "site x month: Cores*runtime*HEPSPEC23": "group_by=site_id,month&sum=Cores*runtime*HEPSPEC23",
+}
+SLOW_TOTALS = {
+    "site x day: count, runtime": "group_by=site_id,day&sum=count,runtime",
+    "voms x month: Cores*runtime": "group_by=voms,month&sum=Cores*runtime",
+}
 
 BATCH = 1000
 ASKS = 20
@@ -65,6 +76,10 @@ def measure(store: RecordStore, url: str, count: int) -> None:
     path = sqlite_path(url)
     print(f"{'SQLite' if path else 'PostgreSQL'}, {count:,} records")
     _row("ingest, batches of 1000, durable", _ingest(store, records(count), BATCH), "records/s")
+    start = time.perf_counter()
+    while store.fold():
+        pass
+    _row("folded into rollups, after the ingest", count / (time.perf_counter() - start), "records/s")
     singles = min(count, 20_000)
     _row("ingest, batches of 64, durable", _ingest(store, _renamed(islice(records(count), singles)), 64), "records/s")
     repeats = _ingest(store, islice(records(count), singles), BATCH, Stored.SAME)
@@ -90,8 +105,15 @@ def measure(store: RecordStore, url: str, count: int) -> None:
     for name, condition in conditions.items():
         _ask_page(f"first 100: {name} + stop range", store, Question(ALL, stop_time=month, limit=100, **condition))
     _ask_page("first 100: user, all time", store, Question(ALL, limit=100, **conditions["user"]))
-    _ask("count by site", lambda: store.counts("site"), asks=3)
-    _ask("total site x month, SQL over facets", lambda: _totals(url), asks=3)
+    while store.fold():
+        pass
+    _ask("count by site", lambda: store.counts("site"))
+    for name, query in TOTALS.items():
+        question = parse_totals(query, ALL)
+        _ask(f"total {name}", lambda question=question: store.totals(question))  # type: ignore[misc]
+    for name, query in SLOW_TOTALS.items():
+        question = parse_totals(query, ALL)
+        _ask(f"from records: {name}", lambda question=question: store.totals(question), asks=1)  # type: ignore[misc]
 
 
 def _ingest(store: RecordStore, given: Iterator[Record], size: int, expected: Stored = Stored.NEW) -> float:
@@ -158,25 +180,6 @@ def _postgresql_limits(bodies: list[bytes], url: str) -> None:
             cursor.execute("DROP TABLE bench_plain")
 
 
-def _totals(url: str) -> int:
-    """Records and wall time per site and month, from the columns alone; the number of rows."""
-    edges = [microseconds(FIRST_STOP.replace(month=month)) for month in range(1, 13)]
-    edges.append(microseconds(FIRST_STOP.replace(year=FIRST_STOP.year + 1)))
-    months = " ".join(f"WHEN stop_us < {edge} THEN {number}" for number, edge in enumerate(edges))
-    statement = (
-        f"SELECT site, CASE {months} END, count(*), sum((stop_us - start_us) / 1000000) "
-        "FROM records WHERE stop_us IS NOT NULL GROUP BY 1, 2"
-    )
-    path = sqlite_path(url)
-    if path is None:
-        with psycopg.connect(url) as connection:
-            return len(connection.execute(statement.encode()).fetchall())
-    lite = sqlite3.connect(path)
-    found = len(lite.execute(statement).fetchall())
-    lite.close()
-    return found
-
-
 def _settle(url: str) -> None:
     """What the database does by itself within a minute."""
     path = sqlite_path(url)
@@ -193,7 +196,7 @@ def _size_bytes(url: str) -> int:
     path = sqlite_path(url)
     if path is not None:
         return path.stat().st_size
-    tables = ("records", "facets", "facet_terms")
+    tables = ("records", "facets", "facet_terms", "rollups", "rollup_kinds", "rollup_amounts", "rollup_pending")
     with psycopg.connect(url) as connection:
         return sum(
             connection.execute("SELECT pg_total_relation_size(%s::regclass)", (table,)).fetchone()[0]  # type: ignore[index]

@@ -39,6 +39,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from jobmeter.bookkeeping import Bookkeeping
 from jobmeter.model.document import Document
 from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
 from jobmeter.model.job import JobIdentity, RunningJob
@@ -234,7 +235,7 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class RecordStore(Protocol):
+class RecordStore(Bookkeeping, Protocol):
     """The account: records by id, questions answered as streams. Safe to call from several threads."""
 
     def put(self, records: Sequence[Record]) -> list[Stored]:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from tests.guard.source import Module
 
-COMMON = frozenset({"", "model", "contract", "keeping", "wire", "settings", "registry", "peer"})
+COMMON = frozenset({"", "model", "contract", "bookkeeping", "keeping", "wire", "settings", "registry", "peer"})
 
 MAY_IMPORT = {
     "": frozenset(),
     "__main__": frozenset({"run"}),
     "model": frozenset(),
-    "contract": frozenset({"model"}),
+    "contract": frozenset({"model", "bookkeeping"}),
+    "bookkeeping": frozenset({"model"}),
     "keeping": frozenset({"model", "contract"}),
     "wire": frozenset({"model"}),
     "settings": frozenset(),

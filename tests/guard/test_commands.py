@@ -21,7 +21,7 @@ SERVER_LIBRARIES = frozenset(
     {"starlette", "uvicorn", "uvloop", "httptools", "anyio", "sqlalchemy", "alembic", "mako", "psycopg"}
     | {"prometheus_client", "jinja2", "rich"}
 )
-SERVER_COMMANDS = frozenset({"serve", "up", "migrate", "token", "archive"})
+SERVER_COMMANDS = frozenset({"serve", "up", "migrate", "token", "archive", "verify"})
 """Commands that are or prepare the server. Every other one runs on a node, in an epilog, in cron or in a terminal."""
 
 BEFORE_A_COMMAND = frozenset(

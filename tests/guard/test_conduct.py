@@ -18,6 +18,7 @@ SUPERVISORS = {
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.folding": Supervisor(1, "folding goes on whatever one part met"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
 """Modules that may catch everything, how often, and why."""
@@ -138,8 +139,8 @@ def test_constants_are_no_state() -> None:
     assert mutable_state(_probe(text)) == []
 
 
-SEES_EVERYTHING = frozenset({"jobmeter.serve.table", "jobmeter.serve.page"})
-"""Modules of the server that may name the scope of everything: to look up what is to be changed, to compare with it."""
+SEES_EVERYTHING = frozenset({"jobmeter.serve.table"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed."""
 
 
 def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:

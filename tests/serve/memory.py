@@ -14,6 +14,7 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Position, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.wire.auditor import encode_record
 from tests.plain_totals import plain_totals
 
@@ -25,6 +26,7 @@ class MemoryStore:
 
     def __init__(self, *, chunk_records: int = 100) -> None:
         self.records: dict[str, Record] = {}
+        self.kept: dict[str, list[Version]] = {}
         self.buried: deque[DeadLetter] = deque(maxlen=LETTERS_BOUND)
         self.away = False
         self.gate = threading.Event()
@@ -123,6 +125,42 @@ class MemoryStore:
                 return Page(bodies, Position(0, seq - 1))
             bodies.append(encode_record(record))
         return Page(bodies, None)
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        return self._change(record.record_id, record, ChangeKind.CORRECTED, edit)
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        return self._change(record_id, None, ChangeKind.WITHDRAWN, edit)
+
+    def _change(self, record_id: str, record: Record | None, kind: ChangeKind, edit: Edit) -> Changed:
+        self._answer()
+        with self._lock:
+            before = self.records.pop(record_id, None)
+            if before is None:
+                return Changed.UNKNOWN
+            if record is not None:
+                self.records[record_id] = record
+            kept = self.kept.setdefault(record_id, [])
+            kept.append(Version(len(kept) + 1, encode_record(before), kind, edit))
+        return Changed.DONE
+
+    def versions(self, record_id: str) -> list[Version]:
+        self._answer()
+        return self.kept.get(record_id, [])
+
+    def check_versions(self) -> list[str]:
+        return []
+
+    def fold(self, batches_max: int = 200) -> int:
+        del batches_max
+        self._answer()
+        return 0
+
+    def check_rollups(self) -> list[str]:
+        return []
+
+    def rebuild_rollups(self) -> None:
+        self._answer()
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         self._answer()

@@ -21,6 +21,8 @@ from jobmeter.model.question import (
     ScoreCondition,
 )
 from jobmeter.model.record import Record, RecordStop, microseconds
+from jobmeter.model.version import Changed, Edit
+from jobmeter.wire.auditor import encode_record
 
 _COMPARE: dict[Op, Callable[[float, float], bool]] = {
     Op.GT: operator.gt,
@@ -36,18 +38,35 @@ class PlainStore:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
+        self.withdrawn: dict[str, Record] = {}
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         return [self._put(record) for record in records]
 
     def _put(self, record: Record) -> Stored:
-        if record.record_id not in self.records:
+        stored = self.records.get(record.record_id) or self.withdrawn.get(record.record_id)
+        if stored is None:
             self.records[record.record_id] = record
             return Stored.NEW
-        stored = self.records[record.record_id]
         if stored == record or (record.stop_time is None and replace(stored, stop_time=None) == record):
             return Stored.SAME
         return Stored.CONFLICT
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        del edit
+        if record.record_id not in self.records:
+            return Changed.UNKNOWN
+        if encode_record(self.records[record.record_id]) == encode_record(record):
+            return Changed.SAME
+        self.records[record.record_id] = record
+        return Changed.DONE
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        del edit
+        if record_id not in self.records:
+            return Changed.UNKNOWN
+        self.withdrawn[record_id] = self.records.pop(record_id)
+        return Changed.DONE
 
     def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
         return [self._stop(stop) for stop in stops]

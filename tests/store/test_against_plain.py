@@ -39,6 +39,7 @@ from jobmeter.model.total import (
     TimeUnit,
     TotalQuestion,
 )
+from jobmeter.model.version import Edit
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
 from tests.given import decoded, lines
@@ -50,6 +51,7 @@ from tests.store.plain import PlainStore
 names = st.sampled_from(["a", "A", "b", "ä\u0301", "'", '"', "\\", "a.b", "$[0]", "%s", "\x01", "null"]) | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6
 )
+facet_keys = st.sampled_from(["site_id", "site", "group_id", "user"])
 keys = st.sampled_from(["site_id", "site", "group_id", "user", "k"]) | names
 moments = st.integers(-2, 6).map(lambda half: EPOCH + timedelta(milliseconds=500 * half))
 amounts = st.sampled_from([0, 1, 2, 2**31, 2**63 - 1])
@@ -104,7 +106,35 @@ total_questions = st.builds(
     st.lists(dimensions, max_size=3).map(tuple),
     st.lists(measures, max_size=3).map(tuple),
 )
+# Questions that the rollups can answer: whole months, facets, at most one component.
+month_starts = st.sampled_from([0, 31 * 86_400_000_000, -31 * 86_400_000_000])
+facet_rules = st.builds(Rule, facet_keys, values)
+rolled_questions = st.builds(
+    TotalQuestion,
+    st.builds(
+        Question,
+        scope=st.builds(
+            Scope,
+            st.none() | st.lists(st.builds(Rule, facet_keys, values).map(lambda rule: (rule,)), max_size=2).map(tuple),
+        ),
+        stop_time=st.lists(st.builds(Bound, st.sampled_from([Op.GTE, Op.LT]), month_starts), max_size=2).map(tuple),
+        meta=st.lists(st.builds(MetaCondition, facet_keys, values, values), max_size=1).map(tuple),
+    ),
+    st.lists(
+        st.builds(MetaDimension, facet_keys)
+        | st.builds(TimeDimension, st.sampled_from([TimeUnit.MONTH, TimeUnit.YEAR])),
+        max_size=3,
+    ).map(tuple),
+    st.lists(
+        st.builds(Product, st.lists(factors, max_size=1).map(tuple), st.sampled_from([None, Span.RUNTIME]))
+        | st.just(Product(span=Span.DURATION)),
+        max_size=3,
+    ).map(tuple),
+)
 orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
+
+
+EDIT = Edit("somebody", "some reason", EPOCH)
 
 
 class Machine(RuleBasedStateMachine):
@@ -125,6 +155,14 @@ class Machine(RuleBasedStateMachine):
     @rule(stops=st.lists(st.builds(RecordStop, names, moments), max_size=3))
     def stop(self, stops: list[RecordStop]) -> None:
         assert self.store.stop(stops) == self.plain.stop(stops)
+
+    @rule(record=records)
+    def correct(self, record: Record) -> None:
+        assert self.store.correct(record, EDIT) is self.plain.correct(record, EDIT)
+
+    @rule(name=names)
+    def withdraw(self, name: str) -> None:
+        assert self.store.withdraw(name, EDIT) is self.plain.withdraw(name, EDIT)
 
     @rule(question=questions)
     def ask(self, question: Question) -> None:
@@ -154,9 +192,28 @@ class Machine(RuleBasedStateMachine):
         where = replace(question.where, order=Order(), limit=None)
         assert self.store.totals(question) == plain_totals(self.plain.answer(where), question)
 
+    @rule(question=rolled_questions)
+    def ask_rolled_totals(self, question: TotalQuestion) -> None:
+        assert self.store.totals(question) == plain_totals(self.plain.answer(question.where), question)
+
+    @rule(batches=st.integers(1, 3))
+    def fold(self, batches: int) -> None:
+        self.store.fold(batches)
+
+    @rule()
+    def rebuild(self) -> None:
+        self.store.rebuild_rollups()
+
+    @rule()
+    def check_rollups(self) -> None:
+        assert self.store.check_rollups() == []
+        assert self.store.check_versions() == []
+        assert self.store.counts()[""] == len(self.plain.records)
+
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self._compare(Question(Scope.everything()))
+            self.check_rollups()
             self.store.close()
 
     def _compare(self, question: Question) -> None:

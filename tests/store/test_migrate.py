@@ -10,7 +10,7 @@ import sqlalchemy
 from alembic.script import ScriptDirectory
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.store import migrations
+from jobmeter.store import document_tables, migrations
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.migrate import pending, upgrade
 from jobmeter.store.open import open_store
@@ -52,6 +52,7 @@ def test_the_migrations_make_the_schema_of_the_tables_on_sqlite(sqlite_template:
     engine.dispose()
     assert described_sqlite(sqlite_template) == described_sqlite(path)
     assert len(described_sqlite(path)) >= len(metadata.tables)
+    assert document_tables.documents.metadata is metadata
 
 
 def test_the_migrations_make_the_schema_of_the_tables_on_postgresql(postgresql: PrivatePostgresql) -> None:

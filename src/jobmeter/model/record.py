@@ -13,6 +13,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from jobmeter.model.version import Edit
+
 NAME_MAX_GRAPHEMES = 256
 NAME_MAX_CODE_POINTS = 4096
 AMOUNT_MAX = 2**63 - 1
@@ -65,10 +67,11 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class RecordStop(Struct, frozen=True):
-    """The news that a record's job stopped: the one change that the record API offers."""
+    """The news that a record's job stopped: the one change of AUDITOR's API. `edit` is kept with the change."""
 
     record_id: Name
     stop_time: Moment
+    edit: Edit = Edit()
 
 
 def microseconds(moment: datetime) -> int:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 
+from msgspec import Struct
+
 BUCKETS_MAX = 1024
 _GAMMA = 1.02
 _LOG_GAMMA = math.log(_GAMMA)
 
 
-class Sketch:
+class Sketch(Struct):
     """How many numbers fell into each bucket; a bucket's bounds differ by two parts in a hundred.
 
     Numbers of both signs have buckets of their own, zero has one. When there are too many, the two nearest to zero
     become one: the large ones stay exact.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._zeros = 0
-        self._above: dict[int, int] = {}
-        self._below: dict[int, int] = {}
+    count: int = 0
+    zeros: int = 0
+    above: dict[int, int] = {}
+    below: dict[int, int] = {}
 
     def add(self, value: float) -> None:
         """One more number; one that is not finite is left out."""
@@ -28,9 +29,9 @@ class Sketch:
             return
         self.count += 1
         if value == 0:
-            self._zeros += 1
+            self.zeros += 1
             return
-        buckets = self._above if value > 0 else self._below
+        buckets = self.above if value > 0 else self.below
         place = math.ceil(math.log(abs(value)) / _LOG_GAMMA)
         buckets[place] = buckets.get(place, 0) + 1
         if len(buckets) > BUCKETS_MAX:
@@ -39,8 +40,8 @@ class Sketch:
     def merge(self, other: Sketch) -> None:
         """Add all numbers of another sketch."""
         self.count += other.count
-        self._zeros += other._zeros
-        for own, their in ((self._above, other._above), (self._below, other._below)):
+        self.zeros += other.zeros
+        for own, their in ((self.above, other.above), (self.below, other.below)):
             for place, count in their.items():
                 own[place] = own.get(place, 0) + count
             while len(own) > BUCKETS_MAX:
@@ -52,15 +53,15 @@ class Sketch:
             return None
         rank = part * (self.count - 1)
         seen = 0
-        for place in sorted(self._below, reverse=True):
-            seen += self._below[place]
+        for place in sorted(self.below, reverse=True):
+            seen += self.below[place]
             if seen > rank:
                 return -_middle(place)
-        seen += self._zeros
+        seen += self.zeros
         if seen > rank:
             return 0.0
-        for place in sorted(self._above):
-            seen += self._above[place]
+        for place in sorted(self.above):
+            seen += self.above[place]
             if seen > rank:
                 return _middle(place)
         raise AssertionError("the buckets hold less than was counted")

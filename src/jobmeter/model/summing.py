@@ -1,7 +1,11 @@
 """Samples become summaries while they pass: one of a job when its last node has said that it ended.
 
 Memory is bounded: per running job a few numbers per metric and device; when there are more than `jobs_max` jobs, the
-one that was silent longest is given out as it is. What comes of a job after its summary is counted and left out.
+one that was silent longest is given out as it is. What comes of a job after its summary is counted and left out, unless
+it says that it began later: batch systems run a job again under its number.
+
+All that is kept is a `Kept`, which can be written down and gone on with. Batches that come again after that change
+nothing: of each series only what is later than what was taken counts.
 
 A counter of a job that says when it began (`since_ns`) counts from its first value on, as it was zero then; one that
 does not say counts from its first sample. The energy of a node is that of the jobs which its sample names: all of it
@@ -64,6 +68,7 @@ class _Node(Struct):
 
 
 class _Job(Struct):
+    seen: dict[tuple[str, str, str], int] = {}
     metrics: dict[str, _Metric] = {}
     nodes: dict[str, _Node] = {}
     samples: int = 0
@@ -78,17 +83,42 @@ class _Meter(Struct):
     time_ns: int
 
 
+class Kept(Struct):
+    """What a `Summing` keeps, in lists: identities are no keys that every encoding can have."""
+
+    done: list[tuple[JobIdentity, int]] = []
+    jobs: list[tuple[JobIdentity, _Job]] = []
+    known: list[Metric] = []
+    meters: list[tuple[tuple[str, str, str], _Meter]] = []
+    used: list[tuple[str, JobIdentity, float]] = []
+    late: int = 0
+
+
 class Summing:
     """Takes batches in the order in which they came; gives the summaries of the jobs that ended with each."""
 
-    def __init__(self, jobs_max: int = JOBS_MAX) -> None:
-        self.late = 0
+    def __init__(self, jobs_max: int = JOBS_MAX, kept: Kept | None = None) -> None:
+        kept = kept or Kept()
+        self.late = kept.late
         self._jobs_max = jobs_max
-        self._done: dict[JobIdentity, None] = {}
-        self._jobs: dict[JobIdentity, _Job] = {}
-        self._known: dict[str, Metric] = {}
-        self._meters: dict[tuple[str, str, str], _Meter] = {}
+        self._done: dict[JobIdentity, int] = dict(kept.done)
+        self._jobs: dict[JobIdentity, _Job] = dict(kept.jobs)
+        self._known: dict[str, Metric] = {metric.name: metric for metric in kept.known}
+        self._meters: dict[tuple[str, str, str], _Meter] = dict(kept.meters)
         self._used: dict[str, dict[JobIdentity, float]] = {}
+        for node, job, used in kept.used:
+            self._used.setdefault(node, {})[job] = used
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs are being summed."""
+        return len(self._jobs)
+
+    def kept(self) -> Kept:
+        """All that is kept now; to be written down before anything more is added."""
+        used = [(node, job, used) for node, by_job in self._used.items() for job, used in by_job.items()]
+        known, meters = list(self._known.values()), list(self._meters.items())
+        return Kept(list(self._done.items()), list(self._jobs.items()), known, meters, used, self.late)
 
     def add(self, batch: SampleBatch) -> list[JobSummary]:
         """Take a batch. The summaries of jobs that have now ended on all nodes where they were seen."""
@@ -120,7 +150,10 @@ class Summing:
         silent = [
             job for job, kept in self._jobs.items() if all(node.last_ns < time_ns for node in kept.nodes.values())
         ]
-        return [self._finish(job) for job in silent]
+        done = [self._finish(job) for job in silent]
+        for job in silent:
+            del self._done[job]  # its node may be heard of again, and then tell more
+        return done
 
     def running(self, job: JobIdentity) -> JobSummary | None:
         """The summary of a job so far."""
@@ -132,12 +165,17 @@ class Summing:
         return [self._finish(job) for job in list(self._jobs)]
 
     def _take(self, sample: Sample, identity: JobIdentity) -> None:
-        if identity in self._done:
+        done_ns = self._done.get(identity)
+        if done_ns is not None and (sample.since_ns is None or sample.since_ns < done_ns):
             self.late += 1
             return
         # Taken out and put in again: the first in the dictionary is the one that was silent longest.
         job = self._jobs.pop(identity, None) or _Job()
         self._jobs[identity] = job
+        series = (sample.node, sample.source, sample.instance)
+        if sample.time_ns <= job.seen.get(series, -1):
+            return
+        job.seen[series] = sample.time_ns
         job.samples += 1
         node = job.nodes.get(sample.node)
         if node is None:
@@ -168,11 +206,13 @@ class Summing:
             is_part = name == ENERGY and _is_counted(sample.instance)
             if value is None or not (is_part or name == POWER):
                 continue
-            did = True
             key = (sample.node, name, sample.instance)
             before = self._meters.get(key)
+            if before is not None and sample.time_ns <= before.time_ns:
+                continue
+            did = True
             self._meters[key] = _Meter(float(value), sample.time_ns)
-            if before is None or sample.time_ns <= before.time_ns:
+            if before is None:
                 continue
             if name == POWER:
                 joules = (before.value + float(value)) / 2 * (sample.time_ns - before.time_ns) / 1e9
@@ -194,10 +234,12 @@ class Summing:
             kept.shared = kept.shared or len(weights) > 1
 
     def _finish(self, job: JobIdentity) -> JobSummary:
-        self._done[job] = None
+        summary = self._summary(job, self._jobs.pop(job))
+        self._done.pop(job, None)
+        self._done[job] = summary.last_ns
         if len(self._done) > DONE_MAX:
             del self._done[next(iter(self._done))]
-        return self._summary(job, self._jobs.pop(job))
+        return summary
 
     def _summary(self, identity: JobIdentity, job: _Job) -> JobSummary:
         source = next((one for one in (EnergySource.IPMI, EnergySource.RAPL) if one in job.joules), None)

@@ -19,10 +19,13 @@ from types import FrameType
 from typing import Any
 
 from jobmeter import __version__
+from jobmeter.contract import StoreUnavailable
 from jobmeter.deliver.fault import SpoolFault
+from jobmeter.observe.host import SystemClock
 from jobmeter.run.exposition import published
 from jobmeter.run.gather_flags import adjusted, chosen_outputs, declare_flags
 from jobmeter.run.gather_metrics import GatherMetrics
+from jobmeter.run.gather_own import has_own, own_outputs
 from jobmeter.run.gathering import Gatherer
 from jobmeter.run.log import set_level
 from jobmeter.run.outputs import Output, close_outputs, open_outputs, output_settings
@@ -61,13 +64,21 @@ def execute(arguments: argparse.Namespace) -> int:
         return _make_keys(arguments.make_keys)
     settings, tables = _settings(arguments)
     outputs = {**tables, **chosen_outputs(arguments)}
-    if not outputs:
-        return _misused("no output is chosen: --text, --hdf5-filepath, --elastic-host, or a table [outputs.NAME]")
+    if not outputs and not has_own(settings):
+        return _misused(
+            "no output is chosen: --text, --hdf5-filepath, --elastic-host, a table [outputs.NAME], samples.path or "
+            "summaries.address"
+        )
     try:
-        opened = open_outputs(outputs)
-    except (OSError, ValueError) as fault:
+        with own_outputs(settings, SystemClock()) as own:
+            try:
+                opened = open_outputs(outputs)
+            except BaseException:
+                close_outputs(own)
+                raise
+            return gather(settings, [*opened, *own])
+    except (OSError, ValueError, StoreUnavailable, SpoolFault) as fault:
         return _failed(str(fault))
-    return gather(settings, opened)
 
 
 def gather(settings: GatherSettings, outputs: list[Output]) -> int:

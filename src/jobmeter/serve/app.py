@@ -1,7 +1,6 @@
 """The application factory: which endpoint serves which path, and what runs beside them.
 
-The operations of the interface are dispatched by one look into a table and have no middleware before them; pages, and
-whatever is not found, are Starlette's.
+All are dispatched by one look into a table and have no middleware before them.
 """
 
 from __future__ import annotations
@@ -11,56 +10,63 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
-from jobmeter.serve.answer import Endpoint, Receive, Scope, Send, send_bytes
+from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import count_for_ever
 from jobmeter.serve.door import Door, Need
+from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
+from jobmeter.serve.history import tail_of
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.meter import Meter
-from jobmeter.serve.page import Home
 from jobmeter.serve.policy import policy_of
-from jobmeter.serve.reads import RECORD_PREFIX
 from jobmeter.serve.settings import ServeSettings
-from jobmeter.serve.table import NOTHING_BESIDE, ONE_RECORD, Beside, Entry, Parts, facility_table, parts_of, table
+from jobmeter.serve.table import NOTHING_BESIDE, Beside, Entry, Parts, facility_table, parts_of, table
+from jobmeter.serve.web.table import page_table, site_of
 
-NOT_FOUND = "The requested resource was not found. 404 Not Found"
+NOT_FOUND = b"The requested resource was not found. 404 Not Found"
 
 
 class Application:
     """The server as an ASGI application. `make_app` makes it."""
 
     def __init__(
-        self, pages: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint, meter: Meter
+        self, life: Starlette, endpoints: Mapping[str, Mapping[str, Endpoint]], unmatched: Endpoint, meter: Meter
     ) -> None:
-        self._pages = pages
+        self._life = life
         self._endpoints = endpoints
-        self._one_record = endpoints[ONE_RECORD]
+        self._named = {
+            path.rpartition("/")[0].encode(): methods for path, methods in endpoints.items() if path.endswith("}")
+        }
         self._unmatched = unmatched
         self.tell = meter.tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the server."""
         if scope["type"] != "http":
-            await self._pages(scope, receive, send)
+            await self._life(scope, receive, send)
             return
         methods = self._endpoints.get(scope["path"])
         if methods is None:
-            if not _names_a_record(scope["raw_path"]):
+            methods = self._of_what_is_named(scope["raw_path"])
+            if methods is None:
                 await self._unmatched(scope, receive, send)
                 return
-            methods = self._one_record
         endpoint = methods.get(scope["method"])
         if endpoint is None:
             allow = ", ".join(methods).encode()
             await send_bytes(send, 405, b"", headers=[(b"allow", allow)])
             return
         await endpoint(scope, receive, send)
+
+    def _of_what_is_named(self, raw_path: bytes) -> Mapping[str, Endpoint] | None:
+        """A record, a node: named by the last segment, or by the one before. As it came, so %2F in it is no slash."""
+        folder, _, name = raw_path.rpartition(b"/")
+        methods = self._named.get(folder) if name else None
+        if methods is None and (tail := tail_of(raw_path)) is not None:
+            methods = self._endpoints.get(tail)
+        return methods
 
 
 def make_app(  # noqa: PLR0913 - one argument per store that a server may have
@@ -82,24 +88,24 @@ def make_app(  # noqa: PLR0913 - one argument per store that a server may have
     door = Door(policy_of(settings), keyring)
 
     def behind_the_door(path: str, method: str, entry: Entry) -> Endpoint:
-        guarded = door.guarded(entry.needs, entry.endpoint, unanswered=entry.unanswered)
+        guarded = door.guarded(
+            entry.needs, entry.endpoint, unanswered=entry.unanswered, refused=entry.refused, form=entry.form
+        )
         return parts.meter.measured(path, method, guarded)
 
-    pages = Starlette(
-        routes=[Route("/", Home(store, parts.readers).show)],
-        lifespan=lambda _: _life(parts),
-        exception_handlers={404: _not_found},
-    )
-    page = Entry(Need.A_NAME, _Pages(pages))
+    site = site_of(parts)
     entries = table(parts)
     if documents is not None:
         entries |= facility_table(parts, documents, keyring)
-        entries["/"] = {**entries["/"], "GET": page, "HEAD": page}
+    for path, methods in page_table(site).items():
+        entries[path] = {**entries.get(path, {}), **methods}
     endpoints = {
         path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}
         for path, methods in entries.items()
     }
-    return Application(pages, endpoints, behind_the_door("default", "", page), parts.meter)
+    nothing = Entry(Need.A_NAME, NothingThere(site.nothing), refused=site.refused)
+    life = Starlette(lifespan=lambda _: _life(parts))
+    return Application(life, endpoints, behind_the_door("default", "", nothing), parts.meter)
 
 
 @contextlib.asynccontextmanager
@@ -109,6 +115,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
+    folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -117,6 +124,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         )
     yield
     counting.cancel()
+    folding.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()
@@ -124,31 +132,14 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     parts.readers.close()
 
 
-def _names_a_record(raw_path: bytes) -> bool:
-    rest = raw_path.removeprefix(RECORD_PREFIX)
-    return len(rest) < len(raw_path) and rest != b"" and b"/" not in rest
+class NothingThere:
+    """404: a page for who reads pages, for programs the words of AUDITOR's server."""
 
-
-async def _not_found(request: Request, fault: Exception) -> Response:
-    del request
-    status = fault.status_code if isinstance(fault, HTTPException) else 404
-    return Response(NOT_FOUND, status)
-
-
-class _Pages:
-    """Starlette as an endpoint: the status is read from the answer."""
-
-    def __init__(self, pages: Starlette) -> None:
-        self._pages = pages
+    def __init__(self, page: Endpoint) -> None:
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
-        status = 500
-
-        async def watched(message: dict[str, object]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start" and isinstance(message["status"], int):
-                status = message["status"]
-            await send(message)
-
-        await self._pages(scope, receive, watched)  # type: ignore[arg-type]
-        return status
+        """Say that nothing is there."""
+        if any(name == b"accept" and b"text/html" in value for name, value in scope["headers"]):
+            return await self._page(scope, receive, send)
+        return await send_bytes(send, 404, NOT_FOUND, TEXT)

@@ -12,8 +12,9 @@ import base64
 import binascii
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import Protocol
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.access import Asker, Role
@@ -43,6 +44,14 @@ _DEAF = (b"auditor-client/", b"auditor/")
 _READING = frozenset({"GET", "HEAD"})
 
 
+class Refused(Protocol):
+    """Answers those who are not let in, in a way of its own, and returns the status."""
+
+    async def __call__(self, scope: Scope, send: Send, status: int, sentence: str, headers: Iterable[Header]) -> int:
+        """Send the answer."""
+        ...
+
+
 class Need(Enum):
     """What an endpoint needs that is no role."""
 
@@ -69,12 +78,23 @@ class Door:
         self._keyring = keyring
         self._open = None if policy.required or policy.any_certificate else Asker.anyone()
 
-    def guarded(self, needs: Role | Need, endpoint: Endpoint, *, unanswered: bool = False) -> Endpoint:
+    def guarded(
+        self,
+        needs: Role | Need,
+        endpoint: Endpoint,
+        *,
+        unanswered: bool = False,
+        refused: Refused | None = None,
+        form: bool = False,
+    ) -> Endpoint:
         """The endpoint behind the door.
 
         `unanswered`: when it cannot be found out who asks, the connection is closed, so that clients that take every
         answer for success keep what they wanted to send. So it is, too, when such a client is refused that tells its
         name (AUDITOR's do without TLS).
+
+        `refused` answers in place of JSON. With `form` the endpoint looks itself where what is posted comes from, so a
+        browser that tells name and password by itself is believed.
         """
         if needs is Need.NOTHING:
             return endpoint
@@ -87,13 +107,15 @@ class Door:
             if needs is Need.A_TOKEN_WITHIN and self._says_nothing(scope):
                 return await endpoint(scope, receive, send)
             try:
-                asker = await self._asker(scope, role)
+                asker = await self._asker(scope, role, by_name=form or scope["method"] in _READING)
             except _Refusal as refusal:
                 log.info("door.refused status=%d path=%r reason=%r", refusal.status, scope["path"], str(refusal))
                 if not await self._heard_out(receive):
                     return UNANSWERED
                 if unanswered and _is_deaf(scope):
                     return await close_unanswered(scope, receive)
+                if refused is not None:
+                    return await refused(scope, send, refusal.status, str(refusal), refusal.headers)
                 return await send_json(send, refusal.status, Problem(str(refusal)), refusal.headers)
             except StoreUnavailable as fault:
                 return await close_unanswered(scope, receive) if unanswered else await send_away(send, str(fault))
@@ -119,16 +141,16 @@ class Door:
                 break
         return True
 
-    async def _asker(self, scope: Scope, role: Role | None) -> Asker:
-        asker = await self._named(scope)
+    async def _asker(self, scope: Scope, role: Role | None, *, by_name: bool) -> Asker:
+        asker = await self._named(scope, by_name)
         if role is not None and not asker.may(role):
             raise _Refusal(403, f"{asker.name} may not {role.value} here")
         return asker
 
-    async def _named(self, scope: Scope) -> Asker:
+    async def _named(self, scope: Scope, by_name: bool) -> Asker:
         if self._policy.encrypted and scope["scheme"] == "http" and not _is_local(scope):
             raise _Refusal(403, "this server answers over https only")
-        secret = _shown_secret(scope)
+        secret = _shown_secret(scope, by_name)
         if secret is not None:
             asker = await self._keyring.asker(secret)
             if asker is None:
@@ -137,8 +159,7 @@ class Door:
             return asker
         certificate = certificate_of(scope)
         if certificate is None:
-            reading = scope["method"] in _READING
-            raise _Refusal(401, "say who you are: by a bearer token" + self._or_certificate(), _challenges(reading))
+            raise _Refusal(401, "say who you are: by a bearer token" + self._or_certificate(), _challenges(by_name))
         if self._policy.any_certificate:
             return Asker.anyone(f"certificate {certificate.subject}")
         return asker_of_certificate(certificate, self._policy.certificates)
@@ -152,8 +173,8 @@ def _is_deaf(scope: Scope) -> bool:
     return any(name == b"user-agent" and value.startswith(_DEAF) for name, value in scope["headers"])
 
 
-def _challenges(reading: bool) -> list[Header]:
-    return [_BEARER, _BASIC] if reading else [_BEARER]
+def _challenges(by_name: bool) -> list[Header]:
+    return [_BEARER, _BASIC] if by_name else [_BEARER]
 
 
 def _is_local(scope: Scope) -> bool:
@@ -165,18 +186,22 @@ def _is_local(scope: Scope) -> bool:
         return False
 
 
-def _shown_secret(scope: Scope) -> bytes | None:
-    """The token's secret that the request shows, or None when it shows none. Raises _Refusal for anything else."""
+def _shown_secret(scope: Scope, by_name: bool) -> bytes | None:
+    """The token's secret that the request shows, or None when it shows none. Raises _Refusal for anything else.
+
+    `by_name`: whether it may be the password of any name.
+    """
     shown = [value for name, value in scope["headers"] if name == b"authorization"]
     if not shown:
         return None
     kind, _, rest = shown[0].partition(b" ")
     if len(shown) == 1 and kind.lower() == b"bearer":
         return bytes(rest.strip())
-    # A browser asks a person for name and password. It sends them by itself afterwards, so they are good for reading.
-    if len(shown) == 1 and kind.lower() == b"basic" and scope["method"] in _READING:
+    # A browser asks a person for name and password. It sends them by itself afterwards, also with what another site's
+    # page makes it send, so they are good for reading, and for forms whose origin is looked at.
+    if len(shown) == 1 and kind.lower() == b"basic" and by_name:
         try:
             return base64.b64decode(rest.strip(), validate=True).partition(b":")[2]
         except binascii.Error:
             pass
-    raise _Refusal(401, "the header Authorization must be: Bearer TOKEN", _challenges(scope["method"] in _READING))
+    raise _Refusal(401, "the header Authorization must be: Bearer TOKEN", _challenges(by_name))

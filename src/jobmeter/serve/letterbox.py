@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from jobmeter.contract import Clock
 from jobmeter.model.access import ANYONE, Asker
@@ -21,6 +22,10 @@ class Letterbox:
     def __init__(self, writer: Writer, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return self._clock.now()
 
     async def keep(self, scope: Scope, refused: Sequence[tuple[bytes, str]], size_bytes: int | None = None) -> None:
         """Keep each body with its reason, durable on return. Raises StoreUnavailable.

@@ -11,6 +11,7 @@ from jobmeter.model.sample import SampleBatch
 from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import Problem
 from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
+from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
 from jobmeter.serve.samples import SamplesTaken
@@ -101,6 +102,15 @@ def replies_of(operation: Operation) -> tuple[Reply, ...]:
 
 
 _FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
+
+_CHANGED = (
+    Reply(200, "It is so now.", (Done,)),
+    Reply(400, "The body is not understood.", (Problem,)),
+    Reply(403, "The asker may not change this record.", (Problem,)),
+    Reply(404, "There is no such record.", (Problem,)),
+    *_REFUSED[1:],
+    _AWAY,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", "/record", "addRecord", "Add one record.", (_DONE, *_REFUSED, _EXISTS), Record),
@@ -224,6 +234,32 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score"),
+    ),
+    Operation(
+        "GET",
+        "/v2/records/{record_id}/versions",
+        "getVersions",
+        "The states that a record no longer has, with who changed it, when and why.",
+        (Reply(200, "Oldest first.", (list[KeptVersion],)), Reply(404, "There is no such record.", (Problem,)), _AWAY),
+        parameters=("id",),
+    ),
+    Operation(
+        "POST",
+        "/v2/records/{record_id}/corrections",
+        "correctRecord",
+        "Replace a record; what it was is kept.",
+        _CHANGED,
+        Correction,
+        parameters=("id",),
+    ),
+    Operation(
+        "POST",
+        "/v2/records/{record_id}/withdrawal",
+        "withdrawRecord",
+        "Take a record out of the account; what it was is kept, and its id stays taken.",
+        _CHANGED,
+        Withdrawal,
+        parameters=("id",),
     ),
     Operation(
         "GET",

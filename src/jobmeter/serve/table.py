@@ -10,9 +10,10 @@ from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
 from jobmeter.serve.documents import DocumentsIn, DocumentsOut
-from jobmeter.serve.door import Need
+from jobmeter.serve.door import Need, Refused
 from jobmeter.serve.facility import Questions
 from jobmeter.serve.gauges import FacilityGauges
+from jobmeter.serve.history import Find, History
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
@@ -62,12 +63,15 @@ class Parts(NamedTuple):
 class Entry(NamedTuple):
     """An endpoint in the table, with what it needs of those who ask.
 
-    `unanswered`: see `Door.guarded`; so it is for the writes of AUDITOR's clients.
+    `unanswered`, `refused`, `form`: see `Door.guarded`; the first is for the writes of AUDITOR's clients, the others
+    are for pages.
     """
 
     needs: Role | Need
     endpoint: Endpoint
     unanswered: bool = False
+    refused: Refused | None = None
+    form: bool = False
 
 
 Table = dict[str, dict[str, Entry]]
@@ -111,14 +115,17 @@ def table(parts: Parts) -> Table:
     return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
 
 
+def _finding(parts: Parts) -> Find:
+    async def stored(record_id: str) -> bytes | None:
+        return await parts.readers.ask(parts.store.one, record_id, EVERYTHING)
+
+    return stored
+
+
 def _auditors(parts: Parts) -> Table:
     """The paths of AUDITOR's API. What is to be changed is looked up whoever asks: what counts is what is stored."""
     store, readers, settings = parts.store, parts.readers, parts.settings
-
-    async def stored(record_id: str) -> bytes | None:
-        return await readers.ask(store.one, record_id, EVERYTHING)
-
-    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, stored)
+    writes = Writes(parts.writer, parts.letterbox, settings, parts.meter, _finding(parts))
     return {
         "/record": {
             "POST": Entry(Role.WRITE, writes.post_record, unanswered=True),
@@ -133,6 +140,7 @@ def _auditors(parts: Parts) -> Table:
 
 
 def _records(parts: Parts) -> Table:
+    history = History(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes, _finding(parts))
     by_outcome = RecordsByOutcome(parts.writer, parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {
@@ -140,6 +148,9 @@ def _records(parts: Parts) -> Table:
             "POST": Entry(Role.WRITE, by_outcome),
         },
         "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
+        "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
+        "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
 

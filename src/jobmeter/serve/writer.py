@@ -59,6 +59,8 @@ class Writer:
         self._documents = documents
         self._waiting: deque[_Write] = deque()
         self._waiting_count = 0
+        self.taken = 0
+        """How many records, stop times and letters have been taken to be written, ever."""
         self._arrived = asyncio.Event()
         self._room = asyncio.Condition()
         self._room_wanted = 0
@@ -136,6 +138,7 @@ class Writer:
             count += len(write.items)
             group.append(write)
         self._waiting_count -= count
+        self.taken += count
         return group
 
     def _write(self, group: list[_Write]) -> list[Answer]:

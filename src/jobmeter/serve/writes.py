@@ -11,10 +11,12 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.outcome import Stopped
+from jobmeter.model.version import Edit
 from jobmeter.serve.answer import (
     RECORD_EXISTS,
     TEXT,
@@ -186,7 +188,8 @@ class Writes:
         forbidden = await self._forbidden(asker_of(scope), stop.record_id)
         if forbidden is not None:
             return await self._refuse(scope, body, forbidden, send)
-        stopped = (await self._writer.stop((stop,)))[0]
+        edit = Edit(asker_of(scope).name, "", self._letterbox.now())
+        stopped = (await self._writer.stop((replace(stop, edit=edit),)))[0]
         if stopped is Stopped.DONE:
             return await send_done(send)
         if stopped is Stopped.UNKNOWN:

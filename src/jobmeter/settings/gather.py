@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from jobmeter.settings.deployment import Metrics
 from jobmeter.settings.fault import WrongValue
+from jobmeter.settings.samples import SampleStoreSettings
 from jobmeter.settings.sending import address_fault
 
 
@@ -68,6 +69,30 @@ class Colmet(Struct, frozen=True, forbid_unknown_fields=True):
     cluster: Annotated[str, Meta(description="The name of the cluster, as the accounting has it.")] = ""
 
 
+class Summaries(Struct, frozen=True, forbid_unknown_fields=True):
+    """The summary of each job at its end, and the server that joins it to the job's record."""
+
+    address: Annotated[
+        str | None,
+        Meta(description="The server; without it no summaries are made.", examples=["http://127.0.0.1:8000"]),
+    ] = None
+    token: Annotated[
+        str | None, Meta(description="Bearer token that the server asks for; better in a file.", extra={"secret": True})
+    ] = None
+    token_file: Annotated[str | None, Meta(description="File with the bearer token, read for every request.")] = None
+    ca_file: Annotated[
+        str | None, Meta(description="PEM file of an authority to trust besides those of the system.")
+    ] = None
+    certificate_file: Annotated[str | None, Meta(description="PEM file of the client certificate to show.")] = None
+    key_file: Annotated[str | None, Meta(description="PEM file of its private key.")] = None
+    flush_seconds: Annotated[
+        float, Meta(description="How often what is summed so far is written down.", gt=0, le=3600)
+    ] = 5.0
+    silent_seconds: Annotated[
+        float, Meta(description="A job that was not heard of for so long is summed up as it is.", gt=0)
+    ] = 3600.0
+
+
 class GatherSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gatherer. Each table `[outputs.NAME]` is an output; see the samples called `samples-NAME`."""
 
@@ -82,6 +107,10 @@ class GatherSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_seconds: Annotated[
         float, Meta(description="How long outputs may take at the end for what is left.", ge=0, le=3600)
     ] = 10.0
+    samples: Annotated[
+        SampleStoreSettings, Meta(description="The sample store as an output; a server may read it meanwhile.")
+    ] = SampleStoreSettings()
+    summaries: Annotated[Summaries, Meta(description="Summaries of ended jobs, for their records.")] = Summaries()
     outputs: Annotated[
         dict[str, dict[str, Any]],
         Meta(description="The outputs, a table for each, by its name: hdf5, elasticsearch, …"),

@@ -6,7 +6,7 @@ would lose digits, so rows are grouped by them), then a pair of value and count 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -41,6 +41,8 @@ class Part(Struct, frozen=True):
     scores: int
     statement: Callable[[bool], Select[Any]]
     """Given whether the database is to use the slow arithmetic that is exact beyond 64 bits."""
+    weights: Mapping[int, tuple[float, ...]] | None = None
+    """Where the one score column holds numbers: the scores that each stands for."""
 
     @property
     def sums_from(self) -> int:
@@ -91,7 +93,7 @@ class _Asked:
             else:
                 found += [func.count(), func.count()]
         # Without a measure of its own the row still tells that the group is there.
-        return _grouped(inner, self._keys, found or [func.count()], [])
+        return grouped(inner, [key.name for key in self._keys], found or [func.count()])
 
     def _product(self, product: Product, *, exact: bool) -> Select[Any]:
         rows, probe = self._view.rows, self._view.probe
@@ -117,14 +119,17 @@ class _Asked:
             factors.append(_span(product.span, inner))
             needed.append(inner.c.stop_us.is_not(None))
         found = [probe.sum_of(factors, exact=exact), func.count()]
-        return _grouped(inner, [*self._keys, *scores], found, needed)
+        return grouped(inner, [column.name for column in (*self._keys, *scores)], found, needed)
 
 
-def _grouped(inner: Any, columns: list[Any], found: list[Any], needed: list[Any]) -> Select[Any]:
-    grouped = [inner.c[column.name] for column in columns]
-    statement = select(*grouped, *found).select_from(inner).where(*needed)
+def grouped(
+    inner: Any, names: Sequence[str], found: Sequence[ColumnElement[Any]], needed: Sequence[ColumnElement[bool]] = ()
+) -> Select[Any]:
+    """The SELECT of `found` per group of the columns `names` of `inner`, of its rows that are `needed`."""
+    columns = [inner.c[name] for name in names]
+    statement = select(*columns, *found).select_from(inner).where(*needed)
     # Without columns to group by there is one group where there are records, and none else.
-    return statement.group_by(*grouped) if grouped else statement.having(func.count() > 0)
+    return statement.group_by(*columns) if columns else statement.having(func.count() > 0)
 
 
 def _storable(name: str) -> str:

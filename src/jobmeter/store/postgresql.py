@@ -6,16 +6,12 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import capabilities
-from psycopg.types.string import ByteaBinaryLoader
-from sqlalchemy import Executable, Select
-from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
@@ -23,40 +19,45 @@ from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, Edit, Version
 from jobmeter.store.archive import ledger
-from jobmeter.store.archive.archive import Archive, added, recall, without_archived
-from jobmeter.store.archive.ledger import ArchiveFile, Execute
+from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
-from jobmeter.store.grouped import parts_of
+from jobmeter.store.history import change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
-from jobmeter.store.packed import int4s, int8s, texts
+from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
+from jobmeter.store.postgresql_books import PostgresqlBooks
 from jobmeter.store.postgresql_facets import intern
-from jobmeter.store.probe import PostgresqlProbe
+from jobmeter.store.postgresql_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.postgresql_rows import held_rows, insert
+from jobmeter.store.postgresql_sums import (
+    PostgresqlSource,
+    add_folded,
+    add_sums,
+    begin_anew,
+    fold_alone,
+    held_sums,
+    note_change,
+    read_pending,
+    resum,
+    sums_of,
+)
+from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
-from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
-from jobmeter.store.tally import ROWS_MAX, Tally
-
-_DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe(records.c.body)
-
-# How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
-_ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
+from jobmeter.store.totalling import archived_sums, total
 
 _ARCHIVING = 0x6A6F6261
 """The advisory lock that keeps two movers of records apart."""
 
 _ATTEMPTS = 5
 """Two writers that add the same new ids in different orders lock each other; one is told to try again."""
-
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
-    SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING record_id"""
 
 T = TypeVar("T")
 
@@ -102,10 +103,11 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stored]:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
-                new = _insert(writer, batch, numbers)
-                archived = without_archived(self.archive, _execute(writer), new)
+                new = insert(writer, batch, numbers)
+                gone = without_archived(self.archive, executing(writer), new)
+                gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
-            stored = archived | {key: held.body for key, held in _held(writer, rest - archived.keys()).items()}
+            stored = gone | {key: held.body for key, held in held_rows(writer, rest - gone.keys()).items()}
             if len(stored) < len(rest):
                 raise StoreUnavailable("a record went away while it was compared")
             return outcomes(batch, new, stored)
@@ -118,14 +120,17 @@ class PostgresqlStore:
 
         def work(writer: Connection) -> list[Stopped]:
             with writer.transaction():
-                held = _held(writer, keys, lock=True)
-                archived = self.archive.held(_execute(writer), keys - held.keys())
+                note_change(writer)
+                held = held_rows(writer, keys, lock=True)
+                archived = self.archive.held(executing(writer), keys - held.keys())
                 held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
                 answers, changes = stopped(stops, held)
                 changed = {change.seq for change in changes}
                 back = [one for one in archived.values() if one.seq in changed]
-                recall(_execute(writer), back, lambda signature: intern(writer, [signature])[signature])
+                recall(executing(writer), back, lambda signature: intern(writer, [signature])[signature])
                 if changes:
+                    resum(writer, changes)
+                    keep(executing(writer), steps_of(changes))
                     writer.execute(
                         "UPDATE records r SET stop_us = c.stop_us, body = c.body "
                         "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
@@ -139,9 +144,35 @@ class PostgresqlStore:
 
         return self._write(work)
 
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record.record_id, record, edit)
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record_id, None, edit)
+
+    def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
+        def work(writer: Connection) -> Changed:
+            with writer.transaction():
+                note_change(writer)
+                return change(PostgresqlBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+
+        return self._write(work)
+
+    def versions(self, record_id: str) -> list[Version]:
+        """See RecordStore."""
+        with answering(), self._writers.lend() as writer:
+            return versions_of(executing(writer), key_of(record_id)) if storable(record_id) else []
+
+    def check_versions(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            return list(faults(executing(reader)))
+
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
-        with answering(), self._writers.lend() as writer, _snapshot(writer):
+        with answering(), self._writers.lend() as writer, snapshot(writer):
             found = list(self._answer(writer, Question(scope, record_id=record_id)))
         return found[0] if found else None
 
@@ -166,7 +197,38 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return _totals(reader, question, self.archive)
+            return total(question, PostgresqlSource(reader), self.archive, executing(reader))
+
+    def fold(self, batches_max: int = FOLD_BATCHES) -> int:
+        """See RecordStore."""
+
+        def work(writer: Connection) -> int:
+            with self._readers.lend() as reader, reader.transaction():
+                read = read_pending(reader, batches_max)
+            if not read.some.numbers or add_folded(writer, read):
+                return len(read.some.numbers)
+            with writer.transaction():
+                return fold_alone(writer, batches_max)
+
+        return self._write(work)
+
+    def check_rollups(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, reader.transaction():
+            expected = archived_sums(self.archive, executing(reader))
+            expected.add(sums_of(reader, None))
+            return list(held_sums(reader).differences(expected))
+
+    def rebuild_rollups(self) -> None:
+        """See RecordStore."""
+
+        def work(writer: Connection) -> None:
+            with writer.transaction():
+                writer.execute("SET LOCAL statement_timeout = 0")
+                begin_anew(writer)
+                add_sums(writer, archived_sums(self.archive, executing(writer)))
+
+        self._write(work)
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -214,19 +276,10 @@ class PostgresqlStore:
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with answering(), self._writers.lend() as writer, _snapshot(writer):
-            execute = _execute(writer)
-            if facet is None:
-                hot = {"": execute("SELECT count(*) FROM records")[0][0]}
-                found = added(hot, self.archive.count(execute, None))
-            else:
-                column = FACET_OF_NAME[facet].column
-                statement = (
-                    f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
-                    "JOIN facets f ON f.no = t.no"
-                )
-                found = added(totals(execute(statement)), self.archive.count(execute, FACET_OF_NAME[facet]))
-        return found
+        column = "site" if facet is None else FACET_OF_NAME[facet].column
+        with answering(), self._writers.lend() as writer, snapshot(writer):
+            counted = PostgresqlSource(writer).counts(column)
+        return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
     def ping(self) -> None:
         """See RecordStore."""
@@ -246,14 +299,16 @@ class PostgresqlStore:
         @contextmanager
         def view() -> Iterator[Session]:
             with answering(), self._readers.lend() as reader:
-                yield _session(reader)
+                yield session_of(reader)
                 reader.rollback()
 
         @contextmanager
         def change() -> Iterator[Session]:
             with answering(), self._writers.lend() as writer, writer.transaction():
                 writer.execute("SET LOCAL statement_timeout = 0")
-                yield _session(writer)
+                while fold_alone(writer, FOLD_BATCHES):
+                    pass  # what leaves the database must be in the rollups
+                yield session_of(writer)
 
         with answering(), closing(connect(self._url, reading=False)) as holder:
             if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
@@ -262,18 +317,18 @@ class PostgresqlStore:
 
     def archived_files(self) -> list[ArchiveFile]:
         """The files that are listed."""
-        with answering(), self._writers.lend() as reader, _snapshot(reader):
-            return ledger.files(_execute(reader))
+        with answering(), self._writers.lend() as reader, snapshot(reader):
+            return ledger.files(executing(reader))
 
     def _answer(self, reader: Connection, question: Question) -> Iterator[bytes]:
-        files = self.archive.relevant(_execute(reader), question)
+        files = self.archive.relevant(executing(reader), question)
         if not files:
-            return _bodies(reader, question)
-        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+            return bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, read_rows(reader, question)))
 
     def _places(self, reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-        files = self.archive.relevant(_execute(reader), question)
-        hot = _rows(reader, question)
+        files = self.archive.relevant(executing(reader), question)
+        hot = read_rows(reader, question)
         yield from self.archive.with_hot(files, question, hot) if files else hot
 
     def _write(self, work: Callable[[Connection], T]) -> T:
@@ -301,100 +356,3 @@ class PostgresqlStore:
         fresh = intern(writer, [signature for signature in wanted if signature not in known])
         self._numbers.learn(fresh)
         return known | fresh
-
-
-def _insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> set[str]:
-    """Add the records whose ids are not there yet, in order, and return their keys."""
-    sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
-    rows = writer.execute(
-        _INSERT,
-        (
-            int8s(batch.starts),
-            int8s(batch.stops),
-            int4s(sites),
-            int4s(groups),
-            int4s(users),
-            texts([key.encode() for key in batch.keys]),
-            texts(batch.bodies),
-        ),
-        prepare=True,
-    )
-    return {key for (key,) in rows}
-
-
-def _held(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str, Held]:
-    """The stored records among `keys`; with `lock` nobody else changes them until the transaction ends."""
-    if not keys:
-        return {}
-    # Locked in one order by everybody, so that two callers cannot wait for each other.
-    statement = "SELECT record_id, seq, start_us, body FROM records WHERE record_id = ANY(%b)"
-    rows = writer.execute(
-        statement + " ORDER BY record_id FOR UPDATE" if lock else statement,
-        (texts([key.encode() for key in keys]),),
-    )
-    return {key: Held(seq, start_us, body.encode()) for key, seq, start_us, body in rows}
-
-
-def _bodies(reader: Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
-        for (body,) in _streamed(reader, compiled(statement, _DIALECT)):
-            yield body
-
-
-def _rows(reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
-        yield from _streamed(reader, compiled(statement, _DIALECT))
-
-
-def _streamed(reader: Connection, statement: Statement) -> Generator[tuple[Any, ...]]:
-    with reader.cursor(binary=True) as cursor:
-        # Bodies go out as they come in: never decoded.
-        cursor.adapters.register_loader("text", ByteaBinaryLoader)
-        yield from cursor.stream(statement.text.encode(), statement.values, size=_ROWS_AT_ONCE)
-
-
-def _execute(connection: Connection) -> Execute:
-    def execute(statement: Executable | str) -> list[Any]:
-        text, values = written(statement, _DIALECT)
-        cursor = connection.execute(text.encode(), values)
-        return cursor.fetchall() if cursor.description else []
-
-    return execute
-
-
-def _session(connection: Connection) -> Session:
-    return Session(
-        _execute(connection),
-        lambda statement: _streamed(connection, written(statement, _DIALECT)),
-        lambda signature: intern(connection, [signature])[signature],
-    )
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """All that is asked on a connection for writes is of one state."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
-
-
-def _resolver(reader: Connection) -> Resolve:
-    def resolve(numbers: Select[tuple[int]]) -> list[int]:
-        text, values = compiled(numbers, _DIALECT)
-        return [number for (number,) in reader.execute(text.encode(), values)]
-
-    return resolve
-
-
-def _totals(reader: Connection, question: TotalQuestion, archive: Archive) -> list[Total]:
-    def ask(statement: Select[Any]) -> list[Any]:
-        text, values = compiled(statement, _DIALECT)
-        return reader.execute(text.encode(), values).fetchmany(ROWS_MAX + 1)
-
-    tally = Tally(question)
-    parts = list(parts_of(question, View(records, _PROBE, _resolver(reader))))
-    for part in parts:
-        tally.add(part, ask(part.statement(True)))
-    archive.add_totals(_execute(reader), question, parts, tally)
-    rows = reader.execute(b"SELECT no, value FROM facets WHERE no = ANY(%s)", (list(tally.facet_numbers()),))
-    return tally.totals(dict(rows.fetchall()))

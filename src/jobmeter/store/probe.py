@@ -25,6 +25,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 
@@ -65,8 +66,16 @@ class BodyProbe(Protocol):
         """The record's id, whole."""
         ...
 
-    def element(self, name: str, number: int) -> Element:
-        """The components called `name`, one a row; `number` sets it apart from others in the same statement."""
+    def element(self, name: str | None, number: int) -> Element:
+        """The components called `name` (None: all), one a row; `number` sets it apart in the statement."""
+        ...
+
+    def name_of(self, element: Element) -> ColumnElement[Any]:
+        """The component's name."""
+        ...
+
+    def scores_of(self, element: Element) -> ColumnElement[Any]:
+        """The component's scores as JSON text."""
         ...
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
@@ -163,12 +172,20 @@ class SqliteProbe:
         """See BodyProbe."""
         return func.json_extract(self._body, "$.record_id")
 
-    def element(self, name: str, number: int) -> Element:
+    def element(self, name: str | None, number: int) -> Element:
         """See BodyProbe."""
         part = func.json_each(self._body, "$.components").table_valued("value", name=f"e{number}")
         value = part.c.value
-        named = func.json_extract(value, "$.name") == name
+        named = true() if name is None else func.json_extract(value, "$.name") == name
         return Element(part, value, func.json_extract(value, "$.amount"), named)
+
+    def name_of(self, element: Element) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return func.json_extract(element.value, "$.name")
+
+    def scores_of(self, element: Element) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return func.json_extract(element.value, "$.scores")
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
@@ -262,14 +279,22 @@ class PostgresqlProbe:
         """See BodyProbe."""
         return cast(self._body, JSONB).op("->>")(literal("record_id", Text()))
 
-    def element(self, name: str, number: int) -> Element:
+    def element(self, name: str | None, number: int) -> Element:
         """See BodyProbe."""
         components = cast(self._body, JSONB).op("->")(literal("components", Text()))
         part = func.jsonb_array_elements(components).table_valued(column("value", JSONB), name=f"e{number}")
         value = part.c.value
-        named = value.op("->>")(literal("name", Text())) == literal(name, Text())
+        named = true() if name is None else value.op("->>")(literal("name", Text())) == literal(name, Text())
         amount = cast(value.op("->>")(literal("amount", Text())), Numeric)
         return Element(part, value, amount, named)
+
+    def name_of(self, element: Element) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return element.value.op("->>")(literal("name", Text()))
+
+    def scores_of(self, element: Element) -> ColumnElement[Any]:
+        """See BodyProbe."""
+        return element.value.op("->>")(literal("scores", Text()))
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
+from jobmeter.model.version import Edit
 from jobmeter.store.facet import Signature, signature_of
 from jobmeter.wire.auditor import encode_record
 
@@ -148,11 +149,14 @@ def with_stop(body: bytes, stop_time: datetime) -> bytes:
 
 
 class Change(Struct, frozen=True):
-    """A stored record's new stop time and body."""
+    """A stored record's new stop time and body, and what was before."""
 
     seq: int
     stop_us: int
     body: bytes
+    key: str
+    before: bytes
+    edit: Edit
 
 
 class Held(Struct, frozen=True):
@@ -178,6 +182,8 @@ def stopped(stops: Sequence[RecordStop], held: Mapping[str, Held]) -> tuple[list
             answers.append(Stopped.DONE)
     changes = []
     for key, stop in latest.items():
-        body = with_stop(held[key].body, stop.stop_time)
-        changes.append(Change(held[key].seq, microseconds(stop.stop_time), body))
+        before = held[key].body
+        body = with_stop(before, stop.stop_time)
+        if body != before:
+            changes.append(Change(held[key].seq, microseconds(stop.stop_time), body, key, before, stop.edit))
     return answers, changes

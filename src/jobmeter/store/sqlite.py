@@ -14,38 +14,46 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Select
-from sqlalchemy.dialects import sqlite as sqlite_dialect
-
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Question, Scope
 from jobmeter.model.record import Record, RecordStop
 from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.version import Changed, Edit, Version
 from jobmeter.store.archive import ledger
-from jobmeter.store.archive.archive import Archive, added, recall, without_archived
-from jobmeter.store.archive.ledger import ArchiveFile, Execute
+from jobmeter.store.archive.archive import Archive, recall, without_archived
+from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
-from jobmeter.store.grouped import Part, parts_of
+from jobmeter.store.history import change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
-from jobmeter.store.probe import SqliteProbe
+from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
+from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
+from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
-from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
-from jobmeter.store.tally import ROWS_MAX, Tally
+from jobmeter.store.sqlite_sums import (
+    SqliteSource,
+    add_folded,
+    add_sums,
+    begin_anew,
+    fold_all,
+    held_sums,
+    note_batch,
+    read_pending,
+    resum,
+    sums_of,
+)
+from jobmeter.store.totalling import archived_sums, total
 
-_DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe(records.c.body)
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
@@ -118,7 +126,10 @@ class SqliteStore:
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
-            stored |= without_archived(self.archive, _execute(writer), new)
+            stored |= without_archived(self.archive, executing(writer), new)
+            stored |= without_withdrawn(executing(writer), new)
+            if new:
+                note_batch(writer, last)
         self._numbers.learn(fresh)
         return outcomes(batch, new, stored)
 
@@ -127,17 +138,41 @@ class SqliteStore:
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
             held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
-            archived = self.archive.held(_execute(writer), keys - held.keys())
+            archived = self.archive.held(executing(writer), keys - held.keys())
             held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
             changed = {change.seq for change in changes}
             back = [one for one in archived.values() if one.seq in changed]
-            recall(_execute(writer), back, lambda signature: interned(writer, signature))
+            recall(executing(writer), back, lambda signature: interned(writer, signature))
+            resum(writer, changes)
+            keep(executing(writer), steps_of(changes))
             writer.executemany(
                 "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
                 [(change.stop_us, change.body.decode(), change.seq) for change in changes],
             )
         return answers
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record.record_id, record, edit)
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """See RecordStore."""
+        return self._changed(record_id, None, edit)
+
+    def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
+        with self._writing() as writer:
+            return change(SqliteBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+
+    def versions(self, record_id: str) -> list[Version]:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            return versions_of(executing(reader), key_of(record_id)) if storable(record_id) else []
+
+    def check_versions(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, snapshot(reader):
+            return list(faults(executing(reader)))
 
     def one(self, record_id: str, scope: Scope) -> bytes | None:
         """See RecordStore."""
@@ -169,8 +204,30 @@ class SqliteStore:
 
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
-        with answering(), self._readers.lend() as reader, _snapshot(reader):
-            return _totals(reader, question, self.archive)
+        with answering(), self._readers.lend() as reader, snapshot(reader):
+            return total(question, SqliteSource(reader), self.archive, executing(reader))
+
+    def fold(self, batches_max: int = FOLD_BATCHES) -> int:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader, snapshot(reader):
+            folded = read_pending(reader, batches_max)
+        if not folded.some.numbers:
+            return 0
+        with self._writing() as writer:
+            return add_folded(writer, folded, batches_max)
+
+    def check_rollups(self) -> list[str]:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader, snapshot(reader):
+            expected = archived_sums(self.archive, executing(reader))
+            expected.add(sums_of(reader, None))
+            return list(held_sums(reader).differences(expected))
+
+    def rebuild_rollups(self) -> None:
+        """See RecordStore."""
+        with self._writing() as writer:
+            begin_anew(writer)
+            add_sums(writer, archived_sums(self.archive, executing(writer)))
 
     def page(self, question: Question, bytes_max: int) -> Page:
         """See RecordStore."""
@@ -218,17 +275,10 @@ class SqliteStore:
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
-        with answering(), self._askers.lend() as reader:
-            if facet is None:
-                (total,) = reader.execute("SELECT count(*) FROM records").fetchone()
-                return added({"": total}, self.archive.count(_execute(reader), None))
-            column = FACET_OF_NAME[facet].column
-            rows = reader.execute(
-                f"SELECT f.value, t.n FROM (SELECT {column} AS no, count(*) AS n FROM records GROUP BY {column}) t "  # noqa: S608 - a name of our own
-                "JOIN facets f ON f.no = t.no"
-            )
-            hot = totals((value.decode(), count) for value, count in rows)
-            return added(hot, self.archive.count(_execute(reader), FACET_OF_NAME[facet]))
+        column = "site" if facet is None else FACET_OF_NAME[facet].column
+        with answering(), self._askers.lend() as reader, snapshot(reader):
+            counted = SqliteSource(reader).counts(column)
+        return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
     def bookmark(self, name: str) -> str | None:
         """See Bookmarks."""
@@ -267,31 +317,32 @@ class SqliteStore:
         def view() -> Iterator[Session]:
             with answering(), self._readers.lend() as reader:
                 reader.execute("BEGIN")
-                yield _session(reader)
+                yield session_of(reader)
                 reader.execute("COMMIT")
 
         @contextmanager
         def change() -> Iterator[Session]:
             with self._writing() as writer:
-                yield _session(writer)
+                fold_all(writer)  # what leaves the database must be in the rollups
+                yield session_of(writer)
 
         with locked(self._path.with_name(f"{self._path.name}.archiving")):
             yield Shelf(self.archive, view, change)
 
     def archived_files(self) -> list[ArchiveFile]:
         """The files that are listed."""
-        with answering(), self._askers.lend() as reader, _snapshot(reader):
-            return ledger.files(_execute(reader))
+        with answering(), self._askers.lend() as reader, snapshot(reader):
+            return ledger.files(executing(reader))
 
     def _answer(self, reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
-        files = self.archive.relevant(_execute(reader), question)
+        files = self.archive.relevant(executing(reader), question)
         if not files:
-            return _bodies(reader, question)
-        return (body for _, _, body in self.archive.with_hot(files, question, _rows(reader, question)))
+            return bodies(reader, question)
+        return (body for _, _, body in self.archive.with_hot(files, question, read_rows(reader, question)))
 
     def _places(self, reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-        files = self.archive.relevant(_execute(reader), question)
-        hot = _rows(reader, question)
+        files = self.archive.relevant(executing(reader), question)
+        hot = read_rows(reader, question)
         yield from self.archive.with_hot(files, question, hot) if files else hot
 
     @contextmanager
@@ -317,71 +368,6 @@ class SqliteStore:
         known = self._numbers.known(wanted)
         fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
-
-
-def _bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
-    for statement in select_bodies(question, View(records, _PROBE, _resolver(reader))):
-        for (body,) in reader.execute(*compiled(statement, _DIALECT)):
-            yield body
-
-
-def _rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
-    for statement in select_rows(question, View(records, _PROBE, _resolver(reader))):
-        yield from reader.execute(*compiled(statement, _DIALECT))
-
-
-def _execute(connection: sqlite3.Connection) -> Execute:
-    return lambda statement: connection.execute(*written(statement, _DIALECT)).fetchall()
-
-
-def _session(connection: sqlite3.Connection) -> Session:
-    return Session(
-        _execute(connection),
-        lambda statement: connection.execute(*written(statement, _DIALECT)),
-        lambda signature: interned(connection, signature),
-    )
-
-
-def _resolver(reader: sqlite3.Connection) -> Resolve:
-    def resolve(numbers: Select[tuple[int]]) -> list[int]:
-        return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
-
-    return resolve
-
-
-@contextmanager
-def _snapshot(reader: sqlite3.Connection) -> Iterator[None]:
-    """All that is read within is of one state; what goes wrong ends the connection, and with it the transaction."""
-    reader.execute("BEGIN")
-    yield
-    reader.execute("COMMIT")
-
-
-def _totals(reader: sqlite3.Connection, question: TotalQuestion, archive: Archive) -> list[Total]:
-    tally = Tally(question)
-    parts = list(parts_of(question, View(records, _PROBE, _resolver(reader))))
-    for part in parts:
-        tally.add(part, _exact_rows(reader, part))
-    archive.add_totals(_execute(reader), question, parts, tally)
-    return tally.totals({number: _facet(reader, number) for number in tally.facet_numbers()})
-
-
-def _exact_rows(reader: sqlite3.Connection, part: Part) -> list[Sequence[Any]]:
-    """The rows of `part`: by SQLite's own arithmetic where that fits into 64 bits, else by Python's."""
-    try:
-        rows = reader.execute(*compiled(part.statement(False), _DIALECT)).fetchmany(ROWS_MAX + 1)
-    except sqlite3.OperationalError as fault:
-        if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-            raise
-    else:
-        if not any(isinstance(value, float) for row in rows for value in row[part.sums_from :]):
-            return rows
-    return reader.execute(*compiled(part.statement(True), _DIALECT)).fetchmany(ROWS_MAX + 1)
-
-
-def _facet(reader: sqlite3.Connection, number: int) -> str:
-    (value,) = reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
-    return str(value, "utf-8")
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.store.exact import ExactSum
 from jobmeter.store.schema import VERSION_TABLE, require_head
+from jobmeter.store.sqlite_sums import teach
 
 # The log is folded back into the file each time it has grown by 32 MiB (4,096 pages of 8 KiB), and cut to 64 MiB after
 # a long reader has let it grow: measured, a limit of 8 MiB takes a third off the rate of bulk inserts.
@@ -45,9 +45,9 @@ def connect(path: Path, mode: str, settings: Sequence[str], busy_seconds: float)
     except BaseException:
         connection.close()
         raise
+    teach(connection)
     if mode == "ro":
         connection.text_factory = bytes
-        connection.create_aggregate("exact_sum", -1, ExactSum)  # type: ignore[arg-type]
     return connection
 
 

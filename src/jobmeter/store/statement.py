@@ -93,13 +93,10 @@ def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
     found = [*_scope(question.scope, view)]
     if question.record_id is not None:
         found.append(_record_id(question.record_id, rows))
-    columns: list[tuple[ColumnElement[Any], tuple[Any, ...]]] = [
-        (rows.c.start_us, question.start_time),
-        (rows.c.stop_us, question.stop_time),
-    ]
+    for name, bounds in (("start_us", question.start_time), ("stop_us", question.stop_time)):
+        found += [compared(rows.c[name], bound) for bound in bounds]
     if question.runtime:
-        columns.append((seconds_of(rows), question.runtime))
-    found += [compared(column, bound) for column, bounds in columns for bound in bounds]
+        found += [compared(seconds_of(rows), bound) for bound in question.runtime]
     found += [_meta(condition, view) for condition in question.meta]
     for component in question.components:
         found.append(probe.component_within(component.name, component.bounds) if storable(component.name) else false())

@@ -11,6 +11,13 @@ Indices, chosen by measurement at one million records (`bench/store.py`): one co
 answers every question made of times and facets without touching a row that does not match, so an index per facet would
 only cost: it halves the ingest rate of SQLite. PostgreSQL folds equal keys, so there an index of users costs
 9 bytes a record and saves scans for a user of few jobs among many millions.
+
+Rollups are sums by month of the stop, site, group and user (`rollups`), and by kind of component (`rollup_amounts`; a
+kind is a name with its scores, in `rollup_kinds`); on `level` 1 all groups and users of a site are one row. Their key
+cannot hold NULL, so 0 stands there for "none": no month and no number of `facets` is 0. Records that are not in them
+yet stand in `rollup_pending`, from the transaction that stored them on: a batch as the range from `low` to `high`, and
+in PostgreSQL, where the numbers of batches may be mixed, as the list `seqs`. Rollups plus what is pending is what the
+records add up to, at any moment. Rows of rollups do not need the records that they were made of.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -153,4 +161,83 @@ bookmarks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+WHOLE = Numeric(asdecimal=False).with_variant(LargeBinary, "sqlite")
+"""A whole number of any size. SQLite ends at 64 bits: there larger ones are text, and a BLOB column keeps both."""
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column("site", Integer, primary_key=True, autoincrement=False),
+    Column("grp", Integer, primary_key=True, autoincrement=False),
+    Column("usr", Integer, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("seconds", WHOLE, nullable=False),
+    Column("micros", WHOLE, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rollup_kinds = Table(
+    "rollup_kinds",
+    metadata,
+    Column("no", Integer, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("name_digest", LargeBinary, nullable=False),
+    Column("value", Text, nullable=False),
+    UniqueConstraint("digest", name="rollup_kinds_digest"),
+    sqlite_autoincrement=True,
+)
+
+Index("rollup_kinds_name", rollup_kinds.c.name_digest)
+
+rollup_amounts = Table(
+    "rollup_amounts",
+    metadata,
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column("site", Integer, primary_key=True, autoincrement=False),
+    Column("grp", Integer, primary_key=True, autoincrement=False),
+    Column("usr", Integer, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("amount", WHOLE, nullable=False),
+    Column("amount_seconds", WHOLE, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rollup_pending = Table(
+    "rollup_pending",
+    metadata,
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Column("seqs", postgresql.ARRAY(BigInteger).with_variant(Text, "sqlite")),
+    sqlite_autoincrement=True,
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("record_id", BYTEWISE, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at_us", BigInteger),
+    Column("body", Text, nullable=False),
+    Column("next_digest", LargeBinary, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+Index("versions_record_id", versions.c.record_id, versions.c.no)
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("record_id", BYTEWISE, primary_key=True),
+    Column("body", Text, nullable=False),
 )

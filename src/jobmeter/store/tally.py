@@ -62,7 +62,8 @@ class Tally:
         measures = self._question.measures
         for row in rows:
             cells = self._cells(tuple(_text(value) for value in row[: part.keys]))
-            weight = _weight(self._exact, row[part.keys : part.sums_from])
+            scores = row[part.keys : part.sums_from]
+            weight = _weight(self._exact, scores if part.weights is None else part.weights[scores[0]])
             for place, number in enumerate(part.measures):
                 value, counted = row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2]
                 if counted:

@@ -1,0 +1,47 @@
+"""The part of the record store's contract that is about changes of stored records and about the sums kept of them."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from jobmeter.model.record import Record
+from jobmeter.model.version import Changed, Edit, Version
+
+
+@runtime_checkable
+class Bookkeeping(Protocol):
+    """Changes keep what they replace; sums follow every write."""
+
+    def correct(self, record: Record, edit: Edit) -> Changed:
+        """Replace the stored record of the same id; what it was is kept as a version. Durable on return."""
+        ...
+
+    def withdraw(self, record_id: str, edit: Edit) -> Changed:
+        """Take a record out of the account; what it was is kept as a version. Durable on return.
+
+        Its id stays taken: the same record sent again is told to be there, another one is a conflict.
+        """
+        ...
+
+    def versions(self, record_id: str) -> list[Version]:
+        """The states that a record no longer has, oldest first; whoever asks must be allowed to see the record."""
+        ...
+
+    def check_versions(self) -> list[str]:
+        """A sentence for each place where the kept versions are not what was written: none, when all is well."""
+        ...
+
+    def fold(self, batches_max: int = 200) -> int:
+        """Add at most so many batches that are pending to the rollups; how many there were. Never changes an answer.
+
+        The server calls it again and again; a store that is never folded only gets slower.
+        """
+        ...
+
+    def check_rollups(self) -> list[str]:
+        """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
+        ...
+
+    def rebuild_rollups(self) -> None:
+        """Forget the rollups; all records are pending, for `fold` to take."""
+        ...

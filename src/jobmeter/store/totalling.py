@@ -1,0 +1,101 @@
+"""How a question for totals is answered: from the rollups and what is pending where they can, else from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, select
+
+from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.store.archive import ledger
+from jobmeter.store.archive.archive import Archive, signature
+from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.facet import Entry, Signature, entries_of
+from jobmeter.store.grouped import Part, parts_of
+from jobmeter.store.rolled import months_of, rolled_parts
+from jobmeter.store.rollup import Kind, State, Sums
+from jobmeter.store.statement import View
+from jobmeter.store.tables import facets
+from jobmeter.store.tally import Tally
+
+KINDS_MAX = 5_000
+"""More kinds of one component than these are not listed in a statement; the records are summed then."""
+
+
+class Source(Protocol):
+    """One consistent view of a database, as far as totals need it."""
+
+    view: View
+
+    def rows_of(self, part: Part) -> Sequence[Sequence[Any]]:
+        """The rows of a SELECT, at most ROWS_MAX + 1, whose sums are exact."""
+        ...
+
+    def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
+        """Whether records are pending, and what is true of those alone; None where that cannot be said shortly."""
+        ...
+
+    def kinds(self, component: str) -> dict[int, Kind]:
+        """The numbered kinds of a component."""
+        ...
+
+    def facets(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The dictionary's entries."""
+        ...
+
+
+def total(question: TotalQuestion, source: Source, archive: Archive, execute: Execute) -> list[Total]:
+    """The totals that `question` asks for. Rollups hold archived records, too. Raises TooManyGroups."""
+    tally = Tally(question)
+    if not _add_rolled(question, source, tally):
+        archive.add_totals(execute, question, _add_records(question, source, tally, None), tally)
+    return tally.totals(source.facets(tally.facet_numbers()))
+
+
+def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> list[Part]:
+    parts = list(parts_of(question, source.view, only=only))
+    for part in parts:
+        tally.add(part, source.rows_of(part))
+    return parts
+
+
+def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
+    """Whether the rollups could answer, and then they have."""
+    months = months_of(question)
+    if months is None:
+        return False
+    some, only = source.pending()
+    if some and only is None:
+        return False
+    names = {factor.component for measure in question.measures for factor in getattr(measure, "factors", ())}
+    kinds = {name: source.kinds(name) for name in names}
+    if any(len(numbered) > KINDS_MAX for numbered in kinds.values()):
+        return False
+    for part in rolled_parts(question, months, source.view, kinds):
+        tally.add(part, source.rows_of(part))
+    if some:
+        _add_records(question, source, tally, only)
+    return True
+
+
+def archived_sums(archive: Archive, execute: Execute) -> Sums:
+    """What the archived records add up to that are not back in the database."""
+    sums = Sums()
+    known: dict[Signature, tuple[int | None, ...]] = {}
+    for file in ledger.files(execute) if ledger.newest(execute) else ():
+        for block in archive.everything(file):
+            for one in block:
+                signed = signature(one.body)
+                if signed not in known:
+                    known[signed] = tuple(_number(execute, entry) for entry in entries_of(signed))
+                site, grp, usr = known[signed]
+                sums.take(State(one.start_us, one.stop_us, site, grp, usr, one.body), 1)
+    return sums
+
+
+def _number(execute: Execute, entry: Entry | None) -> int | None:
+    if entry is None:
+        return None
+    found = execute(select(facets.c.no).where(facets.c.digest == entry.digest))
+    return int(found[0][0]) if found else None
