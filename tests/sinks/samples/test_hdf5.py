@@ -164,37 +164,6 @@ def test_a_reader_that_holds_the_file_delays_rows_and_loses_none(tmp_path: Path)
     assert stamps(file) == [START, START + 1]
 
 
-FOLLOWER = """
-import h5py, sys, time
-file = h5py.File(sys.argv[1], 'r', swmr=True, locking=False)
-table = file['job_4711/taskstats_default']
-print('open', flush=True)
-while True:
-    table.id.refresh()
-    print(*table['timestamp'], flush=True)
-    time.sleep(0.05)
-"""
-
-
-def test_a_reader_that_takes_no_lock_follows_a_table_and_delays_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "data.hdf5"
-    sink = open_sink(settings(file))
-    sink.write(colmet_batch(START))
-    sink.flush()
-    with started(FOLLOWER, str(file)) as follower:
-        assert follower.stdout is not None
-        follower.stdout.readline()
-        for at in range(1, 30):
-            sink.write(colmet_batch(START + at, job=4711))
-            sink.write(colmet_batch(START + at, job=5000 + at))
-            sink.flush()
-        whole = " ".join(str(START + at) for at in range(30))
-        assert any(line.strip() == whole for line in follower.stdout)
-        follower.kill()
-    sink.close()
-    assert stamps(file) == list(range(START, START + 30))
-
-
 def test_a_full_disk_delays_rows_and_leaves_the_file_whole(tmp_path: Path) -> None:
     file = tmp_path / "data.hdf5"
     sink = open_sink(settings(file))
