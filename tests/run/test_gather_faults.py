@@ -87,21 +87,19 @@ address = "http://127.0.0.1:1"
 
 def test_at_hup_every_output_begins_anew_and_one_that_is_away_holds_up_none(tmp_path: Path) -> None:
     port = free_port()
-    config = tmp_path / "gather.toml"
+    config, shown = tmp_path / "gather.toml", tmp_path / "text"
     config.write_text(ALL.format(folder=tmp_path, port=port))
     with gather(tmp_path, str(config), "--bind-acknowledged", "tcp://127.0.0.1:*") as running:
         sender = Sender(SenderSettings((running.address("acknowledged"),)), "n1")
         for turn in range(3):
             for value in range(turn * 20, turn * 20 + 20):
                 sender.offer(batch(value))
-            shown = tmp_path / "text"
-            eventually(lambda turn=turn: len(values(shown.read_text().splitlines())) == 20 if shown.exists() else False)  # type: ignore[misc]
+            eventually(lambda: shown.exists() and len(values(shown.read_text().splitlines())) == 20)
             shown.rename(tmp_path / f"text.{turn}")
             running.process.send_signal(signal.SIGHUP)
             eventually(lambda turn=turn: len(list((tmp_path / "parquet").glob("*.parquet"))) == turn + 1)  # type: ignore[misc]
             eventually(shown.exists)
         told = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-        config.write_text("")
         assert running.end() == 0
         sender.close(0)
     assert 'jobmeter_gather_output_accepted_samples_total{output="text"} 60' in told
