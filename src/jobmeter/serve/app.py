@@ -116,6 +116,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
     folding = asyncio.create_task(fold_for_ever(parts.store, parts.readers, parts.writer))
+    joining = None if parts.joiner is None else asyncio.create_task(parts.joiner.run())
     watching = None
     if parts.documents is not None and parts.gauges is not None:
         rhythm = Rhythm(parts.settings.documents.keep_days, parts.settings.metrics.database.frequency)
@@ -125,6 +126,8 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
     yield
     counting.cancel()
     folding.cancel()
+    if joining is not None:
+        joining.cancel()
     if watching is not None:
         watching.cancel()
     parts.writer.close()
