@@ -17,7 +17,7 @@ run:
 	@exec .venv/bin/jobmeter up $(ARGS)
 
 test:
-	@.ci/environment all,test
+	@.ci/environment all,test,browser
 	@.ci/environment --programs
 	.venv/bin/python -m pytest -m 'not system' $(TESTS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from jobmeter.model.record import Record
@@ -14,6 +15,13 @@ class Bookkeeping(Protocol):
 
     def correct(self, record: Record, edit: Edit) -> Changed:
         """Replace the stored record of the same id; what it was is kept as a version. Durable on return."""
+        ...
+
+    def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
+        """Replace stored records by what `change` makes of each as it is now, all at once; as by `correct`.
+
+        `change` is pure and leaves the id as it is. Durable on return.
+        """
         ...
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from msgspec import Struct
+
 from jobmeter.contract import SampleSink
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Metric
 from jobmeter.model.publication import Publication
 from jobmeter.model.sample import Sample
@@ -55,14 +58,62 @@ class SampleStore(Protocol):
         ...
 
 
+JobKey = tuple[str, str]
+"""Manager and number of a job: whatever has both may be of the same job."""
+
+
+class NamedRecord(Struct, frozen=True):
+    """What a collector says of a record that it sent: which job it is of. `ended_us` is its time, from 1970 UTC."""
+
+    job: JobIdentity
+    record_id: str
+    ended_us: int
+
+
+class JobPart(Struct):
+    """All that is known of the jobs of one key: summaries by number, and records with their cluster ("" unknown)."""
+
+    summaries: list[tuple[int, JobSummary]]
+    records: dict[str, str]
+
+
 class SummaryStore(Protocol):
     """The summaries of jobs, by job identity. Safe to call from several threads; all may raise StoreUnavailable."""
 
     def put(self, summaries: Sequence[tuple[JobSummary, str | None]]) -> None:
         """Keep summaries, each with the id that the record of its job has or will have (None: not known).
 
-        Durable on return. A later summary of a job takes the place of an earlier one.
+        Durable on return. Of several of a job that begin at the same time the one that tells most is kept, in
+        whichever order they come.
         """
+        ...
+
+    def name_records(self, named: Sequence[NamedRecord]) -> None:
+        """Keep which records are of which jobs. Durable on return; repeats change nothing."""
+        ...
+
+    def records_of(self, job: JobIdentity) -> list[str]:
+        """The ids of the records that collectors have named as this job's, of any run."""
+        ...
+
+    def waiting(self, after: int, limit: int) -> list[tuple[int, JobKey]]:
+        """The next summaries that have not been joined, by number, above `after`."""
+        ...
+
+    def jobs_of_records(self, record_ids: Sequence[str]) -> list[JobKey]:
+        """The jobs whose summaries are of one of these records, by a rule or because they were joined."""
+        ...
+
+    def parts(self, jobs: Sequence[JobKey]) -> list[JobPart]:
+        """What is known of these jobs, as far as there are summaries."""
+        ...
+
+    def settle(self, joined: Mapping[int, str]) -> None:
+        """These summaries, by number, were joined to these records."""
+        ...
+
+    def give_up(self, before_ns: int) -> int:
+        """Wait no more for the records of jobs that ended before then; how many summaries that are."""
         ...
 
     def of_record(self, record_id: str) -> JobSummary | None:

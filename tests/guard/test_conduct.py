@@ -19,6 +19,7 @@ SUPERVISORS = {
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(1, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.serve.writer": Supervisor(1, "requests that share a group commit must not share the fault of one"),
+    "jobmeter.serve.joining": Supervisor(1, "joining goes on whatever one job's summary met"),
     "jobmeter.serve.folding": Supervisor(1, "folding goes on whatever one part met"),
     "jobmeter.serve.counting": Supervisor(1, "counting goes on whatever one count met"),
 }
@@ -140,8 +141,8 @@ def test_constants_are_no_state() -> None:
     assert mutable_state(_probe(text)) == []
 
 
-SEES_EVERYTHING = frozenset({"jobmeter.serve.table"})
-"""Modules of the server that may name the scope of everything: to look up what is to be changed."""
+SEES_EVERYTHING = frozenset({"jobmeter.serve.joining", "jobmeter.serve.table"})
+"""Modules of the server that may name the scope of everything: to look up what is to be changed or joined."""
 
 
 def test_a_question_of_the_server_carries_the_scope_of_the_asker() -> None:

@@ -41,9 +41,7 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
         self.samples = folder / "samples"
         self.config = folder / "serve.toml"
-        self.config.write_text(
-            f'[samples]\npath = "{self.samples}"\n[[join.rules]]\nmanager = "oar"\nrecord_id = "oar-{{job}}"\n'
-        )
+        self.config.write_text(f'[samples]\npath = "{self.samples}"\n[join]\ncomponents = ["all"]\n')
 
     def start(self) -> None:
         words = ["serve", str(self.config), "--port", str(self.port), "--data", str(self.folder / "data")]
@@ -176,6 +174,15 @@ def test_a_jobs_summary_and_samples_reach_the_server_though_everything_is_killed
     assert cpu_seconds(summary) == pytest.approx(used, rel=0.02)
     series = server.ask("GET", "/v2/samples?manager=oar&job=7&metric=cgroup_cpu_usage")["series"]
     assert series, "the job's samples are in the sample store"
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(summary["first_ns"] / 1e9 - 1))
+    stop = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(summary["last_ns"] / 1e9 + 1))
+    record = {"record_id": "oar-7", "components": [], "start_time": start, "stop_time": stop, "meta": {}}
+    assert server.ask("POST", "/v2/records", [record]) == {"outcomes": [{"outcome": "new"}]}
+    eventually(lambda: server.components("oar-7").get("UsedCPU") == round(cpu_seconds(summary)))
+    assert server.components("oar-7")["PeakMemory"] > 2**20
+    words = [sys.executable, "-m", "jobmeter", "samples", "oar/7", "--server", f"http://127.0.0.1:{server.port}"]
+    shown = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert "cgroup_cpu_usage" in shown.stdout, shown.stderr
 
 
 def _said(running: Running, event: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -128,6 +128,10 @@ class MemoryStore:
 
     def correct(self, record: Record, edit: Edit) -> Changed:
         return self._change(record.record_id, record, ChangeKind.CORRECTED, edit)
+
+    def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
+        held = [self.records.get(record_id) for record_id in record_ids]
+        return [Changed.UNKNOWN if one is None else self.correct(change(one), edit) for one in held]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
         return self._change(record_id, None, ChangeKind.WITHDRAWN, edit)

@@ -15,7 +15,9 @@ import pytest
 from jobmeter.model.access import Grant, Limits, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.token import Token
+from jobmeter.query.samples import parse_samples
 from jobmeter.serve.access import AccessSettings
+from jobmeter.serve.samples import WAITING_MAX, _Listener
 from jobmeter.serve.secret import digest_of
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import Beside
@@ -23,10 +25,12 @@ from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.store.tokens import Tokens
+from jobmeter.wire.frame import Head, encode_frame
 from tests.serve.live import JSON, PATIENCE_SECONDS, Answer, Live, live, record
 from tests.serve.memory import MemoryStore
 from tests.store_samples.given import START, SetClock, batch, opened, sample
 
+FRAME = {"content-type": "application/vnd.jobmeter.frame"}
 OTHER = JobIdentity("slurm", "c1", "4712")
 BEGIN = START // 10**9
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -172,3 +176,31 @@ def test_a_reader_of_one_site_sees_samples_of_the_jobs_whose_records_it_sees(
         assert ask("POST", "/v2/samples", Role.WRITE, Limits(), body(sample(1))).status == 403
     tokens.close()
     kept.close()
+
+
+def test_a_frame_as_nodes_send_it_is_taken_as_well(server: Live) -> None:
+    frame = encode_frame(Head("n1", 7, 1), batch(sample(0, (1, 2.5)), sample(1, (3, None))))
+    taken = server.ask("POST", "/v2/samples", frame, FRAME)
+    assert taken.json() == {"accepted": 2, "rejected": 0, "reasons": []}
+    (series,) = server.ask("GET", "/v2/samples?job=4711&manager=slurm").json()["series"]
+    assert len(series["times"]) == 2
+    for broken in (frame[:-1], frame[:20], frame[:-1] + bytes([frame[-1] ^ 1]), frame[:4] + b"\x63" + frame[5:]):
+        answer = server.ask("POST", "/v2/samples", broken, FRAME)
+        assert answer.status == 400, answer
+        assert "no frame of samples" in answer.json()["error"]
+
+
+def test_who_listens_too_slowly_is_told_how_much_was_missed() -> None:
+    listener = _Listener(parse_samples(b"job=4711&manager=slurm"))
+    found = [(sample(0, (1, 2.5)), b"{}"), (sample(0, (1, 2.5), job=OTHER), b"{}")]
+
+    class Seeing:
+        sees_all = True
+
+    for _ in range(WAITING_MAX + 3):
+        listener.give(found)
+    assert listener.told(Seeing()) == b'event: missed\ndata: {"samples":3}\n\n'  # type: ignore[arg-type]
+    assert listener.told(Seeing()) == b""  # type: ignore[arg-type]
+    listener.give(found)
+    Seeing.sees_all = False
+    assert b"null" in listener.told(Seeing())  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from jobmeter.contract import DocumentBatch, JobBatch
 from jobmeter.deliver.seen import Kind
-from jobmeter.wire.auditor import encode_record
+from jobmeter.wire.auditor import encode_sent
 from jobmeter.wire.document import DOCUMENT_FORMAT, encode_document
 
 RECORD_FORMAT = "auditor-record/1"
-"""The encoding of an entry: one record as `jobmeter.wire.auditor.encode_record` writes it."""
+"""The encoding of an entry: one record as `jobmeter.wire.auditor.encode_sent` writes it."""
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def offer_of(batch: JobBatch | DocumentBatch) -> Offer:
         items = [(document.identity, body) for document, body in _encoded(batch.documents, encode_document, refused)]
         seen = len(batch.documents)
         return Offer(DOCUMENT_FORMAT, Kind.DOCUMENT, items, refused, batch.cursor, seen, 0, first_counts=True)
-    items = [(record.record_id, body) for record, body in _encoded(batch.records, encode_record, refused)]
+    items = [(record.record_id, body) for record, body in _encoded(batch.records, encode_sent, refused)]
     refused += [(bytes_of(entry.raw), entry.reason) for entry in batch.refused]
     ignored = sum(batch.ignored.values())
     return Offer(RECORD_FORMAT, Kind.RECORD, items, refused, batch.cursor, batch.seen, ignored, batch.first_counts)

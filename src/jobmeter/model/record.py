@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.version import Edit
 
 NAME_MAX_GRAPHEMES = 256
@@ -48,13 +49,18 @@ class Component(Struct, frozen=True, gc=False):
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What one job used. Times are aware; `stop_time` is None while the job runs; `meta` None means none was given."""
+    """What one job used. Times are aware; `stop_time` is None while the job runs; `meta` None means none was given.
+
+    `job_identity` is which job that is, as far as whoever sends the record knows. It travels with the record and is
+    kept beside it: no answer has it.
+    """
 
     record_id: Name
     components: tuple[Component, ...]
     start_time: Moment
     meta: MetaMap | None = None
     stop_time: Moment | None = None
+    job_identity: JobIdentity | None = None
 
     @property
     def runtime_seconds(self) -> int | None:
@@ -147,4 +153,11 @@ def record_fault(record: Record) -> tuple[str, str] | None:
                 return f"components[{number}].scores[{index}].name", reason
     if record.stop_time is not None and record.stop_time < record.start_time:
         return "stop_time", "is before start_time"
-    return None
+    return None if record.job_identity is None else _identity_fault(record.job_identity)
+
+
+def _identity_fault(job: JobIdentity) -> tuple[str, str] | None:
+    for name, text in (("manager", job.manager), ("cluster", job.cluster or "-"), ("job", job.job)):
+        if (reason := name_fault(text)) is not None:
+            return f"job_identity.{name}", reason
+    return None if 0 <= job.run <= AMOUNT_MAX else ("job_identity.run", "is no number of a run")

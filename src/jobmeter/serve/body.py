@@ -35,8 +35,10 @@ class _Head(Struct):
     length: int | None = None
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int, *, lines: bool = False) -> bytes:
-    """The body of a request that must be JSON (or JSON lines, with `lines`), decompressed.
+async def read_body(
+    scope: Scope, receive: Receive, limit_bytes: int, *, lines: bool = False, also: bytes = b"application/json"
+) -> bytes:
+    """The body of a request that must be JSON (or JSON lines, with `lines`; or of the type `also`), decompressed.
 
     Raises BodyRefused with 400, 413 or 415, and Disconnected.
     """
@@ -44,7 +46,7 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int, *, lines: 
     body, size_bytes = await _received(receive, limit_bytes, head.length)
     if size_bytes > limit_bytes:
         raise BodyRefused(413, f"the body is larger than {limit_bytes} bytes", body, size_bytes)
-    if head.content_type != b"application/json" and not _is_json(head.content_type, lines):
+    if head.content_type not in (b"application/json", also) and not _is_json(head.content_type, lines):
         raise BodyRefused(400, "Content type error: the body must be declared as JSON", body, size_bytes)
     if head.encoding and head.encoding != b"identity":
         return _decompressed(body, head.encoding, limit_bytes)

@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from jobmeter.model.job import JobIdentity
+from jobmeter.model.joining import JOINED
 
 _FIELDS = frozenset({"manager", "cluster", "job", "run"})
 
@@ -48,6 +49,27 @@ class JoinSettings(Struct, frozen=True):
     rules: Annotated[
         tuple[JoinRule, ...], Meta(description="Record ids by batch system; by default those of our collectors.")
     ] = OWN_RULES
+    components: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What a job's summary adds to its record, for everyone who reads it: of UsedCPU, PeakMemory, "
+            "Energy, IORead, IOWritten, GPUEnergy, PeakGPUMemory; or all. Without any, records stay as they were sent.",
+            examples=[["all"]],
+        ),
+    ] = ()
+    wait_days: Annotated[
+        float, Meta(description="How long a summary waits for its record, and a record for its summary.", gt=0)
+    ] = 40
+
+    def __post_init__(self) -> None:
+        known = {metric.name for metric in JOINED}
+        if unknown := [name for name in self.components if name != "all" and name not in known]:
+            raise ValueError(f"components: there is no {unknown[0]!r}; there is: {', '.join(sorted(known))}, all")
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The names of the components that are added."""
+        return frozenset(metric.name for metric in JOINED if "all" in self.components or metric.name in self.components)
 
 
 def record_ids(job: JobIdentity, rules: tuple[JoinRule, ...]) -> list[str]:

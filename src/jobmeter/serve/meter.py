@@ -155,6 +155,16 @@ class Meter:
             registry.register(collector)
         return generate_latest(registry)
 
+    def fates(self) -> dict[Fate, int]:
+        """How many records had which fate, as far as this process counted."""
+        return {
+            fate: int(sample.value)
+            for fate, counter in self.records.items()
+            for family in counter.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
     def count(self, fates: Iterable[Fate]) -> None:
         """Count what became of records."""
         for fate in fates:

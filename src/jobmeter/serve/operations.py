@@ -279,7 +279,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/v2/summaries",
         "putSummaries",
-        "Add summaries of jobs; a later one takes the place of an earlier one.",
+        "Add summaries of jobs; of several of a job the one that tells most is kept.",
         (Reply(200, "All are stored, durably.", (SummariesTaken,)), *_SAMPLES_REFUSED, _AWAY),
         list[JobSummary],
     ),

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.keeping import SampleStore
+from jobmeter.keeping import SampleStore, SummaryStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Keep, Rejected
@@ -31,11 +30,15 @@ from jobmeter.serve.joined import JoinRule, record_ids
 from jobmeter.serve.protocol import break_off
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import Limits
+from jobmeter.wire.frame import BadFrame, decode_frame, is_frame
 from jobmeter.wire.sample_text import as_csv, as_json, as_lines, sample_line
 
 TAIL_SECONDS = 0.25
 BEAT_SECONDS = 15.0
 TAILS_MAX = 64
+FRAME_TYPE = b"application/vnd.jobmeter.frame"
+WAITING_MAX = 64
+"""Readings that may wait for one listener: 16 seconds."""
 REASONS_MAX = 100
 NONE_HERE = "this server has no sample store: set samples.path"
 
@@ -66,21 +69,26 @@ class SamplesTaken(Struct, frozen=True):
 class Visible:
     """Which jobs an asker may see: those whose records they may see."""
 
-    def __init__(self, store: RecordStore, rules: tuple[JoinRule, ...], asker: Asker) -> None:
+    def __init__(
+        self, store: RecordStore, rules: tuple[JoinRule, ...], asker: Asker, names: SummaryStore | None = None
+    ) -> None:
         self._store = store
+        self._names = names
         self._rules = rules
         self._rows = asker.scope
-        self._sees_all = asker.may_everywhere(Role.READ)
+        self.sees_all = asker.may_everywhere(Role.READ)
         self._known: dict[JobIdentity, bool] = {}
 
     def sees(self, job: JobIdentity | None) -> bool:
         """Whether samples of this job, or of nodes (None), may be seen. Raises StoreUnavailable."""
-        if self._sees_all:
+        if self.sees_all:
             return True
         if job is None:
             return False
         if job not in self._known:
             ids = record_ids(job, self._rules)
+            if self._names is not None:
+                ids += self._names.records_of(job)
             self._known[job] = any(self._store.one(record_id, self._rows) is not None for record_id in ids)
         return self._known[job]
 
@@ -133,6 +141,30 @@ class SampleList:
                 yield table
 
 
+class _Listener:
+    """One that takes a tail: what waits for it, and how many samples it will not get as too much waited."""
+
+    def __init__(self, question: SampleQuestion) -> None:
+        self.queue: asyncio.Queue[list[tuple[Sample, bytes]]] = asyncio.Queue(maxsize=WAITING_MAX)
+        self._question = question
+        self._missed = 0
+
+    def give(self, found: list[tuple[Sample, bytes]]) -> None:
+        """Let it have these; where there is no room, those that it asked for are only counted."""
+        try:
+            self.queue.put_nowait(found)
+        except asyncio.QueueFull:
+            self._missed += sum(answers(sample, self._question) for sample, _ in found)
+
+    def told(self, visible: Visible) -> bytes:
+        """The event that tells of what was missed, empty without any; how many, tells who may see all of them."""
+        missed, self._missed = self._missed, 0
+        if not missed:
+            return b""
+        number = missed if visible.sees_all else "null"
+        return f'event: missed\ndata: {{"samples":{number}}}\n\n'.encode()
+
+
 class SampleTails:
     """`GET /v2/samples/tail`: Server-Sent Events, one `sample` event per sample, a comment as a sign of life.
 
@@ -151,7 +183,7 @@ class SampleTails:
         self._store = store
         self._rules = rules
         self._readers = readers
-        self._listeners: set[asyncio.Queue[list[tuple[Sample, bytes]]]] = set()
+        self._listeners: set[_Listener] = set()
         self._reading: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -163,8 +195,8 @@ class SampleTails:
         if len(self._listeners) >= TAILS_MAX:
             return await send_away(send, "too many tails are being sent")
         visible = Visible(self._store, self._rules, asker_of(scope))
-        queue: asyncio.Queue[list[tuple[Sample, bytes]]] = asyncio.Queue(maxsize=64)
-        self._listeners.add(queue)
+        listener = _Listener(question)
+        self._listeners.add(listener)
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await self._begin()
@@ -172,30 +204,30 @@ class SampleTails:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b": jobmeter\n\n", "more_body": True})
             while not gone.done():
-                body = await self._next(queue, question, visible, gone)
+                body = await self._next(listener, question, visible, gone)
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         except StoreUnavailable as fault:
             log.warning("samples.tail_ended reason=%r", str(fault))
             break_off(scope)
         finally:
             gone.cancel()
-            self._listeners.discard(queue)
+            self._listeners.discard(listener)
         return 200
 
     async def _next(
         self,
-        queue: asyncio.Queue[list[tuple[Sample, bytes]]],
+        listener: _Listener,
         question: SampleQuestion,
         visible: Visible,
         gone: asyncio.Future[None],
     ) -> bytes:
-        coming = asyncio.ensure_future(queue.get())
+        coming = asyncio.ensure_future(listener.queue.get())
         either: list[asyncio.Future[Any]] = [coming, gone]
         await asyncio.wait(either, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
             coming.cancel()
             return b": \n\n"
-        return await self._readers.ask(_events, coming.result(), question, visible)
+        return listener.told(visible) + await self._readers.ask(_events, coming.result(), question, visible)
 
     async def _begin(self) -> None:
         if self._reading is None or self._reading.done():
@@ -206,9 +238,8 @@ class SampleTails:
         try:
             while self._listeners:
                 found = await self._readers.ask(lambda: [(one, sample_line(one, feed.metrics)) for one in feed.read()])
-                for queue in self._listeners if found else ():
-                    with suppress(asyncio.QueueFull):
-                        queue.put_nowait(found)
+                for listener in self._listeners if found else ():
+                    listener.give(found)
                 await asyncio.sleep(TAIL_SECONDS)
         finally:
             feed.close()
@@ -224,7 +255,10 @@ def _events(found: list[tuple[Sample, bytes]], question: SampleQuestion, visible
 
 
 class SamplesIn:
-    """`POST /v2/samples`: a batch, or an array of them, as JSON. What is answered as accepted is durable."""
+    """`POST /v2/samples`: a batch, or an array of them, as JSON, or a frame as our nodes send it.
+
+    What is answered as accepted is durable.
+    """
 
     def __init__(self, samples: SampleStore, readers: Readers, limits: Limits) -> None:
         self._samples = samples
@@ -234,11 +268,14 @@ class SamplesIn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Store what can be stored, and tell what can never be."""
         try:
-            batches = _batches(await read_body(scope, receive, self._limit_bytes))
+            body = await read_body(scope, receive, self._limit_bytes, also=FRAME_TYPE)
+            batches = [decode_frame(body)[1]] if is_frame(body) else _batches(body)
         except BodyRefused as refusal:
             return await send_json(send, refusal.status, Problem(str(refusal)))
         except msgspec.DecodeError as fault:
             return await send_json(send, 400, Problem(f"this is no batch of samples: {fault}"))
+        except BadFrame as fault:
+            return await send_json(send, 400, Problem(f"this is no frame of samples: {fault}"))
         except Disconnected:
             return UNANSWERED
         asker = asker_of(scope)

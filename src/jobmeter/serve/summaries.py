@@ -5,7 +5,7 @@ Which record a summary belongs to say the rules of `[join]`; whether it is there
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -39,10 +39,18 @@ class SummariesTaken(Struct, frozen=True):
 
 
 class SummariesIn:
-    """`POST /v2/summaries`: one, or an array, as JSON. A later summary of a job takes the place of an earlier one."""
+    """`POST /v2/summaries`: one, or an array, as JSON. Of a job the summary that tells most is kept."""
 
-    def __init__(self, summaries: SummaryStore, readers: Readers, limits: Limits, rules: tuple[JoinRule, ...]) -> None:
+    def __init__(
+        self,
+        summaries: SummaryStore,
+        readers: Readers,
+        limits: Limits,
+        rules: tuple[JoinRule, ...],
+        heard: Callable[[list[JobSummary]], None] | None = None,
+    ) -> None:
         self._summaries = summaries
+        self._heard = heard
         self._readers = readers
         self._limit_bytes = limits.body_bytes
         self._rules = rules
@@ -67,6 +75,8 @@ class SummariesIn:
             await self._readers.ask(self._summaries.put, rows)
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
+        if self._heard is not None:
+            self._heard(given)
         return await send_json(send, 200, SummariesTaken(len(rows)))
 
 
@@ -90,7 +100,7 @@ class SummariesOut:
         by_job = {"manager", "job"} <= set(asked) <= {"manager", "cluster", "job"}
         if len(asked) != len(pairs) or not (by_record or by_job):
             return await send_json(send, 400, Problem(_USE))
-        visible = Visible(self._store, self._rules, asker_of(scope))
+        visible = Visible(self._store, self._rules, asker_of(scope), self._summaries)
         try:
             found = await self._readers.ask(lambda: list(self._found(asked, visible)))
         except StoreUnavailable as fault:

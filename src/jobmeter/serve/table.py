@@ -14,6 +14,8 @@ from jobmeter.serve.door import Need, Refused
 from jobmeter.serve.facility import Questions
 from jobmeter.serve.gauges import FacilityGauges
 from jobmeter.serve.history import Find, History
+from jobmeter.serve.joining import Joiner
+from jobmeter.serve.joins import Joins
 from jobmeter.serve.keyring import Keyring
 from jobmeter.serve.letterbox import Letterbox
 from jobmeter.serve.listing import Listings
@@ -61,6 +63,7 @@ class Parts(NamedTuple):
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
     publications: PublicationStore | None = None
+    joiner: Joiner | None = None
 
 
 class Entry(NamedTuple):
@@ -97,7 +100,13 @@ def parts_of(
         gauges = FacilityGauges()
         meter.show(gauges)
     letterbox = Letterbox(writer, clock)
-    return Parts(store, settings, clock, meter, Readers(), writer, letterbox, streams, documents, gauges, *beside)
+    readers = Readers()
+    writer.names = beside.summaries
+    joiner = None
+    if beside.summaries is not None and settings.join.components:
+        joiner = Joiner(store, beside.summaries, readers, clock, settings.join, Joins(meter.registry))
+        writer.heard = joiner
+    return Parts(store, settings, clock, meter, readers, writer, letterbox, streams, documents, gauges, *beside, joiner)
 
 
 def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> Table:
@@ -186,10 +195,11 @@ def _summaries(parts: Parts) -> Table:
     if (kept := parts.summaries) is None:
         return {}
     rules, readers = parts.settings.join.rules, parts.readers
+    heard = None if parts.joiner is None else parts.joiner.summaries
     return {
         "/v2/summaries": {
             "GET": Entry(Role.READ, SummariesOut(kept, parts.store, readers, rules)),
-            "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules)),
+            "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules, heard)),
         },
     }
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable
+from jobmeter.keeping import NamedRecord, SummaryStore
 from jobmeter.model.facility import Received
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
-from jobmeter.model.record import Record, RecordStop
+from jobmeter.model.record import Record, RecordStop, microseconds
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.settings import Limits
 
@@ -47,6 +48,21 @@ class _Write:
 _RECORDS, _STOPS, _LETTERS, _DOCUMENTS = range(4)
 
 
+_THERE = frozenset({Stored.NEW, Stored.SAME})
+
+
+class Hearing(Protocol):
+    """Somebody who wants to know what was stored. Called in the event loop."""
+
+    def records(self, records: Iterable[Record]) -> None:
+        """These records are there."""
+        ...
+
+    def stops(self, stops: Iterable[RecordStop]) -> None:
+        """These records have a stop time."""
+        ...
+
+
 class Writer:
     """Takes writes from many requests and stores them in groups. All methods belong to one event loop."""
 
@@ -57,6 +73,10 @@ class Writer:
         self._limits = limits
         self._meter = meter
         self._documents = documents
+        self.names: SummaryStore | None = None
+        """Where it is kept which records are of which jobs."""
+        self.heard: Hearing | None = None
+        """Who is told of what was stored."""
         self._waiting: deque[_Write] = deque()
         self._waiting_count = 0
         self.taken = 0
@@ -71,11 +91,15 @@ class Writer:
     async def put(self, records: Sequence[Record]) -> list[Stored]:
         """What the store did with each record, once that is durable. Raises StoreUnavailable."""
         stored: list[Stored] = await self._ask(_RECORDS, records)
+        if self.heard is not None:
+            self.heard.records(record for record, one in zip(records, stored, strict=True) if one in _THERE)
         return stored
 
     async def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
         """What the store did with each stop time, once that is durable. Raises StoreUnavailable."""
         stopped: list[Stopped] = await self._ask(_STOPS, stops)
+        if self.heard is not None:
+            self.heard.stops(stop for stop, one in zip(stops, stopped, strict=True) if one is Stopped.DONE)
         return stopped
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
@@ -147,7 +171,7 @@ class Writer:
         store = self._store
         answers: dict[int, Answer] = {}
         acts: list[tuple[int, Callable[[Sequence[Any]], list[Any]]]] = [
-            (_RECORDS, store.put), (_STOPS, store.stop), (_LETTERS, _none_each(store.bury)),
+            (_RECORDS, self._put), (_STOPS, store.stop), (_LETTERS, _none_each(store.bury)),
         ]  # fmt: skip
         if self._documents is not None:
             acts.append((_DOCUMENTS, _none_each(self._documents.keep)))
@@ -158,6 +182,19 @@ class Writer:
         self._meter.write_seconds.observe(perf_counter() - began)
         self._meter.group_records.observe(sum(len(write.items) for write in group))
         return [answers[id(write)] for write in group]
+
+    def _put(self, records: Sequence[Record]) -> list[Stored]:
+        """Store records, and then which jobs they are of: who is answered for one is answered for both."""
+        stored = self._store.put(records)
+        if self.names is not None:
+            named = [
+                NamedRecord(record.job_identity, record.record_id, microseconds(record.stop_time or record.start_time))
+                for record, one in zip(records, stored, strict=True)
+                if record.job_identity is not None and one in _THERE
+            ]
+            if named:
+                self.names.name_records(named)
+        return stored
 
 
 def _none_each(act: Callable[[Sequence[T]], None]) -> Callable[[Sequence[T]], list[None]]:

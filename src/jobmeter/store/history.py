@@ -8,7 +8,7 @@ changes are kept apart by the store (`note_change`), so the order of the numbers
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.rollup import State, Sums
-from jobmeter.store.row import Change, batch_of, key_of, storable
+from jobmeter.store.row import Change, batch_of, key_of, record_of, storable
 from jobmeter.store.tables import records, versions, withdrawn
 
 _START = b"jobmeter versions 1"
@@ -130,13 +130,23 @@ class Books(Protocol):
 
 def change(books: Books, record_id: str, record: Record | None, edit: Edit) -> Changed:
     """Replace the stored record of this id by `record`, or take it out of the account (None)."""
+    row = books.row(key_of(record_id)) if storable(record_id) else None
+    return _replaced(books, row, record_id, record, edit)
+
+
+def amend(books: Books, record_id: str, how: Callable[[Record], Record], edit: Edit) -> Changed:
+    """Replace the stored record of this id by what `how` makes of it."""
+    row = books.row(key_of(record_id)) if storable(record_id) else None
+    return Changed.UNKNOWN if row is None else _replaced(books, row, record_id, how(record_of(row.state.body)), edit)
+
+
+def _replaced(books: Books, row: Row | None, record_id: str, record: Record | None, edit: Edit) -> Changed:
     batch = batch_of([] if record is None else [record])
-    if batch.refused or not storable(record_id):
-        return Changed.REFUSED if batch.refused else Changed.UNKNOWN
-    key = key_of(record_id)
-    row = books.row(key)
+    if batch.refused:
+        return Changed.REFUSED
     if row is None:
         return Changed.UNKNOWN
+    key = key_of(record_id)
     if record is None:
         _apply(books, key, row, None, ChangeKind.WITHDRAWN, edit)
         return Changed.DONE

@@ -27,7 +27,7 @@ from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
-from jobmeter.store.history import change, faults, keep, steps_of, versions_of, without_withdrawn
+from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
@@ -147,6 +147,17 @@ class PostgresqlStore:
     def correct(self, record: Record, edit: Edit) -> Changed:
         """See RecordStore."""
         return self._changed(record.record_id, record, edit)
+
+    def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
+        """See RecordStore."""
+
+        def work(writer: Connection) -> list[Changed]:
+            with writer.transaction():
+                note_change(writer)
+                books = PostgresqlBooks(writer, self.archive, executing(writer))
+                return [amend(books, record_id, change, edit) for record_id in record_ids]
+
+        return self._write(work)
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
         """See RecordStore."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from jobmeter.model.joining import without_joined
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
 from jobmeter.model.version import Edit
@@ -130,22 +131,28 @@ _decode = msgspec.json.Decoder(_Stored).decode
 def repeats(held: bytes, sent: bytes) -> bool:
     """Whether the body `sent` says nothing that the stored body `held` does not say: the order of meta keys is none.
 
-    A job that was sent while it ran, then stopped, and is now sent again as it was at first, is a repeat, too.
+    A job that was sent while it ran, then stopped, and is now sent again as it was at first, is a repeat, too; and so
+    is one that has got components of its summary since.
     """
     if held == sent:
         return True
-    stored, given = _decode(held), _decode(sent)
+    stored, given = without_joined(_decode(held)), _decode(sent)
     return stored == given or (given.stop_time is None and replace(stored, stop_time=None) == given)
 
 
 def with_stop(body: bytes, stop_time: datetime) -> bytes:
     """The body of the same record with another stop time."""
+    return encode_record(replace(record_of(body), stop_time=stop_time))
+
+
+def record_of(body: bytes) -> Record:
+    """The record that a stored body is of."""
     held = _decode(body)
     components = tuple(
         Component(part.name, part.amount, tuple(Score(score.name, score.value) for score in part.scores))
         for part in held.components
     )
-    return encode_record(Record(held.record_id, components, held.start_time, held.meta, stop_time))
+    return Record(held.record_id, components, held.start_time, held.meta, held.stop_time)
 
 
 class Change(Struct, frozen=True):

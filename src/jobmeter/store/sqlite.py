@@ -7,7 +7,7 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
-from jobmeter.store.history import change, faults, keep, steps_of, versions_of, without_withdrawn
+from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
@@ -155,6 +155,12 @@ class SqliteStore:
     def correct(self, record: Record, edit: Edit) -> Changed:
         """See RecordStore."""
         return self._changed(record.record_id, record, edit)
+
+    def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
+        """See RecordStore."""
+        with self._writing() as writer:
+            books = SqliteBooks(writer, self.archive, executing(writer))
+            return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
         """See RecordStore."""

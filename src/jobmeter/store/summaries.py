@@ -1,19 +1,46 @@
-"""Summaries of jobs in a table of the record store's database, SQLite or PostgreSQL alike."""
+"""Summaries of jobs, and which records are of which jobs, in tables of the record store's database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
+from jobmeter.keeping import JobKey, JobPart, NamedRecord
 from jobmeter.model.job import JobIdentity
+from jobmeter.model.joining import rank
 from jobmeter.model.summary import JobSummary
 from jobmeter.store.connections import Connections
-from jobmeter.store.tables import job_summaries
+from jobmeter.store.row import KEY_LIMIT_BYTES
+from jobmeter.store.tables import job_summaries, record_jobs
+
+_WAITING, _JOINED, _GIVEN_UP = range(3)
+_SUMMARIES_MAX = 1000
+"""Of one job so many summaries are answered."""
+_PARAMETERS = 400
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobSummary).decode
+_TABLE = job_summaries.c
+
+
+_INSERT = insert(job_summaries)
+_ITS = update(job_summaries).where(_TABLE.no == bindparam("its_no"))
+_REPLACE = _ITS.values({name: bindparam(name) for name in ("last_ns", "body", "state", "record_id")})
+_SETTLE = _ITS.values({"state": _JOINED, "record_id": bindparam("record_id")})
+
+
+class _Place(NamedTuple):
+    """Where a summary is kept: its job, and when its samples begin."""
+
+    manager: str
+    cluster: str
+    job: str
+    run: int
+    first_ns: int
 
 
 class Summaries:
@@ -25,33 +52,145 @@ class Summaries:
     def put(self, summaries: Sequence[tuple[JobSummary, str | None]]) -> None:
         """See SummaryStore."""
         with self._connections.opened() as connection:
-            for summary, record_id in summaries:
-                connection.execute(delete(job_summaries).where(*_is(summary.job)))
-                values = {**msgspec.structs.asdict(summary.job), "record_id": record_id}
-                connection.execute(insert(job_summaries).values(**values, body=_encode(summary)))
+            _put(connection, summaries)
 
     def of_record(self, record_id: str) -> JobSummary | None:
         """See SummaryStore."""
-        found = select(job_summaries.c.body).where(job_summaries.c.record_id == record_id)
+        found = select(_TABLE.body).where(_TABLE.record_id == record_id)
         with self._connections.opened() as connection:
-            row = connection.execute(found.order_by(job_summaries.c.run.desc()).limit(1)).one_or_none()
-        return None if row is None else _decode(row.body)
+            rows = connection.execute(found.order_by(_TABLE.run, _TABLE.no).limit(_SUMMARIES_MAX)).all()
+        summaries = [_decode(row.body) for row in rows]
+        return max(summaries, key=lambda one: (one.job.run, rank(one)), default=None)
 
     def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
         """See SummaryStore."""
-        table = job_summaries.c
-        found = select(table.body).where(table.manager == manager, table.job == job)
+        found = select(_TABLE.body).where(_TABLE.manager == manager, _TABLE.job == job)
         if cluster is not None:
-            found = found.where(table.cluster == cluster)
+            found = found.where(_TABLE.cluster == cluster)
+        ordered = found.order_by(_TABLE.cluster, _TABLE.run, _TABLE.first_ns).limit(_SUMMARIES_MAX)
         with self._connections.opened() as connection:
-            rows = connection.execute(found.order_by(table.cluster, table.run).limit(1000)).all()
+            rows = connection.execute(ordered).all()
         return [_decode(row.body) for row in rows]
+
+    def name_records(self, named: Sequence[NamedRecord]) -> None:
+        """See SummaryStore."""
+        rows = [
+            {
+                "job": one.job.job,
+                "manager": one.job.manager,
+                "cluster": one.job.cluster,
+                "record_id": one.record_id,
+                "ended_us": one.ended_us,
+            }
+            for one in named
+            if len(one.record_id.encode()) <= KEY_LIMIT_BYTES
+        ]
+        if not rows:
+            return
+        with self._connections.opened() as connection:
+            kind = sqlite if connection.dialect.name == "sqlite" else postgresql
+            connection.execute(kind.insert(record_jobs).on_conflict_do_nothing(), rows)
+
+    def records_of(self, job: JobIdentity) -> list[str]:
+        """See SummaryStore."""
+        table = record_jobs.c
+        found = select(table.record_id, table.cluster).where(table.manager == job.manager, table.job == job.job)
+        with self._connections.opened() as connection:
+            rows = connection.execute(found.limit(_SUMMARIES_MAX)).all()
+        return [row.record_id for row in rows if not (row.cluster and job.cluster) or row.cluster == job.cluster]
+
+    def waiting(self, after: int, limit: int) -> list[tuple[int, JobKey]]:
+        """See SummaryStore."""
+        found = select(_TABLE.no, _TABLE.manager, _TABLE.job).where(_TABLE.state == _WAITING, _TABLE.no > after)
+        with self._connections.opened() as connection:
+            rows = connection.execute(found.order_by(_TABLE.no).limit(limit)).all()
+        return [(row.no, (row.manager, row.job)) for row in rows]
+
+    def jobs_of_records(self, record_ids: Sequence[str]) -> list[JobKey]:
+        """See SummaryStore."""
+        found: dict[JobKey, None] = {}
+        with self._connections.opened() as connection:
+            for some in _parted(record_ids):
+                rows = connection.execute(select(_TABLE.manager, _TABLE.job).where(_TABLE.record_id.in_(some)))
+                found |= dict.fromkeys((row.manager, row.job) for row in rows)
+        return list(found)
+
+    def parts(self, jobs: Sequence[JobKey]) -> list[JobPart]:
+        """See SummaryStore."""
+        wanted = set(jobs)
+        parts: dict[JobKey, JobPart] = {}
+        with self._connections.opened() as connection:
+            for some in _parted([job for _, job in wanted]):
+                found = select(_TABLE.no, _TABLE.manager, _TABLE.job, _TABLE.body).where(_TABLE.job.in_(some))
+                for row in connection.execute(found.order_by(_TABLE.no)):
+                    if (row.manager, row.job) in wanted:
+                        _part(parts, (row.manager, row.job)).summaries.append((row.no, _decode(row.body)))
+                named = select(record_jobs).where(record_jobs.c.job.in_(some))
+                for row in connection.execute(named.order_by(record_jobs.c.record_id)):
+                    if (row.manager, row.job) in parts:
+                        _part(parts, (row.manager, row.job)).records[row.record_id] = row.cluster
+        return list(parts.values())
+
+    def settle(self, joined: Mapping[int, str]) -> None:
+        """See SummaryStore."""
+        if not joined:
+            return
+        with self._connections.opened() as connection:
+            connection.execute(
+                _SETTLE, [{"its_no": number, "record_id": record_id} for number, record_id in joined.items()]
+            )
+
+    def give_up(self, before_ns: int) -> int:
+        """See SummaryStore."""
+        old = (_TABLE.state == _WAITING, _TABLE.last_ns < before_ns)
+        with self._connections.opened() as connection:
+            connection.execute(delete(record_jobs).where(record_jobs.c.ended_us < before_ns // 1000))
+            given_up: int = connection.execute(update(job_summaries).where(*old).values(state=_GIVEN_UP)).rowcount
+        return given_up
 
     def close(self) -> None:
         """See SummaryStore."""
         self._connections.close()
 
 
-def _is(job: JobIdentity) -> tuple[ColumnElement[bool], ...]:
-    table = job_summaries.c
-    return (table.manager == job.manager, table.cluster == job.cluster, table.job == job.job, table.run == job.run)
+def _put(connection: Connection, given: Sequence[tuple[JobSummary, str | None]]) -> None:
+    """Keep summaries; of two of a job that begin at the same time the one that tells more."""
+    best: dict[_Place, tuple[JobSummary, str | None]] = {}
+    for summary, record_id in given:
+        job = summary.job
+        place = _Place(job.manager, job.cluster, job.job, job.run, summary.first_ns)
+        if place not in best or rank(best[place][0]) < rank(summary):
+            best[place] = (summary, record_id)
+    fresh, better = [], []
+    held = _held(connection, best)
+    for place, (summary, record_id) in best.items():
+        values = {"last_ns": summary.last_ns, "body": _encode(summary), "state": _WAITING, "record_id": record_id}
+        if (row := held.get(place)) is None:
+            fresh.append({**place._asdict(), **values})
+        elif rank(_decode(row.body)) < rank(summary):
+            if row.state == _JOINED:
+                values["record_id"] = row.record_id
+            better.append({"its_no": row.no, **values})
+    if fresh:
+        connection.execute(_INSERT, fresh)
+    if better:
+        connection.execute(_REPLACE, better)
+
+
+def _held(connection: Connection, places: Collection[_Place]) -> dict[_Place, Row[Any]]:
+    found: dict[_Place, Row[Any]] = {}
+    for some in _parted([place.job for place in places]):
+        for row in connection.execute(select(job_summaries).where(_TABLE.job.in_(some))):
+            place = _Place(row.manager, row.cluster, row.job, row.run, row.first_ns)
+            if place in places:
+                found[place] = row
+    return found
+
+
+def _part(parts: dict[JobKey, JobPart], job: JobKey) -> JobPart:
+    return parts.setdefault(job, JobPart([], {}))
+
+
+def _parted(names: Sequence[str]) -> list[list[str]]:
+    distinct = sorted(set(names))
+    return [distinct[at : at + _PARAMETERS] for at in range(0, len(distinct), _PARAMETERS)]

@@ -148,12 +148,32 @@ archive_recalled = Table(
 job_summaries = Table(
     "job_summaries",
     metadata,
-    Column("manager", Text, primary_key=True),
-    Column("cluster", Text, primary_key=True),
-    Column("job", Text, primary_key=True),
-    Column("run", BigInteger, primary_key=True, autoincrement=False),
-    Column("record_id", Text, index=True),
+    Column("no", NUMBER, Identity(), primary_key=True),
+    Column("job", BYTEWISE, nullable=False),
+    Column("manager", BYTEWISE, nullable=False),
+    Column("cluster", BYTEWISE, nullable=False),
+    Column("run", BigInteger, nullable=False),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("record_id", BYTEWISE),
     Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("job", "manager", "cluster", "run", "first_ns", name="job_summaries_job"),
+    sqlite_autoincrement=True,
+)
+
+Index("job_summaries_record", job_summaries.c.record_id)
+Index("job_summaries_state", job_summaries.c.state, job_summaries.c.no)
+
+record_jobs = Table(
+    "record_jobs",
+    metadata,
+    Column("job", BYTEWISE, primary_key=True),
+    Column("manager", BYTEWISE, primary_key=True),
+    Column("cluster", BYTEWISE, primary_key=True),
+    Column("record_id", BYTEWISE, primary_key=True),
+    Column("ended_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 bookmarks = Table(

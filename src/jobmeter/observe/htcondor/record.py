@@ -11,6 +11,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from jobmeter.contract import Refused
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import AMOUNT_MAX, Component, MetaMap, Record, name_fault, record_fault
 from jobmeter.model.record import Score as ScoreValue
 from jobmeter.observe.htcondor.job import Job, Unreadable, Value
@@ -73,6 +74,8 @@ class Shaper:
             start_time=start,
             meta=self._meta(job),
             stop_time=stop,
+            # Its nodes know the schedd and the number from the job's ad.
+            job_identity=JobIdentity("htcondor", global_id.partition("#")[0], job.number),
         )
         if (fault := record_fault(record)) is not None:
             raise _Unfit(": ".join(fault))

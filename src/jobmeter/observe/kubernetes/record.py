@@ -10,6 +10,7 @@ from fractions import Fraction
 import msgspec
 
 from jobmeter.contract import Refused
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import NAME_MAX_GRAPHEMES, Component, MetaMap, Record, name_fault, record_fault
 from jobmeter.observe.kubernetes.ending import Ending
 from jobmeter.observe.kubernetes.pod import Container, Pod
@@ -46,6 +47,7 @@ class Shaper:
             start_time=start,
             meta=self._meta(pod, ending),
             stop_time=ending.stop,
+            job_identity=JobIdentity("kubernetes", self._settings.cluster or "", pod.uid),
         )
         if (fault_found := record_fault(record)) is not None:
             return refused(pod, ": ".join(fault_found))

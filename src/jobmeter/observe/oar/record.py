@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from jobmeter.contract import Refused
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import MetaMap, Record
 from jobmeter.observe.oar import job as oar
 from jobmeter.observe.oar.job import Job
@@ -60,7 +61,10 @@ class Shaper:
         if project := job.text("project"):
             fixed["group_id"] = (project,)
         fixed |= {"collector_type": ("oar",), "time_unit": ("seconds",)}
-        return self._shaper.record(job, Frame(f"{self._settings.record_prefix}-{_id(job)}", start, stop, fixed))
+        number = _id(job)
+        identity = JobIdentity("oar", self._settings.cluster or "", str(number))
+        frame = Frame(f"{self._settings.record_prefix}-{number}", start, stop, fixed, identity)
+        return self._shaper.record(job, frame)
 
     def _is_chosen(self, job: Job) -> bool:
         chosen = self._settings.job_filter

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from jobmeter.contract import Refused
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import Component, MetaMap, Record, Score, name_fault, record_fault
 from jobmeter.observe.pattern import compiled
 from jobmeter.observe.shape.rules import ComponentRule, KeyType, MetaRule, OnlyIf, Rules
@@ -62,12 +63,13 @@ class Unfit(Exception):  # noqa: N818 - the name says the fact
 
 
 class Frame(Struct, frozen=True):
-    """What the rules do not decide. `fixed` is meta that no rule may replace."""
+    """What the rules do not decide. `fixed` is meta that no rule may replace; `job` is the job as its nodes know it."""
 
     record_id: str
     start: datetime
     stop: datetime
     fixed: MetaMap
+    job: JobIdentity
 
 
 class Shaper:
@@ -103,6 +105,7 @@ class Shaper:
             start_time=frame.start,
             meta=self._meta(entry, frame.fixed),
             stop_time=frame.stop,
+            job_identity=frame.job,
         )
         if (fault := record_fault(record)) is not None:
             raise Unfit(": ".join(fault))

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from jobmeter.contract import Refused
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import MetaMap, Record
 from jobmeter.observe.shape import record as shape
 from jobmeter.observe.shape.record import Frame, LeftOut, Unfit
@@ -70,7 +71,9 @@ class Shaper:
             fixed[key] = (name,)
         fixed["collector_type"] = ("slurm",)
         fixed["time_unit"] = (self._settings.unit,)
-        return self._shaper.record(job, Frame(self._id(job, start), start, stop, fixed))
+        # Its nodes know a task of an array by the number that sacct calls raw.
+        identity = JobIdentity("slurm", self._settings.cluster or "", job.row.raw_job)
+        return self._shaper.record(job, Frame(self._id(job, start), start, stop, fixed, identity))
 
     def _id(self, job: Job, start: datetime) -> str:
         plain = f"{self._settings.record_prefix}-{job.row.job}"

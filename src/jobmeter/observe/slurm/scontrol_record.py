@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from jobmeter.model.job import JobIdentity
 from jobmeter.model.record import Component, Record, Score, record_fault
 from jobmeter.observe.pattern import compiled
 from jobmeter.observe.shape.rules import OnlyIf
@@ -21,6 +22,8 @@ from jobmeter.observe.slurm.scontrol_settings import (
 )
 from jobmeter.observe.slurm.states import ENDED_STATES
 from jobmeter.observe.slurm.values import ABSENT
+
+CLUSTER_VARIABLE = "SLURM_CLUSTER_NAME"
 
 _MATCH_SECONDS = 1.0
 _ENDING = "COMPLETING"
@@ -73,6 +76,7 @@ def record_of(job: Mapping[str, str], settings: Settings, environment: Mapping[s
             "time_unit": (settings.unit,),
         },
         stop_time=run.stop,
+        job_identity=JobIdentity("slurm", environment.get(CLUSTER_VARIABLE, ""), job["JobId"]),
     )
     if (fault := record_fault(record)) is not None:
         raise Unfit(": ".join(fault))

@@ -74,8 +74,8 @@ _TABLE: Mapping[str, tuple[Source, ...]] = {
         Source("TimeLimit", timed=True), Source("Timelimit", timed=True), Source("TimelimitRaw", 60),
         Source("walltime"),
     ),
-    "read": (Source("ReadBytes"), Source("BytesRead")),
-    "written": (Source("WriteBytes"), Source("WrittenBytes"), Source("BytesWritten")),
+    "read": (Source("IORead"), Source("ReadBytes"), Source("BytesRead")),
+    "written": (Source("IOWritten"), Source("WriteBytes"), Source("WrittenBytes"), Source("BytesWritten")),
     "energy": (Source("Energy"), Source("ConsumedEnergyRaw")),
 }  # fmt: skip
 

@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
+from jobmeter.contract import StoreUnavailable
 from jobmeter.model.access import Role
+from jobmeter.serve.web.asked import Sum, nodes_now, people_now, queues_now, sees_nodes, summed
 from jobmeter.serve.web.page import Page, Values, Visit, anyone
 
-COUNTED_SECONDS = 10.0
-"""How old the number of all records may be: a large database takes a second for it."""
+NODES_SHOWN = 12
 
 
 def show(visit: Visit) -> Values:
-    """The number of records."""
+    """What of all this the visitor may see. A database that is away takes its part along, and nothing else."""
     visit.given.require_known()
-    count = None
-    if visit.asker.may_everywhere(Role.READ):
-        count = visit.kept.ask("records", COUNTED_SECONDS, lambda: visit.stores.records.counts().get("", 0))
-    return {"count": count}
+    nodes = nodes_now(visit)
+    values: dict[str, object] = {
+        "now": visit.now,
+        "reads": visit.asker.may(Role.READ),
+        "sees_nodes": sees_nodes(visit),
+        "has_samples": visit.stores.samples is not None,
+        "nodes": sorted(nodes, key=lambda node: -(node.load or 0.0))[:NODES_SHOWN],
+        "node_count": len(nodes),
+        "sampled_jobs": len({job for node in nodes for job in node.jobs}),
+        "watts": _sum([node.watts for node in nodes]),
+        "queues": [],
+        "people": None,
+        "away": None,
+        "all": None,
+        "today": None,
+        "month": None,
+    }
+    try:
+        values |= _of_the_database(visit)
+    except StoreUnavailable as fault:
+        values["away"] = str(fault)
+    return values
+
+
+def _of_the_database(visit: Visit) -> Values:
+    queues, people = queues_now(visit), people_now(visit)
+    return {
+        "queues": queues,
+        "running": _sum([queue.running for queue in queues]),
+        "idle": _sum([queue.idle for queue in queues]),
+        "people": len({user for one in people for user in one.users}) if people else None,
+        **(_records(visit) if visit.asker.may(Role.READ) else {}),
+    }
+
+
+def _records(visit: Visit) -> dict[str, Sum]:
+    midnight = visit.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        "all": summed(visit, None),
+        "today": summed(visit, midnight),
+        "month": summed(visit, midnight.replace(day=1)),
+    }
+
+
+def _sum(values: list[int | None] | list[float | None]) -> float | None:
+    """The sum of those that are known; None when none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 PAGE = Page("/", "Now", "now.html", show, sees=anyone, place=10)

@@ -63,6 +63,16 @@ def moment(value: datetime | None) -> str:
     return ABSENT if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def instant(time_ns: int) -> datetime:
+    """The moment so many nanoseconds after 1970."""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC)
+
+
+def before(value: datetime, hours: float) -> datetime:
+    """So many hours earlier."""
+    return value - timedelta(hours=hours)
+
+
 def iso(value: datetime) -> str:
     """For the attribute `datetime` of an element `time`, and for query strings."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -32,6 +32,7 @@ class Paper:
     """What all pages are printed on. One per application; thread-safe."""
 
     def __init__(self, pages: Iterable[Page], assets: Assets) -> None:
+        pages = list(pages)
         self._listed = sorted((page for page in pages if page.place is not None), key=lambda page: page.place or 0)
         self._assets = assets
         self._environment = Environment(
@@ -43,6 +44,8 @@ class Paper:
         )
         self._environment.filters |= _FILTERS
         self._environment.globals["absent"] = figures.ABSENT
+        for page in pages:  # compiled now, so that the first visitor need not wait for it
+            self._environment.get_template(page.template)
 
     def printed(self, template: str, where: Where, values: Values) -> bytes:
         """The page as HTML."""
@@ -72,6 +75,8 @@ _FILTERS = {
     "ago": figures.ago,
     "moment": figures.moment,
     "iso": figures.iso,
+    "instant": figures.instant,
+    "before": figures.before,
     "day": writing.day,
     "segment": writing.segment,
     "query": writing.query,

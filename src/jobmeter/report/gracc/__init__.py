@@ -1,0 +1,1 @@
+"""Usage records as GRACC takes them."""
