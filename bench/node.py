@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,14 +42,24 @@ SHAPES = {
 
 _HOLD = "import os, sys; sys.stdin.readline(); os.execvp(sys.argv[1], sys.argv[1:])"
 
-CASES: tuple[tuple[int, int, float, tuple[str, ...]], ...] = (
-    (1, 20, 1.0, ()),
-    (20, 200, 1.0, ()),
-    (20, 200, 5.0, ()),
-    (20, 200, 1.0, ("--enable-jobproc",)),
-    (1, 2000, 1.0, ()),
+_THREADS = """import sys, threading, time
+threading.stack_size(65536)
+for _ in range(int(sys.argv[1]) - 1): threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+time.sleep(3600)
+"""
+
+CASES: tuple[tuple[int, int, int, float, tuple[str, ...]], ...] = (
+    (1, 20, 1, 1.0, ()),
+    (20, 200, 1, 1.0, ()),
+    (20, 200, 1, 5.0, ()),
+    (20, 200, 1, 1.0, ("--enable-jobproc",)),
+    (1, 9, 223, 1.0, ()),
+    (1, 9, 223, 5.0, ()),
 )
-"""Jobs, processes in all of them, period in seconds, further options."""
+"""Jobs, processes in all of them, threads in each but the first, period in seconds, further options."""
+
+WINDOW_SECONDS = 5.0
+"""The processor time is the median of parts of the time that are so long: each holds as much of all that is done."""
 
 
 class Jobs:
@@ -155,14 +166,13 @@ def command(which: str, peer: Path | None, uri: str, period: float, extra: Seque
 
 
 def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Sequence[str]) -> tuple[float, float]:
-    """Percent of a core, and MB of memory (resident) of a node that runs for so long."""
+    """Percent of a core (the median of the windows), and MB of memory (resident) of a node that runs for so long."""
     with drained() as (uri, _):
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command(which, peer, uri, period, extra), stdout=quiet, stderr=quiet)
         time.sleep(SETTLE_SECONDS + period)
-        before = _used_ns(process.pid)
-        time.sleep(seconds)
-        percent = (_used_ns(process.pid) - before) / seconds / 1e7
+        window = max(period, WINDOW_SECONDS)
+        percent = statistics.median(_percent(process.pid, window) for _ in range(max(1, round(seconds / window))))
         memory = _resident_mb(process.pid)
         process.terminate()
         process.wait()
@@ -171,22 +181,30 @@ def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Se
 
 def overhead(peer: Path | None, seconds: float) -> None:
     """Rows of what nodes cost."""
-    for jobs_count, processes, period, extra in CASES:
+    for jobs_count, processes, threads, period, extra in CASES:
         jobs = Jobs()
         try:
             for number in range(jobs_count):
                 jobs.make(1000 + number)
             for number in range(processes):
-                burn = [sys.executable, "-S", "-c", BURN]
-                jobs.start(1000 + number % jobs_count, burn if number == 0 else ["sleep", "3600"])
+                jobs.start(1000 + number % jobs_count, _work(number, threads))
+            time.sleep(SETTLE_SECONDS if threads > 1 else 0)
             for which in _nodes(peer):
                 percent, memory = cost(which, peer, period, seconds, extra)
                 options = "".join(f" {each}" for each in extra)
-                name = f"{which}, {jobs_count} jobs with {processes} processes, {period:g} s{options}"
+                what = f"{processes} processes" if threads == 1 else f"{1 + (processes - 1) * threads} threads"
+                name = f"{which}, {jobs_count} jobs with {what}, {period:g} s{options}"
                 print(f"{name}, processor  {percent:.3f} percent", flush=True)
                 print(f"{name}, memory  {memory:.1f} MB", flush=True)
         finally:
             jobs.close()
+
+
+def _work(number: int, threads: int) -> list[str]:
+    """What a process of a job does: the first burns, the others sleep."""
+    if number == 0:
+        return [sys.executable, "-S", "-c", BURN]
+    return ["sleep", "3600"] if threads == 1 else [sys.executable, "-S", "-c", _THREADS, str(threads)]
 
 
 def accuracy(seconds: int) -> None:
@@ -246,6 +264,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _nodes(peer: Path | None) -> list[str]:
     return ["jobmeter", "jobmeter as colmet", *(["colmet"] if peer is not None else [])]
+
+
+def _percent(pid: int, seconds: float) -> float:
+    before = _used_ns(pid)
+    time.sleep(seconds)
+    return (_used_ns(pid) - before) / seconds / 1e7
 
 
 def _used_ns(pid: int) -> int:

@@ -14,6 +14,7 @@ SUPERVISORS = {
     "jobmeter.run.run": Supervisor(1, "whatever goes wrong in measuring, the command runs on and its status counts"),
     "jobmeter.run.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
     "jobmeter.run.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
+    "jobmeter.run.up_family": Supervisor(2, "a member that falls is begun again, and its file says what it fell over"),
     "jobmeter.serve.gauges": Supervisor(1, "gauges are made anew whatever the last round met"),
     "jobmeter.run.facility_round": Supervisor(1, "a fault of one section must not silence the others"),
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,33 @@ def test_samples_are_listed_and_printed_and_checked_as_fine(checked: Program, tm
         (tmp_path / f"sample.{language}").write_text(out)
         assert checked.run("check", "--for", "probe-source", str(tmp_path / f"sample.{language}"))[0] == 0
     assert checked.run("sample-config", "nobody")[0] == 2
+
+
+def test_the_tables_of_a_nodes_sources_are_looked_into(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(
+        'sample_period_seconds = 5\n[jobs]\nmanagers = ["slurm", "pbs"]\n[sources.ipmi]\ntimeout_seconds = -1\n'
+        "[sources.ipmj]\n[sources.disk]\nperiod_seconds = 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "jobmeter", "check", str(file)], capture_output=True, text=True, check=False
+    )
+    told = done.stdout.replace(str(file), "F").splitlines()
+    assert done.returncode == 2
+    assert [line.split(": ")[0:2] for line in told[:-1]] == [
+        ["F", "jobs.managers"],
+        ["F:8", "sources.disk.period_seconds"],
+        ["F:5", "sources.ipmi.timeout_seconds"],
+        ["F:6", "sources.ipmj"],
+    ]
+    assert told[-1] == "F: 4 faults, read as settings of node"
+
+
+def test_the_tables_of_a_gatherers_outputs_are_looked_into(tmp_path: Path) -> None:
+    file = tmp_path / "gather.toml"
+    file.write_text('flush_seconds = 2\n[outputs.text]\ncolour = "red"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "jobmeter", "check", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "outputs.text.colour" in done.stdout

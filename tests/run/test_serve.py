@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from jobmeter.run import serve, up
+from jobmeter.run import serve
 from jobmeter.run.server_settings import load_settings
 from jobmeter.settings.fault import SettingsFaulty
 from tests.postgresql import PrivatePostgresql
@@ -350,17 +350,3 @@ def test_a_log_file_holds_what_is_logged(tmp_path: Path) -> None:
     with serving("serve", "c.yaml", "--port", "0", folder=tmp_path) as server:
         assert server.post("r1") == 200
     assert "store.migrated" in (tmp_path / "kept" / "server.log").read_text()
-
-
-def test_up_says_what_there_is_and_serves(tmp_path: Path) -> None:
-    with serving("up", "--port", "0", "--data", "kept", folder=tmp_path, extra={"PATH": str(tmp_path)}) as server:
-        assert "not found on this machine: Slurm (sacct)" in server.said[0]
-        assert server.post("r1") == 200
-    assert (tmp_path / "kept" / "records.db").exists()
-
-
-def test_up_says_how_to_collect_from_slurm() -> None:
-    lines = up.found_here(lambda program: "/opt/bin/sacct" if program == "sacct" else None, 8000)
-    assert lines[0] == "found: Slurm (/opt/bin/sacct)"
-    assert any("jobmeter collect slurm" in line for line in lines)
-    assert "HTCondor (condor_history), OAR (oarstat), Kubernetes (kubectl)" in lines[1]

@@ -37,7 +37,12 @@ def wait_until(fact: Callable[[], bool], what: str, seconds: float = 90.0) -> No
 
 
 class HtcondorPool:
-    """One private pool. `start` brings it up, `stop` ends all of it and removes its folder."""
+    """One private pool. `start` brings it up, `stop` ends all of it and removes its folder.
+
+    `base_cgroup` is the folder of control groups that slots are made in; none: nothing of the machine's is touched.
+    """
+
+    base_cgroup = ""
 
     def __init__(self) -> None:
         self.root = htcondor_root()
@@ -68,7 +73,8 @@ class HtcondorPool:
         (self.folder / "jobs").chmod(0o1777)
         (self.folder / "passwords" / "POOL").write_bytes(os.urandom(64))
         (self.folder / "passwords" / "POOL").chmod(0o600)
-        (self.folder / "condor_config").write_text(_CONFIGURATION.format(folder=self.folder, port=self.port))
+        places = {"folder": self.folder, "port": self.port, "group": self.base_cgroup}
+        (self.folder / "condor_config").write_text(_CONFIGURATION.format(**places))
         self._enter()
         self.run("chown", "-R", "condor:condor", str(self.folder / "local"))
         for name in ("condor_history", "condor_q", "condor_status"):
@@ -275,7 +281,7 @@ HISTORY = $(SPOOL)/history
 STARTD_ATTRS = $(STARTD_ATTRS) ApelSpecs
 ApelSpecs = "HEPSPEC 13.7; HEPscore23: 12.5"
 SYSTEM_JOB_MACHINE_ATTRS = Cpus, SlotWeight, ApelSpecs
-BASE_CGROUP =
+BASE_CGROUP = {group}
 DISCARD_SESSION_KEYRING_ON_STARTUP = False
 MAIL = /bin/true
 """

@@ -52,7 +52,7 @@ def install_oar() -> None:
         return
     if shutil.which("apt-get") is None:
         raise OarUnavailable(f"{', '.join(_missing())} not found, and there is no apt-get to install them")
-    with _no_service_starts():
+    with no_service_starts():
         quiet: dict[str, Any] = {
             "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True,
         }  # fmt: skip
@@ -68,7 +68,7 @@ def _missing() -> list[str]:
 
 
 @contextmanager
-def _no_service_starts() -> Iterator[None]:
+def no_service_starts() -> Iterator[None]:
     """Keep maintainer scripts from starting daemons (Debian policy-rc.d), and leave the machine as it was."""
     if _POLICY.exists():
         yield
@@ -98,7 +98,12 @@ def wait_until(fact: Callable[[], bool], what: str, seconds: float = 60.0) -> No
 
 
 class OarCluster:
-    """Two nodes of two cores each, both of them this machine under two names. `stop` ends all that `start` made."""
+    """Two nodes of two cores each, both of them this machine under two names. `stop` ends all that `start` made.
+
+    `more` is further configuration.
+    """
+
+    more = ""
 
     def __init__(self, postgresql: PrivatePostgresql) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jobmeter-oar-"))
@@ -226,6 +231,7 @@ class OarCluster:
         shutil.chown(log, "oar", "oar")
         _CONF.write_text(
             _OAR_CONF.format(database=self._socket, server=self._server_port, ssh=self._ssh_port, folder=self.folder)
+            + self.more.format(folder=self.folder)
         )
         shutil.chown(_CONF, "oar", "root")
         _CONF.chmod(0o600)

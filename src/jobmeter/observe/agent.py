@@ -46,6 +46,11 @@ class Finder(Protocol):
         """What to wait for beside the clock, if there is anything."""
         ...
 
+    @property
+    def patience_seconds(self) -> float:
+        """After how long to look again when `descriptor` says nothing."""
+        ...
+
     def look(self, now_ns: int) -> Changes:
         """See what has come and gone."""
         ...
@@ -66,6 +71,13 @@ class Scheduled(Struct):
     faults: int = 0
     spent_ns: int = 0
     failing: bool = False
+
+
+class Stir(Struct, frozen=True):
+    """How long it took to be told of ends of tasks, and how many jobs these were in."""
+
+    seconds: float
+    jobs: int
 
 
 class YoungJobs:
@@ -150,10 +162,10 @@ class Agent:
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
 
-    def stir(self) -> float:
+    def stir(self) -> Stir:
         """Something was told between two readings: read the jobs where it was, so that little is unknown if they end.
 
-        These readings are kept for the end of the job and not sent. Gives the seconds that it took to be told.
+        These readings are kept for the end of the job and not sent.
         """
         began = time.monotonic()
         now = self._clock_ns()
@@ -167,7 +179,7 @@ class Agent:
             self._read(self._completing, now, known, Reading.SOME)
         if ending := [job for job in jobs if touched[job.identity]]:
             self._follow(ending)
-        return told
+        return Stir(told, len(jobs))
 
     def _follow(self, jobs: Sequence[RunningJob]) -> None:
         """Read jobs whose last task is just ending until they are gone, for a few milliseconds at most.

@@ -59,6 +59,10 @@ def judge(file: Path, kind: str | None) -> Verdict:
         name = _guessed(root, file) if kind is None else kind
         struct = kinds.settings(name)
         loaded = bind(struct, root, os.environ, getattr(struct, "environment_prefix", None))
+        if hasattr(struct, "plugin_tables"):
+            from jobmeter.run.inner_tables import refuse_faulty  # noqa: PLC0415 - other files need no plugins
+
+            refuse_faulty(loaded.settings, root, str(file))
     except SettingsFaulty as fault:
         return Verdict(str(file), name, False, fault.faults, ())
     refused = tuple(Fault(str(file), "", sentence) for sentence in kinds.not_offered(loaded.settings))

@@ -133,7 +133,7 @@ def _run(words: list[str]) -> int:
     chosen = command(name)
     gc.freeze()
     gc.enable()
-    parser = argparse.ArgumentParser(prog=f"jobmeter {name}", description=chosen.SUMMARY)
+    parser = argparse.ArgumentParser(prog=f"jobmeter {name}", description=chosen.SUMMARY, formatter_class=_formatter)
     chosen.declare(parser)
     add_log_level(parser)
     given = parser.parse_args(rest)
@@ -143,6 +143,21 @@ def _run(words: list[str]) -> int:
         setattr(given, name_of, getattr(given, name_of, None) or getattr(before, name_of, None))
     start_logging(given.log_level, as_json=given.log_format == "json")
     return chosen.execute(given)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Lays out the help. Left to itself it imports archives and compression to learn how wide the terminal is."""
+    return argparse.HelpFormatter(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:  # there is no output, or it is no terminal
+        return 80
 
 
 def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:

@@ -22,9 +22,9 @@ from jobmeter.observe.ceiling import Ceiling
 from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.host import Host, this_host
 from jobmeter.observe.jobs.finder import JobFinder
-from jobmeter.observe.jobs.profile import KNOWN, Profile, built_in, rooted
 from jobmeter.run.log import set_level
-from jobmeter.run.node_flags import declare_colmet, root_profiles
+from jobmeter.run.node_flags import declare_colmet
+from jobmeter.run.node_jobs import profiles
 from jobmeter.run.node_loop import Signals, loop
 from jobmeter.run.node_sending import open_sender
 from jobmeter.run.node_sources import opened, wanted
@@ -95,10 +95,11 @@ def build(settings: NodeSettings, tables: Mapping | None, arguments: argparse.Na
     except SourceAbsent as fault:
         log.warning("node.no_control_groups reason=%r", str(fault))
         trees = Hierarchies({}, None)
-    finder = JobFinder(host, trees, _profiles(settings, arguments), fixed=_fixed(arguments, trees, host))
+    finder = JobFinder(host, trees, profiles(settings, arguments), fixed=_fixed(arguments, trees, host))
     agent = Agent(host.name, finder, opened(sources, host), sender, ceiling=Ceiling(settings.ceiling_percent))
     gc.collect()
     gc.freeze()
+    _give_back()
     return agent
 
 
@@ -127,17 +128,6 @@ def _set_level(arguments: argparse.Namespace, settings: NodeSettings) -> None:
         set_level(settings.log_level)
 
 
-def _profiles(settings: NodeSettings, arguments: argparse.Namespace) -> list[Profile]:
-    if arguments.cpuset_rootpath:
-        return root_profiles(arguments, settings.jobs.cluster)
-    unknown = [name for name in settings.jobs.managers if name not in KNOWN]
-    if unknown:
-        reason = f"there is no layout for {unknown[0]!r}; there is: {', '.join(KNOWN)}"
-        raise SettingsFaulty([Fault(str(arguments.config), "jobs.managers", reason)])
-    folders = [rooted(each.path, (each.pattern,), each.manager, settings.jobs.cluster) for each in settings.jobs.folder]
-    return [*folders, *(built_in(name, settings.jobs.cluster) for name in settings.jobs.managers)]
-
-
 def _fixed(arguments: argparse.Namespace, trees: Hierarchies, host: Host) -> list[RunningJob]:
     """What was named on the command line to be measured beside the jobs."""
     now = int(host.clock.now().timestamp() * 1e9)
@@ -158,6 +148,12 @@ def _spare_memory() -> None:
     """Let all threads share one pool of memory: the C library gives each its own, and few bytes of it are used."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def _give_back() -> None:
+    """Give what the start needed and nothing needs any more back to the kernel."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _raise_file_limit() -> None:

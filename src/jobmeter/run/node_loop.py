@@ -16,10 +16,11 @@ from jobmeter.run.node_metrics import MetricsFile
 from jobmeter.settings.deployment import Metrics
 
 _STIR_LEAST_SECONDS, _STIR_SECONDS, _STIR_REST = 0.05, 0.5, 300
-"""After being told of ends of tasks we rest for so many times as long as that took, within these bounds."""
+"""After being told of ends of tasks we rest for so many times as long as that took, within these bounds.
 
-_LOOK_SECONDS = 1.0
-"""How often is looked for jobs when the periods of the sources are longer."""
+Most ends on a busy node are of tasks of no job. Where all were, the rest is doubled each time, within the same bounds:
+then it is the kernel that keeps what it tells, and nothing is known later than it would be on a busier node.
+"""
 
 
 class Signals:
@@ -74,7 +75,7 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
         if left <= 0:
             agent.turn()
             file.write(agent)
-            look = time.monotonic() + _LOOK_SECONDS
+            look = time.monotonic() + agent.finder.patience_seconds
             continue
         ready = {number for number, _ in poll.poll(ends.within(left) * 1000 + 0.5)}
         if signals.woken.fileno() in ready:
@@ -92,6 +93,7 @@ class _Ends:
         self._poll = poll
         self._numbers = frozenset(agent.descriptors)
         self._resume: float | None = 0.0
+        self._rest = _STIR_LEAST_SECONDS
 
     def within(self, seconds: float) -> float:
         """How long may be waited: until it is time to listen again, or so long."""
@@ -108,7 +110,9 @@ class _Ends:
     def heard(self, ready: set[int]) -> None:
         """Take in what was told, if anything was."""
         if self._resume is None and not self._numbers.isdisjoint(ready):
-            rest = min(_STIR_SECONDS, max(_STIR_LEAST_SECONDS, self._agent.stir() * _STIR_REST))
-            self._resume = time.monotonic() + rest
+            stir = self._agent.stir()
+            least = _STIR_LEAST_SECONDS if stir.jobs else self._rest * 2
+            self._rest = min(_STIR_SECONDS, max(least, stir.seconds * _STIR_REST))
+            self._resume = time.monotonic() + self._rest
             for number in self._numbers:
                 self._poll.unregister(number)

@@ -50,7 +50,7 @@ def wanted(tables: Mapping | None, period_seconds: float, chosen: Names[str] = D
         try:
             one = _one(name, given.get(name), period_seconds)
         except SettingsFaulty as fault:
-            faults += fault.faults
+            faults += [_within(name, each) for each in fault.faults]
             continue
         if one is not None:
             found.append(one)
@@ -88,6 +88,13 @@ def _one(name: str, entry: Entry | None, period_seconds: float) -> Wanted | None
     loaded = bind(struct, rest, {}, None)
     period = max(getattr(struct, "own_period_seconds", 0.0), period_seconds)
     return Wanted(name, loaded.settings, _period(ours.get("period_seconds"), name, period))
+
+
+def _within(name: str, fault: Fault) -> Fault:
+    table = f"sources.{name}"
+    if fault.key.startswith(table):
+        return fault
+    return Fault(fault.place, f"{table}.{fault.key}".rstrip("."), fault.reason, fault.mend)
 
 
 def _enabled(entry: Entry | None, name: str) -> bool:

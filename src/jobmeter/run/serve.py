@@ -38,6 +38,7 @@ SETTINGS = "jobmeter.serve.settings:ServeSettings"
 FAILED = 1
 WRONG_USE = 2
 ACCESS_FLAG = "--require-authentication"
+DATA_DEFAULT = Path("jobmeter-data")
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -71,7 +72,7 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="PORT", type=_port, help="port to listen on (default: 8000)")
     parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
+        "--data", metavar="DIR", type=Path, default=DATA_DEFAULT, help="data folder (default: ./jobmeter-data)"
     )
     parser.add_argument(
         "--database", metavar="URL", help="sqlite:///PATH or postgresql://… (default: sqlite:///DATA/records.db)"
@@ -109,6 +110,12 @@ def _workers(text: str) -> int:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 after an orderly stop, 1 when it cannot start here, 2 for wrong settings."""
+    found = prepared(arguments)
+    return found if isinstance(found, int) else run(*found, print_line)
+
+
+def prepared(arguments: argparse.Namespace) -> tuple[ServeSettings, str] | int:
+    """The settings and the address of the store, once it is clear that they may be used; else the exit code."""
     loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
@@ -130,7 +137,7 @@ def execute(arguments: argparse.Namespace) -> int:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
     if settings.logging.log_to_file:
         log_to_file(settings.logging.file, settings.logging.log_file_size, settings.logging.number_of_rotated_backups)
-    return run(settings, database_url(settings, arguments.data), print_line)
+    return settings, database_url(settings, arguments.data)
 
 
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 from collections import deque
@@ -28,11 +27,12 @@ from jobmeter.transport.link import AcknowledgedLink, Far, PushLink
 from jobmeter.wire.colmet import encode as encode_colmet
 from jobmeter.wire.colmet_samples import ColmetForm
 from jobmeter.wire.frame import BadFrame, Head, encode_frame, read_head
+from jobmeter.wire.frame_body import CatalogueText
 
 _SAMPLES_IN_A_FRAME = 4000
 _INBOX_MAX = 256
 _WITH_HELP_EVERY = 60
-_POLL_SECONDS = 1.0
+_POLL_SECONDS, _IDLE_SECONDS = 1.0, 30.0
 _SAVE_SECONDS = 5.0
 _LINGER_MILLISECONDS = 500
 
@@ -75,9 +75,10 @@ class Sender:
         self._node = node
         self._monotonic = monotonic
         self._counts = SenderCounts()
-        self._stream = secrets.randbits(63) | 1
+        self._stream = _number() | 1
         self._sequence = 0
         self._form = ColmetForm()
+        self._catalogue = CatalogueText()
         self._complaints = Complaints(log)
         self._inbox: deque[SampleBatch] = deque()
         self._inbox_dropped = 0
@@ -160,7 +161,7 @@ class Sender:
         return self._monotonic() >= self._deadline or (not self._inbox and not self._backlog.waiting)
 
     def _turn(self, link: AcknowledgedLink | PushLink) -> None:
-        link.wait(self._bell, 0.05 if self._closing.is_set() else _POLL_SECONDS, is_wanted=self._has_more(link))
+        link.wait(self._bell, self._patience_seconds(), is_wanted=self._has_more(link))
         self._encode_inbox()
         for key, is_taken in link.answers():
             weight = self._backlog.weight_of(key)
@@ -189,6 +190,12 @@ class Sender:
             self._saved = self._monotonic()
             self._backlog.save()
 
+    def _patience_seconds(self) -> float:
+        """How long to wait for the bell: where nothing waits for an answer or a gatherer, there is nothing to do."""
+        if self._closing.is_set():
+            return 0.05
+        return _POLL_SECONDS if self._backlog.waiting else _IDLE_SECONDS
+
     def _has_more(self, link: AcknowledgedLink | PushLink) -> bool:
         return self._backlog.out < link.window and self._backlog.waiting > self._backlog.out
 
@@ -204,7 +211,8 @@ class Sender:
     def _encode(self, batch: SampleBatch) -> None:
         head = Head(self._node, self._stream, self._sequence + 1, self.tally.dropped)
         try:
-            frame = encode_frame(head, batch, with_help=self._sequence % _WITH_HELP_EVERY == 0)
+            with_help = self._sequence % _WITH_HELP_EVERY == 0
+            frame = encode_frame(head, batch, with_help=with_help, catalogue=self._catalogue)
         except (OverflowError, ValueError) as fault:
             self._inbox_dropped += len(batch.samples)
             self._complaints.tell("node.not_encoded", str(fault))
@@ -239,5 +247,10 @@ def _key_of(message: bytes) -> tuple[int, int]:
     try:
         head = read_head(message)
     except BadFrame:
-        return 0, secrets.randbits(63)
+        return 0, _number()
     return head.stream, head.sequence
+
+
+def _number() -> int:
+    """A number of 63 bits that nobody else has. The module `secrets` would load a library of 3 MB."""
+    return int.from_bytes(os.urandom(8), "little") >> 1

@@ -6,7 +6,6 @@ of another form gets a number made of the whole identity, always the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -83,7 +82,9 @@ def job_number(job: JobIdentity | None) -> int:
         return 0
     if job.job.isascii() and job.job.isdigit() and len(job.job) < 19:
         return int(job.job)
-    digest = hashlib.blake2b(msgspec.json.encode(job), digest_size=8).digest()
+    from hashlib import blake2b  # noqa: PLC0415 - loads a library of 3 MB, and most jobs have numbers
+
+    digest = blake2b(msgspec.json.encode(job), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from jobmeter.model.sample import SampleBatch
-from jobmeter.wire.frame_body import BadBody, pack, unpack
+from jobmeter.wire.frame_body import BadBody, CatalogueText, pack, unpack
 
 MAGIC = b"\x93JMF"
 ANSWER_MAGIC = b"\x93JMA"
@@ -84,9 +84,14 @@ def is_frame(message: bytes) -> bool:
     return message.startswith(MAGIC)
 
 
-def encode_frame(head: Head, batch: SampleBatch, *, with_help: bool = False) -> bytes:
-    """The frame. Raises OverflowError for a number beyond 64 bits, ValueError when the body would be too long."""
-    body = pack(batch, with_help=with_help)
+def encode_frame(
+    head: Head, batch: SampleBatch, *, with_help: bool = False, catalogue: CatalogueText | None = None
+) -> bytes:
+    """The frame. Raises OverflowError for a number beyond 64 bits, ValueError when the body would be too long.
+
+    `catalogue` is kept by who makes many frames.
+    """
+    body = pack(batch, with_help=with_help, catalogue=catalogue or CatalogueText())
     if len(body) > BODY_MAX_BYTES:
         raise ValueError(f"a body of {len(body)} bytes, {BODY_MAX_BYTES} are allowed: offer less at once")
     plain, compression = len(body), _PLAIN

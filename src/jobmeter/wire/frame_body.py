@@ -74,6 +74,41 @@ class _Body(Struct):
     ends: list[_End]
 
 
+class _Made(Struct):
+    """As `_Body`, with a catalogue that was encoded before."""
+
+    start_ns: int
+    nodes: list[str]
+    catalogue: msgspec.Raw
+    names: list[str]
+    shapes: list[_Shape]
+    jobs: list[_Job]
+    lists: list[tuple[int, ...]]
+    samples: list[_Sample]
+    ends: list[_End]
+
+
+class CatalogueText:
+    """Encodes the catalogue of a sender, which is nearly always the one that it had the last time."""
+
+    def __init__(self) -> None:
+        self._metrics: tuple[Metric, ...] = ()
+        self._encoded: dict[bool, msgspec.Raw] = {}
+
+    def of(self, metrics: tuple[Metric, ...], *, with_help: bool) -> msgspec.Raw:
+        """The entries, encoded."""
+        if metrics is not self._metrics:
+            self._metrics = metrics
+            self._encoded.clear()
+        found = self._encoded.get(with_help)
+        if found is None:
+            entries = [
+                _Entry(each.name, each.unit, each.kind.value, each.help if with_help else "") for each in metrics
+            ]
+            found = self._encoded[with_help] = msgspec.Raw(msgspec.msgpack.encode(entries))
+        return found
+
+
 class _Numbered(Generic[T]):
     """Values numbered in the order in which they are first seen."""
 
@@ -84,7 +119,7 @@ class _Numbered(Generic[T]):
         return self.numbers.setdefault(value, len(self.numbers))
 
 
-def pack(batch: SampleBatch, *, with_help: bool) -> bytes:
+def pack(batch: SampleBatch, *, with_help: bool, catalogue: CatalogueText) -> bytes:
     """The body. Raises OverflowError for a number beyond 64 bits."""
     nodes: _Numbered[str] = _Numbered()
     names: _Numbered[str] = _Numbered()
@@ -107,13 +142,10 @@ def pack(batch: SampleBatch, *, with_help: bool) -> bytes:
         for sample in batch.samples
     ]
     ends = [_End(nodes.of(end.node), jobs.of(end.job), end.time_ns - start_ns) for end in batch.ends]
-    body = _Body(
+    body = _Made(
         start_ns=start_ns,
         nodes=[],
-        catalogue=[
-            _Entry(metric.name, metric.unit, metric.kind.value, metric.help if with_help else "")
-            for metric in batch.metrics
-        ],
+        catalogue=catalogue.of(batch.metrics, with_help=with_help),
         names=[],
         shapes=[_Shape(source, tuple(names.of(name) for name in metrics)) for source, metrics in shapes.numbers],
         jobs=[],

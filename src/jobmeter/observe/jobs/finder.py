@@ -1,6 +1,6 @@
 """Finds the jobs on this node and notices when they go.
 
-All folders of a layout are listed when the kernel tells that one has come or gone, and every few seconds in any case;
+All folders of a layout are listed when the kernel tells that one has come or gone, and now and then in any case;
 in between it is only looked whether the known ones are still there. A folder that was removed and made again under the
 same name is another one, by its inode, so the job in it is another, too.
 """
@@ -24,6 +24,10 @@ from jobmeter.observe.jobs.naming import Unnamed, identity
 from jobmeter.observe.jobs.profile import Level, Naming, Profile
 
 RESCAN_SECONDS = 5.0
+"""How often all folders are listed where the kernel does not tell of all that comes, such as another job in a slot."""
+TOLD_RESCAN_SECONDS = 30.0
+"""How often they are listed where the kernel tells of them."""
+UNTOLD_LOOK_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 """How soon is asked again which job it is that nothing told yet."""
 _GROWING_NS = 10_000_000_000
@@ -65,6 +69,8 @@ class JobFinder:
         self._names: dict[str, tuple[int, JobIdentity]] = {}
         self._scanned = -1.0e9
         self._first = True
+        self._is_untold = False
+        self._is_going = False
         try:
             self._watcher: Watcher | None = Watcher()
         except OSError as fault:
@@ -81,6 +87,13 @@ class JobFinder:
         """The jobs as of the last look."""
         return (*self._fixed, *(folder.job for folder in self._folders.values()))
 
+    @property
+    def patience_seconds(self) -> float:
+        """After how long to look again when `descriptor` says nothing."""
+        if self._is_going:
+            return RETRY_SECONDS
+        return min(self._rescan_seconds(), UNTOLD_LOOK_SECONDS if self._watcher is None else RESCAN_SECONDS)
+
     def close(self) -> None:
         """Stop watching."""
         if self._watcher is not None:
@@ -92,8 +105,7 @@ class JobFinder:
         moment = time.monotonic()
         before = {key: folder.job for key, folder in self._folders.items()}
         ended = self._gone()
-        wait = RETRY_SECONDS if self._unnamed else RESCAN_SECONDS
-        if stirred or moment - self._scanned >= wait:
+        if stirred or moment - self._scanned >= self._rescan_seconds():
             self._scanned = moment
             ended += self._scan(now_ns)
         begun = tuple(
@@ -105,15 +117,22 @@ class JobFinder:
         self._first = False
         return Changes(begun, tuple(ended), emptied)
 
+    def _rescan_seconds(self) -> float:
+        if self._unnamed:
+            return RETRY_SECONDS
+        return RESCAN_SECONDS if self._is_untold else TOLD_RESCAN_SECONDS
+
     def _gone(self) -> list[RunningJob]:
         """Forget the jobs of which no folder is left."""
         ended = []
+        self._is_going = False
         for key, folder in list(self._folders.items()):
             places = folder.places
             for controller, (path, inode) in list(places.items()):
                 if _inode(path) == inode:
                     break
                 del places[controller]
+                self._is_going = True  # the others follow, and may be in places that nothing is told of
             if not places:
                 del self._folders[key]
                 ended.append(folder.job)
@@ -136,9 +155,17 @@ class JobFinder:
                 self._begin(key, trees, now_ns)
             elif now_ns - folder.job.found_ns < _GROWING_NS:
                 self._grow(folder, trees)
+        self._is_untold = self._watcher is None or any(map(self._may_change_silently, self._profiles))
         paths = {found.path for trees in seen.values() for found in trees.values()}
         self._names = {path: known for path, known in self._names.items() if path in paths}
         return replaced
+
+    def _may_change_silently(self, profile: Profile) -> bool:
+        """Whether jobs may come that the kernel tells nothing of: in a slot, or in a root that is not there yet."""
+        if profile.root is not None:
+            return not os.path.isdir(self._host.path(profile.root))  # noqa: PTH112 - as below
+        slots = profile.naming is Naming.CONDOR_SLOT
+        return slots and any(self._profiles[number] is profile for number, _ in self._folders)
 
     def _begin(self, key: tuple[int, str], trees: Mapping[str, _Found], now_ns: int) -> None:
         order = sorted(trees.values(), key=_preference)

@@ -13,7 +13,7 @@ from jobmeter.observe.jobs.profile import Naming, Profile
 _ENVIRONMENT_MAX_BYTES = 1 << 18
 _AD_MAX_BYTES = 1 << 20
 _PROCESSES_ASKED = 8
-_AD_LINE = re.compile(r'^(ClusterId|ProcId|GlobalJobId|NumJobStarts)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE | re.ASCII)
+_AD_LINE = re.compile(r'^(ClusterId|ProcId|GlobalJobId)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE | re.ASCII)
 
 
 class Unnamed(Exception):  # noqa: N818 - the name says the fact
@@ -61,10 +61,7 @@ def _condor(profile: Profile, match: re.Match[str], folder: str, host: Host) -> 
 
 
 def condor_job(ad: str, profile: Profile) -> JobIdentity | None:
-    """The job that a job ad is of: `ClusterId.ProcId` of the schedd that its global id names; None without an id.
-
-    Its starts but the first are its runs.
-    """
+    """The job that a job ad is of: `ClusterId.ProcId` of the schedd that its global id names; None without an id."""
     values = dict(_AD_LINE.findall(ad))
     number, process = values.get("ClusterId", ""), values.get("ProcId", "")
     if not number.isdecimal() or not process.isdecimal():

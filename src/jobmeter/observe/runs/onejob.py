@@ -23,6 +23,7 @@ class OneJob(Struct):
     """Processes below us that are no part of the job."""
     jobs: tuple[RunningJob, ...] = ()
     descriptor: int | None = None
+    patience_seconds: float = 1.0
 
     def look(self, now_ns: int) -> Changes:
         """It is new at the first look, and does not end by itself."""

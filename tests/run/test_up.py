@@ -1,0 +1,299 @@
+"""`jobmeter up` as a user starts it: real processes, the real machine, a recorded sacct."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobmeter.observe.host import Host, SystemClock, this_host
+from jobmeter.run import kinds, up_files, up_findings, up_progress
+from jobmeter.settings.load import load
+from tests.observe import slurm_tables
+from tests.run.test_serve import READY, SOURCE, Serving, command, environment
+
+NOBODY = 65534
+
+
+@contextmanager
+def up(
+    *words: str,
+    folder: Path,
+    extra: Mapping[str, str] = {},
+    user: int | None = None,
+    python: str = sys.executable,
+) -> Iterator[tuple[Serving, list[str]]]:
+    """`jobmeter up` at a free port, and every line that it says."""
+    process = subprocess.Popen(
+        [python, *command(["up", "--port", "0", "--data", "data", *words])[1:]],
+        cwd=folder,
+        env={**environment({}), **extra},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        user=user,
+    )
+    try:
+        assert process.stdout is not None
+        said: list[str] = []
+        while line := process.stdout.readline():
+            said.append(line.rstrip("\n"))
+            if READY.search(line):
+                break
+        yield Serving(process, said), said
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def ended(server: Serving, number: int = signal.SIGTERM) -> tuple[int, str]:
+    server.process.send_signal(number)
+    out, _ = server.process.communicate(timeout=60)
+    return server.process.returncode, out
+
+
+def soon(found: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What `found` gives once it gives something."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.1)
+    return value
+
+
+def samples_seen(server: Serving) -> bool:
+    return b"procstats_" in server.get("/v2/samples?source=procstats&node_only=true")
+
+
+def family(server: Serving) -> dict[int, str]:
+    """The processes that it has begun, as the kernel knows them."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+
+
+def write_slurm(folder: Path, jobs: Sequence[str]) -> None:
+    """A sacct that knows jobs which ended two hours ago, in the columns that `up` asks for."""
+    end = datetime.now(UTC) - timedelta(hours=2)
+    times = {
+        name: f"{end - timedelta(minutes=back):%Y-%m-%dT%H:%M:%S}" for name, back in (("Submit", 70), ("Start", 60))
+    }
+    more = {"Account": "physics", "JobName": "<script>", "NNodes": "2", "End": f"{end:%Y-%m-%dT%H:%M:%S}", **times}
+    rows = [slurm_tables.row(JobID=job, **more) for job in jobs]
+    slurm_tables.write_table(folder, [])
+    lines = ["\x1f".join(rows[0]), *("\x1f".join(each.values()) for each in rows)]
+    (folder / "sacct.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_samples_of_the_machine_and_documents_of_the_host_are_there_within_seconds(tmp_path: Path) -> None:
+    with up("--period", "0.5", folder=tmp_path, extra={"PATH": str(tmp_path)}) as (server, said):
+        assert "not on this machine: slurm, htcondor, oar" in "\n".join(said)
+        assert any("uses    procstats" in line for line in said)
+        soon(lambda: samples_seen(server))
+        documents = soon(lambda: json.loads(server.get("/v2/documents?limit=5"))["documents"])
+        assert documents[0]["document"]["cluster"], documents[0]
+        code, out = ended(server)
+        assert code == 0
+        assert out.strip().endswith("stopped")
+
+
+def test_one_signal_from_the_terminal_ends_all_and_the_same_data_goes_on(tmp_path: Path) -> None:
+    with up(folder=tmp_path) as (server, _):
+        assert server.post("r1") == 200
+        members = family(server)
+        assert len(members) >= 3
+        code, _ = ended(server, signal.SIGINT)
+        assert code == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in members)
+    with up(folder=tmp_path) as (server, _):
+        assert server.records() == {"r1"}
+
+
+def test_a_member_that_falls_comes_back_and_it_is_said(tmp_path: Path) -> None:
+    with up("--period", "0.5", "--no-facility", folder=tmp_path) as (server, _):
+        before = family(server)
+        node = max(before)
+        os.kill(node, signal.SIGKILL)
+        soon(lambda: len(family(server)) == len(before) and node not in family(server))
+        _, out = ended(server)
+        assert "node ended by itself with code -9 and starts again" in out
+
+
+def test_the_members_end_when_the_first_process_is_killed(tmp_path: Path) -> None:
+    with up(folder=tmp_path) as (server, _):
+        members = family(server)
+        server.process.kill()
+        server.process.wait()
+        soon(lambda: not any(_is_alive(pid) for pid in members))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_jobs_of_a_slurm_that_is_found_become_records_of_this_site(tmp_path: Path) -> None:
+    write_slurm(tmp_path / "slurm", ["17", "18"])
+    path = f"{tmp_path / 'slurm'}:{os.environ['PATH']}"
+    with up("--no-node", "--no-facility", "--site", "here", folder=tmp_path, extra={"PATH": path, "TZ": "UTC"}) as (
+        server,
+        said,
+    ):
+        assert any("uses    slurm" in line and "sacct" in line for line in said), said
+        soon(lambda: server.records() == {"slurm-17", "slurm-18"})
+        assert b'"site_id":["here"]' in server.get("/record/slurm-17")
+
+
+def test_a_batch_system_that_does_not_answer_is_left_with_its_own_words(tmp_path: Path) -> None:
+    slurm_tables.write_table(tmp_path / "slurm", [])
+    (tmp_path / "slurm" / "fault.txt").write_text("sacct: error: slurmdbd is away\n")
+    found = up_findings.batch_systems(
+        this_host(), lambda name: str(tmp_path / "slurm" / "sacct") if name == "sacct" else None, ()
+    )
+    assert found[0].note.endswith("does not answer: sacct: error: slurmdbd is away")
+    assert not found[0].used
+    assert not found[0].absent
+
+
+def test_what_is_left_out_is_said_and_not_asked(tmp_path: Path) -> None:
+    slurm_tables.write_table(tmp_path / "slurm", [])
+    found = up_findings.batch_systems(
+        this_host(), lambda _: str(tmp_path / "slurm" / "sacct"), ("slurm", "htcondor", "oar")
+    )
+    assert [each.note for each in found[:2]] == ["left out by --no-slurm", "left out by --no-htcondor"]
+    assert not (tmp_path / "slurm" / "calls.txt").exists()
+
+
+def test_a_kubeconfig_is_found_where_kubectl_looks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "home/.kube").mkdir(parents=True)
+    (tmp_path / "home/.kube/config").write_text("{}")
+    host = Host(tmp_path, SystemClock(), {"HOME": "/home"})
+    found = up_findings.batch_systems(host, lambda _: None, ())
+    assert [each.name for each in found if each.used] == ["kubernetes"]
+
+
+def test_a_dry_look_says_what_is_here_as_json_and_starts_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(["up", "--look", "--json"]),
+        cwd=tmp_path,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
+    assert found["procstats"]["used"] is True
+    assert {"slurm", "htcondor", "oar", "kubernetes", "rapl", "ipmi"} <= set(found)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_do_not_share_a_data_folder(tmp_path: Path) -> None:
+    with up("--no-node", folder=tmp_path):
+        done = subprocess.run(
+            command(["up", "--port", "0", "--data", "data"]),
+            cwd=tmp_path,
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "another one runs on data" in done.stdout
+
+
+def test_a_port_that_is_taken_is_the_reason_given(tmp_path: Path) -> None:
+    with up("--no-node", "--no-facility", folder=tmp_path) as (server, _):
+        done = subprocess.run(
+            command(["up", "--port", str(server.port), "--data", "other"]),
+            cwd=tmp_path,
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {server.port}" in done.stdout
+
+
+def python_for_all() -> str | None:
+    """An interpreter of our version that any user may run."""
+    for path in (sys.executable, "/usr/bin/python3"):
+        asked = [path, "-c", "import sys; print(*sys.version_info[:2])"]
+        try:
+            told = subprocess.run(asked, capture_output=True, text=True, check=False, user=NOBODY, cwd="/").stdout
+        except (PermissionError, FileNotFoundError):
+            continue
+        if told.split() == [str(part) for part in sys.version_info[:2]]:
+            return path
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_gets_numbers_and_is_told_what_cannot_be_seen() -> None:
+    python = python_for_all()
+    if python is None:
+        pytest.skip("no interpreter of this version that an ordinary user may run")
+    folder = Path(tempfile.mkdtemp(prefix="jobmeter-up-"))
+    os.chown(folder, NOBODY, NOBODY)
+    paths = os.pathsep.join([str(SOURCE), sysconfig.get_path("purelib")])
+    try:
+        extra = {"HOME": str(folder), "PYTHONPATH": paths}
+        with up("--period", "0.5", folder=folder, extra=extra, user=NOBODY, python=python) as (server, said):
+            assert any("running as an ordinary user" in line for line in said)
+            assert any("leaves  taskstats" in line for line in said)
+            soon(lambda: samples_seen(server))
+            assert ended(server)[0] == 0
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("source", sorted(up_files.COLLECTORS))
+def test_the_settings_made_for_a_collector_are_good_and_are_made_once(source: str, tmp_path: Path) -> None:
+    place = up_files.Place('my site"', "n1", datetime(2026, 1, 2, tzinfo=UTC), "/opt/with space/sacct")
+    file = up_files.collector_file(tmp_path, source, place)
+    struct = kinds.settings(source)
+    prefix = getattr(struct, "environment_prefix", None)
+    variables = up_files.port_variables(source, "127.0.0.1", 4711)
+    settings: Any = load(struct, file=file, environment=variables, prefix=prefix).settings
+    assert settings.deployment.url == "http://127.0.0.1:4711"
+    assert settings.deployment.spool_file == tmp_path / f"{source}.spool"
+    assert settings.deployment.metrics.file == f"{tmp_path}/{source}.prom"
+    file.write_text("# mine\n")
+    assert up_files.collector_file(tmp_path, source, place).read_text() == "# mine\n"
+
+
+def test_the_settings_of_documents_are_good(tmp_path: Path) -> None:
+    file = up_files.facility_file(tmp_path, "here", "slurm")
+    settings: Any = load(kinds.settings("facility"), file=file, environment={}, prefix=None).settings
+    assert settings.sections == ("ssh", "host", "batch")
+    assert settings.every_seconds == 60
+    assert tomllib.loads(file.read_text())["batch"]["system"] == "slurm"
+
+
+def test_progress_is_told_in_jobs_and_time_until_the_history_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "slurm.prom"
+    assert up_progress.progress("slurm", file) is None
+    file.write_text(
+        'jobmeter_collect_queued_total{source="slurm"} 1200\njobmeter_collect_waiting{source="slurm"} 7\n'
+        'jobmeter_collect_newest_job_end_timestamp_seconds{source="slurm"} 1700000000\nodd line\n'
+    )
+    now = up_progress.progress("slurm", file)
+    assert now is not None
+    assert (
+        up_progress.sentence(now) == "slurm: reading history, 1200 jobs, up to 2023-11-14 22:13; 7 wait for the server"
+    )
