@@ -12,7 +12,6 @@ from jobmeter.model.access import Asker, Role
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stored
 from jobmeter.model.publication import Fate, Publication
-from jobmeter.model.question import Scope
 from jobmeter.model.record import Record
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.wire.auditor import BadRecord, decode_record, encode_record
@@ -85,7 +84,7 @@ def standings(stored: Iterable[tuple[Key, int]], told: Sequence[Publication]) ->
 
 
 def letters_of(letters: Iterable[DeadLetter], records: RecordStore, asker: Asker) -> list[Letter]:
-    """The dead letters as they are shown; looked at with the eyes of an administrator."""
+    """The dead letters as they are shown; what is stored is looked for as far as the asker sees."""
     return [_letter(letter, records, asker) for letter in letters]
 
 
@@ -109,15 +108,15 @@ def try_again(letter: DeadLetter, records: RecordStore, asker: Asker) -> tuple[i
 
 def _letter(letter: DeadLetter, records: RecordStore, asker: Asker) -> Letter:
     held = _records(letter)
-    there = sum(_is_there(record, records) for record in held[:100])
+    there = sum(_is_there(record, records, asker) for record in held[:100])
     may = all(asker.fault(Role.WRITE, record.record_id, record.meta) is None for record in held)
     text = letter.body[:BODY_SHOWN].decode("utf-8", "replace")
     cut = letter.size_bytes > BODY_SHOWN
     return Letter(letter.number or 0, letter, text, cut, len(held), there, bool(held) and may and there < len(held))
 
 
-def _is_there(record: Record, records: RecordStore) -> bool:
-    found = records.one(record.record_id, Scope.everything())
+def _is_there(record: Record, records: RecordStore, asker: Asker) -> bool:
+    found = records.one(record.record_id, asker.scope)
     if found is None:
         return False
     return encode_record(decode_record(found)) == encode_record(record)
