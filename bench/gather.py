@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ from tests.sinks.samples.bulk_server import BulkServer
 from jobmeter.wire.colmet import ColmetRecord, encode
 
 RECORDS = 40_000
+LONGER = 3
+"""So many times as many records where there are thousands of jobs, as each of them costs a table at its beginning."""
+OUTPUTS = ("HDF5", "Elasticsearch", "Parquet")
+OF_COLMET = ("HDF5", "Elasticsearch")
 JOBS_OF_A_NODE = 20
 START = 1_700_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -38,21 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-colmet", action="store_true", help="leave Colmet's collector out")
     options = parser.parse_args(argv)
     records = min(options.records, RECORDS)
-    print(f"{records:,} records in messages of a node with {JOBS_OF_A_NODE} jobs; processor time of the gatherer alone")
-    for output in ("HDF5", "Elasticsearch"):
-        for jobs in (40, 400, 5000):
-            _compared(output, jobs, records, with_colmet=not options.without_colmet and jobs < 5000)
-    _compared("HDF5, 1,000 nodes", 20_000, records, with_colmet=False)
+    print(f"messages of nodes with {JOBS_OF_A_NODE} jobs; processor time of the gatherer alone")
+    for output in OUTPUTS:
+        for jobs in (40, 400):
+            _compared(output, jobs, records, 3, with_colmet=not options.without_colmet and output in OF_COLMET)
+        _compared(output, 5000, records * LONGER, 1, with_colmet=False)
+    _compared("HDF5", 20_000, records * LONGER, 1, with_colmet=False, senders=1000)
     return 0
 
 
-def _compared(output: str, jobs: int, records: int, *, with_colmet: bool) -> None:
+def _compared(  # noqa: PLR0913 - what a row of the table is about
+    output: str, jobs: int, records: int, times: int, *, with_colmet: bool, senders: int = 1
+) -> None:
+    """Print the medians of several measurements: the rate, and the largest memory."""
     programs = ["jobmeter", "colmet"] if with_colmet else ["jobmeter"]
     for program in programs:
-        used_seconds, mebibytes = _measured(program, output, jobs, records)
-        work = f"{output}, {jobs:,} jobs{', Colmet' if program == 'colmet' else ''}"
-        print(f"  {work}  {records / used_seconds:,.0f} records/s  (of one core)")
-        print(f"  {work}, memory  {mebibytes:,.1f} MiB")
+        measured = [_measured(program, output, jobs, records, senders) for _ in range(times)]
+        rate = statistics.median(records / used_seconds for used_seconds, _ in measured)
+        memory = statistics.median(mebibytes for _, mebibytes in measured)
+        nodes = f" of {senders:,} connections" if senders > 1 else ""
+        work = f"{output}, {jobs:,} jobs{nodes}{', Colmet' if program == 'colmet' else ''}"
+        print(f"  {work}  {rate:,.0f} records/s  (of one core; {records:,} records, median of {times})")
+        print(f"  {work}, memory  {memory:,.1f} MiB", flush=True)
 
 
 def messages(jobs: int, records: int) -> Iterator[bytes]:
@@ -74,19 +86,21 @@ def messages(jobs: int, records: int) -> Iterator[bytes]:
             yield encode(own + of_jobs)
 
 
-def _measured(program: str, output: str, jobs: int, records: int) -> tuple[float, float]:
+def _measured(program: str, output: str, jobs: int, records: int, senders: int) -> tuple[float, float]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = _free_port()
         words = ["-s", "0.5", "--buffer-size", "5000", "--zeromq-bind-uri", f"tcp://127.0.0.1:{port}"]
         if output.startswith("HDF5"):
             words += ["--hdf5-filepath", str(folder / "data.hdf5")]
+        elif output == "Parquet":
+            words += ["--parquet", str(folder / "parquet")]
         else:
             words += ["--elastic-host", stack.enter_context(BulkServer()).address]
         process = _started(program, words, folder)
         time.sleep(3)
         before = _used_seconds(process.pid)
-        _push(port, jobs, records)
+        _push(port, jobs, records, senders)
         largest = _until_quiet(process.pid)
         os.kill(process.pid, signal.SIGTERM)
         _, _, usage = os.wait4(process.pid, 0)
@@ -104,13 +118,17 @@ def _started(program: str, words: Sequence[str], folder: Path) -> subprocess.Pop
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
 
 
-def _push(port: int, jobs: int, records: int) -> None:
+def _push(port: int, jobs: int, records: int, senders: int) -> None:
+    """Send all of it, over that many connections in turn; each node has one of its own when there are as many."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    outlet = context.socket(zmq.PUSH)
-    outlet.connect(f"tcp://127.0.0.1:{port}")
-    for message in messages(jobs, records):
-        outlet.send(message)
-    outlet.close(60_000)
+    context.max_sockets = senders + 10
+    outlets = [context.socket(zmq.PUSH) for _ in range(senders)]
+    for outlet in outlets:
+        outlet.connect(f"tcp://127.0.0.1:{port}")
+    for number, message in enumerate(messages(jobs, records)):
+        outlets[number % senders].send(message)
+    for outlet in outlets:
+        outlet.close(60_000)
     context.term()
 
 

@@ -1,10 +1,12 @@
-"""The part of the record store's contract that is about changes of stored records and about the sums kept of them."""
+"""The part of the record store's contract about changes of records, sums kept of them, and what collectors report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Protocol, runtime_checkable
 
+from jobmeter.model.collection import Collection, CollectorState, Reconciled
 from jobmeter.model.record import Record
 from jobmeter.model.version import Changed, Edit, Version
 
@@ -52,4 +54,20 @@ class Bookkeeping(Protocol):
 
     def rebuild_rollups(self) -> None:
         """Forget the rollups; all records are pending, for `fold` to take."""
+        ...
+
+
+class Collections(Protocol):
+    """What collectors reported, beside what is stored."""
+
+    def keep(self, report: Collection, now_us: int) -> None:
+        """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
+        ...
+
+    def states(self) -> list[CollectorState]:
+        """How every spool was when it reported last."""
+        ...
+
+    def reconciled(self, since: date, until: date) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored."""
         ...

@@ -55,7 +55,7 @@ def broad_excepts(module: Module, allowed: Mapping[str, Supervisor]) -> list[str
     """Handlers of everything beyond those allowed. One that ends with a plain `raise` hides nothing."""
     lines = [
         handler.lineno
-        for handler in ast.walk(module.tree)
+        for handler in module.nodes
         if isinstance(handler, ast.ExceptHandler) and _is_broad(handler) and not _raises_again(handler)
     ]
     if (supervisor := allowed.get(module.name)) is not None:
@@ -79,7 +79,7 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 def shells(module: Module) -> list[str]:
     """A command given to a shell, or started anywhere but where the observed machine's commands are run."""
     found = []
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call):
             by_shell = any(
                 word.arg == "shell" and not (isinstance(word.value, ast.Constant) and word.value.value is False)
@@ -98,7 +98,7 @@ def impurities(module: Module) -> list[str]:
         return []
     return [
         f"{module.name}:{getattr(node, 'lineno', 0)}: {module.room} imports {name}"
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         for name in sorted(_imported(node) & _IMPURE)
     ]
 
@@ -123,7 +123,7 @@ def mutable_state(module: Module) -> list[str]:
             constants.add(name)
         elif _is_collection(value):
             found.append(f"{module.name}:{line}: {name} is a collection at module level, and no constant by its name")
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Global):
             found.append(f"{module.name}:{node.lineno}: rebinds {', '.join(node.names)} of the module")
         for changed in _changed(node) & constants:

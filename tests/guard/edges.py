@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from tests.guard.source import Module
@@ -48,15 +49,21 @@ class Edge(NamedTuple):
     is_lazy: bool
 
 
-def edges(tree: Sequence[Module]) -> list[Edge]:
+def edges(tree: Sequence[Module]) -> tuple[Edge, ...]:
     """All imports of our own modules."""
+    return _edges(tuple(tree))
+
+
+@cache
+def _edges(tree: tuple[Module, ...]) -> tuple[Edge, ...]:
     names = {module.name for module in tree}
-    return [edge for module in tree for edge in _of(module, names)]
+    return tuple(edge for module in tree for edge in _of(module, names))
 
 
 def _of(module: Module, names: set[str]) -> Iterator[Edge]:
-    lazy = {id(node) for function in module.functions() for node in ast.walk(function)}
-    for node in ast.walk(module.tree):
+    imports = [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    lazy = {id(node) for function in module.functions() for node in ast.walk(function)} if imports else set()
+    for node in imports:
         for target in _targets(node, module, names):
             yield Edge(module, target, getattr(node, "lineno", 0), id(node) in lazy)
 

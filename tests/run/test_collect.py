@@ -52,6 +52,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/v2/collections":
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         with self.server.lock:
             outcomes = [
                 {"outcome": "same" if record["record_id"] in self.server.records else "new"} for record in records

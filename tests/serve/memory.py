@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 
 import msgspec
 
 from jobmeter.contract import StoreUnavailable
+from jobmeter.model.collection import Collection, CollectorState, Reconciled
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Position, Question, Scope
@@ -19,6 +21,22 @@ from jobmeter.wire.auditor import encode_record
 from tests.plain_totals import plain_totals
 
 LETTERS_BOUND = 1000
+
+
+class MemoryLedger:
+    """Reports as they came; nothing is compared."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[Collection, int]] = []
+
+    def keep(self, report: Collection, now_us: int) -> None:
+        self.reports.append((report, now_us))
+
+    def states(self) -> list[CollectorState]:
+        return []
+
+    def reconciled(self, since: date, until: date) -> list[Reconciled]:  # noqa: ARG002
+        return []
 
 
 class MemoryStore:
@@ -38,6 +56,7 @@ class MemoryStore:
         self.released = threading.Event()
         self.numbers = 0
         self._chunk_records = chunk_records
+        self.ledger = MemoryLedger()
         self._lock = threading.Lock()
 
     def clear(self) -> None:

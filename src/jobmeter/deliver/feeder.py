@@ -128,11 +128,11 @@ class Feeder:
         if self._held and now < self._due:
             return self._due - now
         if not self._held and not self._fill():
-            if self._unflushed and now - self._flushed >= self._pace.flush_seconds:
+            if self._unflushed and self._is_flush_due(now):
                 self._flush()
             return IDLE_SECONDS
         self._offer(self._held.popleft())
-        if not self._held and now - self._flushed >= self._pace.flush_seconds:
+        if not self._held and self._is_flush_due(now):
             self._flush()
         return max(0.0, self._due - now) if self._held else 0.0
 
@@ -216,6 +216,10 @@ class Feeder:
         if self.stats.failures == 1:
             log.warning("feeder.kept sink=%s reason=%r", self.name, reason[:500])
         self._due = self._monotonic() + self._backoff.delay_seconds(self.stats.failures, asked_seconds)
+
+    def _is_flush_due(self, now: float) -> bool:
+        """Whether the sink has waited long enough: as the gatherer wishes, or as it now asks for itself."""
+        return now - self._flushed >= max(self._pace.flush_seconds, getattr(self._sink, "flush_seconds", 0.0))
 
     def _flush(self) -> None:
         """Make durable what was accepted, and only then move the place."""

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from jobmeter.deliver.days import count_days, day_of
 from jobmeter.deliver.queue import Entry, append
 from jobmeter.deliver.tally import Age, Tally
 from jobmeter.model.letter import DeadLetter
@@ -65,6 +66,7 @@ class Letters(Struct, frozen=True):
             if row is None:
                 continue
             append(db, tally, [row], age, due)
+            count_days(db, row[0], "rejected", [day_of(row[1], row[2])], sign=-1)
             db.execute("DELETE FROM letters WHERE number = ?", (number,))
             done.append(number)
         tally.count("retried", len(done))

@@ -8,12 +8,10 @@ from typing import TypeVar
 from msgspec import Struct
 
 from jobmeter.contract import DocumentBatch, JobBatch
+from jobmeter.deliver.days import RECORD_FORMAT
 from jobmeter.deliver.seen import Kind
 from jobmeter.wire.auditor import encode_sent
 from jobmeter.wire.document import DOCUMENT_FORMAT, encode_document
-
-RECORD_FORMAT = "auditor-record/1"
-"""The encoding of an entry: one record as `jobmeter.wire.auditor.encode_sent` writes it."""
 
 T = TypeVar("T")
 

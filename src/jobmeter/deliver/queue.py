@@ -8,6 +8,7 @@ from contextlib import closing
 
 from msgspec import Struct
 
+from jobmeter.deliver.days import count_days, day_of
 from jobmeter.deliver.tally import Age, Tally
 
 _COLUMNS = "number, source, format, CAST(body AS BLOB), attempts"
@@ -102,6 +103,12 @@ def _oldest_first(db: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
 
 def _drop(db: sqlite3.Connection, tally: Tally, doomed: Sequence[tuple[int, int]], counter: str) -> None:
     if doomed:
+        rows = db.execute("SELECT source, format, body FROM entries WHERE number <= ?", (doomed[-1][0],))
+        by_source: dict[str, list[int | None]] = {}
+        for source, kind, body in rows:
+            by_source.setdefault(source, []).append(day_of(kind, body))
+        for source, days in by_source.items():
+            count_days(db, source, "dropped", days)
         db.execute("DELETE FROM entries WHERE number <= ?", (doomed[-1][0],))
         tally.queue(-len(doomed), -sum(size for _, size in doomed))
         tally.count(counter, len(doomed))

@@ -21,19 +21,21 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from jobmeter.contract import Clock, DocumentBatch, JobBatch
+from jobmeter.deliver.days import RECORD_FORMAT, changed_days, count_days, day_at, day_of, days_told, identity
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFull
 from jobmeter.deliver.letters import Letters
-from jobmeter.deliver.offer import RECORD_FORMAT, Offer, offer_of
+from jobmeter.deliver.offer import Offer, offer_of
 from jobmeter.deliver.queue import Entry, append, drop_aged, drop_for_room, due_entries, leading_group, next_due
 from jobmeter.deliver.seen import Kind, Memory
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spoolfile import open_file, translated
 from jobmeter.deliver.tally import LOSSES, Age, Tally
+from jobmeter.model.collection import DayCount
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
 from jobmeter.model.record import microseconds
 
-__all__ = ["RECORD_FORMAT", "Absorbed", "Entry", "Spool", "Status"]
+__all__ = ["RECORD_FORMAT", "Absorbed", "Entry", "Report", "Spool", "Status"]
 
 _DAY_SECONDS = 86_400
 
@@ -61,6 +63,14 @@ class Status(Struct, frozen=True):
     letters: int
     cursors: dict[str, str]
     counters: dict[str, int]
+
+
+class Report(Struct, frozen=True):
+    """What is to be told of a spool: its own name, its state, and changed days with the state of their change."""
+
+    spool: str
+    status: Status
+    days: tuple[tuple[int, DayCount], ...]
 
 
 class _Change(NamedTuple):
@@ -127,6 +137,15 @@ class Spool:
             if batch.cursor:
                 _set_cursor(db, source, batch.cursor)
             repeated = len(offer.items) - len(items)
+            collected = [day_of(kind, body) for _, kind, body in items]
+            first = [day_of(offer.format, offer.items[place][1]) for place in fresh]
+            count_days(db, source, "records", first)
+            if again:
+                count_days(db, source, "again", collected)
+                count_days(db, source, "again", first, sign=-1)
+            if offer.format == RECORD_FORMAT:
+                count_days(db, source, "refused", [day_at(now)] * len(buried))
+                count_days(db, source, "ignored", [day_at(now)] * offer.ignored)
             tally.count("seen", offer.seen)
             tally.count("ignored", offer.ignored)
             tally.count("collected", len(items))
@@ -153,6 +172,7 @@ class Spool:
             self._make_room(change, sum(map(len, bodies)))
             items = [(source, format_, body) for body in bodies]
             append(change.db, change.tally, items, change.age, microseconds(change.now))
+            count_days(change.db, source, "records", [day_of(format_, body) for body in bodies])
             change.tally.count("collected", len(items))
 
     def due(self, limit: int) -> list[Entry]:
@@ -198,8 +218,10 @@ class Spool:
                     tally.queue(-1, -len(entry.body))
                     if isinstance(outcome, Accepted):
                         tally.count("delivered", 1)
+                        count_days(db, entry.source, "delivered", [day_of(entry.format, entry.body)])
                     else:
                         tally.count("rejected", 1)
+                        count_days(db, entry.source, "rejected", [day_of(entry.format, entry.body)])
                         self._letters.add_rejected(db, tally, entry, outcome.reason, moment)
 
     def letters(self, limit: int, before: int | None = None) -> list[DeadLetter]:
@@ -239,6 +261,17 @@ class Spool:
                 cursors=dict(db.execute("SELECT source, cursor FROM cursors ORDER BY source").fetchall()),
                 counters=tally.counters(),
             )
+
+    def report(self, source: str, days_max: int = 1000) -> Report:
+        """The state of this spool and the days of `source` that no report has told yet."""
+        with self._writing() as (db, _, _, _):
+            name, days = identity(db), changed_days(db, source, days_max)
+        return Report(name, self.status(), tuple(days))
+
+    def reported(self, source: str, report: Report) -> None:
+        """The receiver holds this report."""
+        with self._writing() as (db, _, _, _):
+            days_told(db, source, report.days)
 
     def verify(self) -> None:
         """Read the whole file and raise SpoolCorrupt when it is damaged. Takes seconds for a large spool."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
+from jobmeter.deliver.days import TABLES
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFault, SpoolFull, SpoolTooNew, SpoolUnavailable
 
 APPLICATION_ID = 0x6A6D7370
@@ -61,6 +62,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ),
+    TABLES,
 )
 
 

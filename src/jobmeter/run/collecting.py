@@ -17,6 +17,7 @@ from jobmeter.run.collector import Collector, Interrupted, Stopper
 from jobmeter.run.exposition import published
 from jobmeter.run.opening import open_spool
 from jobmeter.run.plugin import Deployed, Plugin
+from jobmeter.run.reporting import reported, tell_once
 from jobmeter.run.selfmetrics import SelfMetrics
 from jobmeter.settings.deployment import Deployment
 from jobmeter.sinks.server import Settings as ServerSettings
@@ -51,7 +52,11 @@ def _collect(
             collector = Collector(source, spool, sink, deployment, stopper)
             if not (arguments.once or deployment.once or period is not None):
                 metrics = SelfMetrics(collector, spool, deployment)
-                with Turn(deployment.spool_file).shared(), published(metrics, deployment.metrics):
+                with (
+                    Turn(deployment.spool_file).shared(),
+                    published(metrics, deployment.metrics),
+                    reported(spool, deployment, _server(deployment).endpoint),
+                ):
                     return 0 if collector.run() else 1
             try:
                 tally = collector.read_once(period)
@@ -59,6 +64,7 @@ def _collect(
                 collector.drain(arguments.deliver_seconds)  # what could be read must not wait for what could not
                 raise
             delivered = collector.drain(arguments.deliver_seconds)
+            tell_once(spool, deployment, _server(deployment).endpoint)
             waiting = spool.status().entries
             log.info(
                 "collect.done queued=%d repeated=%d refused=%d waiting=%d",

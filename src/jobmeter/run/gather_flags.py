@@ -28,6 +28,7 @@ def declare_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text", "--enable-stdout-backend", action="store_true", help="print samples on standard output"
     )
+    parser.add_argument("--parquet", metavar="DIR", help="folder for Parquet files")
     zeromq = parser.add_argument_group("ZeroMQ")
     zeromq.add_argument(
         "--zeromq-bind-uri", metavar="URI", help="where Colmet's nodes, and ours without answers, send to"
@@ -82,6 +83,8 @@ def chosen_outputs(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if arguments.text:
         found["text"] = _plugin("text", {"form": "colmet" if colmet else "lines"})
+    if arguments.parquet is not None:
+        found["parquet"] = _plugin("parquet", {"folder": arguments.parquet})
     if arguments.hdf5_filepath is not None:
         given = {"path": arguments.hdf5_filepath}
         _put(given, "compression_level", arguments.hdf5_complevel)

@@ -103,7 +103,7 @@ class Gatherer:
             start=start,
             pace=Pace(
                 getattr(output.sink, "batch_limit", 1),
-                max(self._settings.flush_seconds, getattr(output.sink, "flush_seconds", 0.0)),
+                self._settings.flush_seconds,
             ),
         )
 

@@ -52,6 +52,13 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "sample.involving": _query("involving", {"type": "boolean"}, "Also samples of the nodes that the job was on."),
     "sample.node_only": _query("node_only", {"type": "boolean"}, "Only samples of nodes."),
     "letters": _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, "How many; 20 by default."),
+    "first_day": _query(
+        "since", {"type": "string", "format": "date"}, "The first day; 31 days before until by default."
+    ),
+    "day_behind": _query(
+        "until", {"type": "string", "format": "date"}, "The day behind the last; tomorrow by default."
+    ),
+    "source": _query("source", {"type": "string"}, "This job source only."),
     "record_id": _query("record_id", _NAME, "The record with this id."),
     "start_time": _query("start_time", _object(_OPS, _TIME), "start_time[gte]=2024-01-31T12:00:00Z"),
     "stop_time": _query("stop_time", _object(_OPS, _TIME), "stop_time[lt]=2024-02-01T00:00:00Z"),

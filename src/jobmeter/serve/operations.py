@@ -6,11 +6,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from jobmeter.model.collection import Collection
 from jobmeter.model.publication import Publication
 from jobmeter.model.record import Record
 from jobmeter.model.sample import SampleBatch
 from jobmeter.model.summary import JobSummary
 from jobmeter.serve.answer import Problem
+from jobmeter.serve.collections import Reconciliation, Taken
 from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
 from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
@@ -236,6 +238,22 @@ OPERATIONS: tuple[Operation, ...] = (
             _AWAY,
         ),
         parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
+    ),
+    Operation(
+        "POST",
+        "/v2/collections",
+        "reportCollection",
+        "What a collector says of its spool and its days.",
+        (Reply(200, "Taken; a repeat changes nothing.", (Taken,)), *_REFUSED, _AWAY),
+        Collection,
+    ),
+    Operation(
+        "GET",
+        "/v2/reconciliation",
+        "getReconciliation",
+        "What was seen, stored, refused and is waiting, per source and day.",
+        (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
+        parameters=("first_day", "day_behind", "source"),
     ),
     Operation(
         "GET",

@@ -9,6 +9,8 @@ from jobmeter.keeping import PublicationStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
+from jobmeter.serve.collections import Reconcile, ReportOfCollector
+from jobmeter.serve.collector_metrics import CollectorStates
 from jobmeter.serve.documents import DocumentsIn, DocumentsOut
 from jobmeter.serve.door import Need, Refused
 from jobmeter.serve.facility import Questions
@@ -93,6 +95,7 @@ def parts_of(
 ) -> Parts:
     """The parts over `store`, over `documents` where they are received, and over what is beside."""
     meter = Meter()
+    meter.registry.register(CollectorStates(store.ledger))
     writer = Writer(store, settings.limits, meter, documents)
     streams = Streams(store, settings.limits, meter)
     gauges = None
@@ -170,8 +173,14 @@ def _records(parts: Parts) -> Table:
         "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
         "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
         "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
+        "/v2/collections": {"POST": Entry(Role.WRITE, _report(parts))},
+        "/v2/reconciliation": {"GET": Entry(Role.READ, Reconcile(parts.store, parts.readers, parts.clock))},
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
+
+
+def _report(parts: Parts) -> ReportOfCollector:
+    return ReportOfCollector(parts.store, parts.readers, parts.clock, parts.settings.limits.body_bytes)
 
 
 def _samples(parts: Parts) -> Table:

@@ -100,7 +100,8 @@ class Hook(Struct, frozen=True):
 class Deployment(Struct, frozen=True, kw_only=True):
     """The road from a job source to the server. `source` names source and cluster in the spool.
 
-    `timeout_seconds` is for an answer of the server; with `once` the daemon reads once and ends.
+    `timeout_seconds` is for an answer of the server; with `once` the daemon reads once and ends. Ids of this source's
+    records begin with `prefix` and a hyphen; None where they do not.
     """
 
     source: str
@@ -120,6 +121,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     once: bool = False
     hook: Hook | None = None
     metrics: Metrics = Metrics()
+    prefix: str | None = None
 
     @property
     def url(self) -> str:

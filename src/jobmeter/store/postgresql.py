@@ -28,6 +28,7 @@ from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
+from jobmeter.store.ledger import Ledger, PostgresqlRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
@@ -93,6 +94,7 @@ class PostgresqlStore:
         self._readers: Pool[Connection] = Pool(
             lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
         )
+        self.ledger = Ledger(PostgresqlRunner(self._write, self._ask))
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""

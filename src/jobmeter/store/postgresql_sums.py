@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -10,13 +10,16 @@ from msgspec import Struct
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, literal
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
+from jobmeter.model.question import Question
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.postgresql_reading import streamed
 from jobmeter.store.probe import PostgresqlProbe
+from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_amounts, select_times
 from jobmeter.store.row import Change, storable
 from jobmeter.store.session import Connection
-from jobmeter.store.statement import View, compiled
+from jobmeter.store.statement import View, compiled, select_for_sums
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
 
@@ -55,6 +58,10 @@ class PostgresqlSource:
     def rows_of(self, part: Part) -> Sequence[Sequence[Any]]:
         """See Source."""
         return self.ask(part.statement(True))
+
+    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+        """See Source."""
+        yield from streamed(self._reader, compiled(select_for_sums(where, self.view, only), _DIALECT))
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""

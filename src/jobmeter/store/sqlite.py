@@ -30,6 +30,7 @@ from jobmeter.store.compare import at_most
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
+from jobmeter.store.ledger import Ledger, SqliteRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
 from jobmeter.store.pool import Pool
@@ -104,6 +105,7 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
+        self.ledger = Ledger(SqliteRunner(self._writing, self._askers.lend, answering))
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -295,11 +297,7 @@ class SqliteStore:
     def keep_bookmark(self, name: str, value: str) -> None:
         """See Bookmarks."""
         with self._writing() as writer:
-            writer.execute(
-                "INSERT INTO bookmarks (name, value) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+            writer.execute("INSERT OR REPLACE INTO bookmarks (name, value) VALUES (?, ?)", (name, value))
 
     def ping(self) -> None:
         """See RecordStore."""

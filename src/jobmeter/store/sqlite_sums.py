@@ -10,9 +10,11 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
+from jobmeter.model.question import Question
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.probe import SqliteProbe
+from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import (
     BY_SITE,
     FINE,
@@ -26,7 +28,7 @@ from jobmeter.store.rollup import (
     select_times,
 )
 from jobmeter.store.row import Change, storable
-from jobmeter.store.statement import View, compiled
+from jobmeter.store.statement import View, compiled, select_for_sums
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
 
@@ -69,6 +71,10 @@ class SqliteSource:
     def rows_of(self, part: Part) -> Sequence[Sequence[Any]]:
         """See Source."""
         return _exact(self._reader, part.statement, part.sums_from)
+
+    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+        """See Source."""
+        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only), _DIALECT))
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""

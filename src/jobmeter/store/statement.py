@@ -105,6 +105,13 @@ def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
     return found
 
 
+def select_for_sums(question: Question, view: View, only: ColumnElement[bool] | None) -> Select[Any]:
+    """Start, stop and body of the rows that `question` is about and of which `only` is true, in any order."""
+    rows = view.rows
+    extra = [] if only is None else [only]
+    return select(rows.c.start_us, rows.c.stop_us, rows.c.body).where(*conditions(question, view), *extra)
+
+
 def _behind(order: Order, place: Position, rows: FromClause) -> list[ColumnElement[bool]]:
     """The rows behind `place`, in parts that follow one another: an index serves a range, not a choice of ranges."""
     column = _column(order, rows)

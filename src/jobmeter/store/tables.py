@@ -183,6 +183,31 @@ bookmarks = Table(
     Column("value", Text, nullable=False),
 )
 
+collectors = Table(
+    "collectors",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("spool", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("prefix", Text),
+    Column("waiting", BigInteger, nullable=False),
+    Column("letters", BigInteger, nullable=False),
+    Column("oldest_seconds", BigInteger),
+    Column("reported_us", BigInteger, nullable=False),
+)
+
+collected_days = Table(
+    "collected_days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, primary_key=True),
+    Column("spool", Text, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("records", "again", "refused", "ignored", "delivered", "rejected", "dropped")
+    ),
+)
+
 WHOLE = Numeric(asdecimal=False).with_variant(LargeBinary, "sqlite")
 """A whole number of any size. SQLite ends at 64 bits: there larger ones are text, and a BLOB column keeps both."""
 

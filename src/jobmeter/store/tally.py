@@ -34,6 +34,9 @@ GROUPS_MAX = 200_000
 ROWS_MAX = 1_000_000
 """Partial sums that are looked at for one measure: groups times the different scores in them."""
 
+WEIGHTS_MAX = 10_000
+"""Products of scores that are remembered."""
+
 _Cell = list[Any]
 """Value and count of a measure so far."""
 
@@ -54,21 +57,32 @@ class Tally:
         # Digits for the product of four of the largest and smallest scores there can be: never rounded, or refused.
         self._exact = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
         self._groups: dict[tuple[Any, ...], list[_Cell]] = {}
+        self._weights: dict[tuple[Any, ...], Decimal] = {}
 
     def add(self, part: Part, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows of `part`, as the database gave them, at most ROWS_MAX. Raises TooManyGroups."""
         if len(rows) > ROWS_MAX:
             raise TooManyGroups(f"there are more than {ROWS_MAX} groups: narrow the question or group by less")
-        measures = self._question.measures
         for row in rows:
-            cells = self._cells(tuple(_text(value) for value in row[: part.keys]))
             scores = row[part.keys : part.sums_from]
-            weight = _weight(self._exact, scores if part.weights is None else part.weights[scores[0]])
-            for place, number in enumerate(part.measures):
-                value, counted = row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2]
-                if counted:
-                    term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
-                    _join(self._exact, measures[number], cells[number], term, int(counted))
+            weights = tuple(scores) if part.weights is None else part.weights[scores[0]]
+            pairs = [
+                (number, *row[part.sums_from + 2 * place : part.sums_from + 2 * place + 2])
+                for place, number in enumerate(part.measures)
+            ]
+            self.join(tuple(_text(value) for value in row[: part.keys]), weights, pairs)
+
+    def join(self, key: tuple[Any, ...], weights: tuple[Any, ...], pairs: Sequence[tuple[int, Any, int]]) -> None:
+        """Add to the group of `key` numbers of measures with their values, each times `weights`, and counts.
+
+        Raises TooManyGroups.
+        """
+        cells = self._cells(key)
+        weight = self._weight(weights)
+        for number, value, counted in pairs:
+            if counted:
+                term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
+                _join(self._exact, self._question.measures[number], cells[number], term, int(counted))
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""
@@ -104,6 +118,20 @@ class Tally:
             cells = self._groups[key] = [[None, 0] for _ in self._question.measures]
         return cells
 
+    def _weight(self, scores: tuple[Any, ...]) -> Decimal | None:
+        """The product of scores; None where there are none."""
+        if not scores:
+            return None
+        known = self._weights.get(scores)
+        if known is None:
+            known = Decimal(1)
+            for score in scores:
+                factor = score if isinstance(score, Decimal) else Decimal(repr(float(score)))
+                known = self._exact.multiply(known, factor)
+            if len(self._weights) < WEIGHTS_MAX:
+                self._weights[scores] = known
+        return known
+
     def _measured(self, cells: list[_Cell]) -> tuple[Measured, ...]:
         return tuple(
             Measured(_scaled(self._exact, measure, value), counted)
@@ -121,15 +149,6 @@ def _join(exact: Context, measure: Any, cell: _Cell, value: Any, counted: int) -
     else:
         cell[0] += value
     cell[1] += counted
-
-
-def _weight(exact: Context, scores: Sequence[Any]) -> Decimal | None:
-    """The product of scores; None where there are none."""
-    weight: Decimal | None = None
-    for score in scores:
-        factor = score if isinstance(score, Decimal) else Decimal(repr(float(score)))
-        weight = factor if weight is None else exact.multiply(weight, factor)
-    return weight
 
 
 def _scaled(exact: Context, measure: Any, value: Any) -> int | Decimal | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, select
 
+from jobmeter.model.question import Question
 from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, signature
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.facet import Entry, Signature, entries_of
 from jobmeter.store.grouped import Part, parts_of
+from jobmeter.store.read_sums import Row, add_read, is_about_bodies, of_columns
 from jobmeter.store.rolled import months_of, rolled_parts
 from jobmeter.store.rollup import Kind, State, Sums
 from jobmeter.store.statement import View
@@ -30,6 +32,10 @@ class Source(Protocol):
 
     def rows_of(self, part: Part) -> Sequence[Sequence[Any]]:
         """The rows of a SELECT, at most ROWS_MAX + 1, whose sums are exact."""
+        ...
+
+    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+        """The times and bodies of the rows that `where` and `only` are about, in any order."""
         ...
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
@@ -55,6 +61,9 @@ def total(question: TotalQuestion, source: Source, archive: Archive, execute: Ex
 
 def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> list[Part]:
     parts = list(parts_of(question, source.view, only=only))
+    if is_about_bodies(question):
+        add_read(tally, question, parts, source.read(of_columns(question.where), only))
+        return parts
     for part in parts:
         tally.add(part, source.rows_of(part))
     return parts

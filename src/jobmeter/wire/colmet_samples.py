@@ -27,6 +27,12 @@ _BY_NAME = {record.name: record for record in RECORDS}
 _NAMES = {name: tuple(metric.name for metric in metrics) for name, metrics in RECEIVED.items()}
 _DIVIDED = {record.name: tuple(divided(column) for column in record.columns) for record in RECORDS}
 _TYPES = {name: types(name)[: len(names)] for name, names in _NAMES.items()}
+_PLAIN = {
+    name: tuple((place, by) for place, by in enumerate(_DIVIDED[name][: len(_NAMES[name])]) if by != 1)
+    for name in _NAMES
+    if not any(column.rule in (Rule.SLOT, Rule.SLOT_STEP) for column in _BY_NAME[name].columns)
+}
+"""Of the records without numbered columns: the places of what has to be divided, and by what."""
 _ZONE = re.compile(r"package-(\d+)(?:/(core|dram))?", re.ASCII)
 _ZONES = {None: 0, "core": 1, "dram": 2}
 _LAST_NUMBER = re.compile(r"(\d+)$", re.ASCII)
@@ -150,9 +156,13 @@ class ColmetForm:
     def _record(self, samples: Sequence[Sample]) -> ColmetRecord:
         first = samples[0]
         record = _BY_SOURCE[first.source]
-        values: list[Value] = [None] * len(record.columns)
-        for sample in samples:
-            self._fill(values, sample, record)
+        values: list[Value]
+        if first.metrics == _NAMES[record.name] and len(samples) == 1 and record.name in _PLAIN:
+            values = _as_received(first.values, record)
+        else:
+            values = [None] * len(record.columns)
+            for sample in samples:
+                self._fill(values, sample, record)
         if record.columns[-1].rule is Rule.INVOLVED:
             values[-1] = involved_text(first.involved)
         return ColmetRecord(record.name, first.node, job_number(first.job), first.time_ns // SECOND_NS, tuple(values))
@@ -185,6 +195,15 @@ class ColmetForm:
         last = before.get(key, value)
         before[key] = value
         return value - last if value >= last else value
+
+
+def _as_received(given: Sequence[int | float | None], record: Record) -> list[Value]:
+    """The columns of a sample that came from Colmet's node, where they stand in the same order."""
+    values: list[Value] = [*given, *[None] * (len(record.columns) - len(given))]
+    for place, divide in _PLAIN[record.name]:
+        if (value := given[place]) is not None:
+            values[place] = value // divide if isinstance(value, int) else value / divide
+    return values
 
 
 def _is_repeat(one: Sample, other: Sample) -> bool:

@@ -197,6 +197,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def deployment(self) -> Deployment:
         """What the daemon around the source needs to know."""
         return Deployment(
+            prefix=self.record_prefix or None,
             source=self.source_name,
             addr=self.auditor_addr,
             port=self.auditor_port,

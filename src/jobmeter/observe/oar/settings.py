@@ -133,6 +133,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def deployment(self) -> Deployment:
         """What the daemon around the source needs to know."""
         return Deployment(
+            prefix=self.record_prefix or None,
             source="oar" if self.cluster is None else f"oar@{self.cluster}",
             addr=self.addr,
             port=self.port,

@@ -130,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def deployment(self) -> Deployment:
         """What the command around the source needs to know."""
         return Deployment(
+            prefix=self.record_prefix or None,
             source="slurm-epilog",
             addr=self.addr,
             port=self.port,

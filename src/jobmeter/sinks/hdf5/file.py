@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from msgspec import Struct
 
-from jobmeter.sinks.hdf5.layout import filled
+from jobmeter.sinks.hdf5.layout import fitted
 from jobmeter.sinks.hdf5.superblock import clear_marks
 
 _CHUNK_BYTES = 16_384
@@ -27,6 +27,8 @@ _SPARE_BYTES = 2**20
 _TABLE_BYTES = 2**14
 _VERSION = ("v110", "v110")
 _SAME_SOURCE_MAX = 50
+_PLACES_MAX = 50_000
+_TYPES_MAX = 1000
 _SWMR_SUPERBLOCK = 3
 _LOCK_TRIES, _LOCK_PAUSE_SECONDS = 20, 0.05
 
@@ -34,8 +36,8 @@ _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 log = logging.getLogger("jobmeter.sinks")
 
-Rows = Mapping[tuple[str, str], tuple[np.dtype, Sequence[dict[str, object]]]]
-"""Rows by group and table, each with the layout that a new table gets."""
+Rows = Mapping[tuple[str, str], tuple[np.dtype, bytearray]]
+"""Packed rows by group and table, each with their layout, which a new table gets."""
 
 
 class Compression(Struct, frozen=True):
@@ -60,6 +62,9 @@ class File:
         self.path = path
         self._compression = compression
         self._narrower: set[str] = set()
+        self._types: dict[np.dtype, h5py.h5t.TypeID] = {}
+        self._places: dict[tuple[str, str, np.dtype], _Place] = {}
+        self._inode = 0
 
     def append(self, rows: Rows) -> None:
         """Append all rows, durable on return. Raises Unfinished, and OSError when nothing was written."""
@@ -68,11 +73,11 @@ class File:
         done: list[tuple[str, str]] = []
         try:
             try:
-                places = {key: self._place(file, *key, layout) for key, (layout, _) in rows.items()}
+                places = {key: self._known(file, *key, layout) for key, (layout, _) in rows.items()}
                 if file.id.get_create_plist().get_version()[0] >= _SWMR_SUPERBLOCK:  # a file of Colmet's is older
                     file.swmr_mode = True
-                for key, (_, values) in rows.items():
-                    self._append(file, places[key], values)
+                for key, (layout, packed) in rows.items():
+                    self._append(file, places[key], np.frombuffer(packed, layout))
                     done.append(key)
             finally:
                 file.close()
@@ -87,7 +92,7 @@ class File:
     def _reserve(self, rows: Rows) -> None:
         """See that there is room before the library is in the middle of writing, which it takes badly."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        wanted = _SPARE_BYTES + sum(layout.itemsize * len(values) + _TABLE_BYTES for layout, values in rows.values())
+        wanted = _SPARE_BYTES + sum(len(packed) + _TABLE_BYTES for _, packed in rows.values())
         try:
             descriptor = os.open(self.path.parent, os.O_RDWR | os.O_TMPFILE, 0o600)
         except OSError as fault:
@@ -144,24 +149,36 @@ class File:
             return False
         return True
 
-    def _place(self, file: h5py.File, group: str, table: str, layout: np.dtype) -> bytes:
+    def _known(self, file: h5py.File, group: str, table: str, layout: np.dtype) -> _Place:
+        """As `_place`, which is asked once for each table as long as the file is the same one."""
+        if (inode := self.path.stat().st_ino) != self._inode or len(self._places) >= _PLACES_MAX:
+            self._places.clear()
+            self._inode = inode
+        key = (group, table, layout)
+        found = self._places.get(key)
+        if found is None:
+            found = self._places[key] = self._place(file, group, table, layout)
+        return found
+
+    def _place(self, file: h5py.File, group: str, table: str, layout: np.dtype) -> _Place:
         """Where rows of that layout go: the table of that name, made if need be, or one beside it."""
-        if group not in file:
-            made = h5py.h5g.create(file.id, group.encode())
-            _attribute(made, "TITLE", group)
-            _attribute(made, "CLASS", "GROUP")
-            _attribute(made, "VERSION", "1.0")
+        raw = group.encode()
+        if raw not in file.id:
+            made = h5py.h5g.create(file.id, raw)
+            for attribute in (_Attribute("TITLE", group), *_OF_GROUP):
+                attribute.put(made)
         for number in range(1, _SAME_SOURCE_MAX):
             name = f"{group}/{table}" + (f"_{number}" if number > 1 else "")
-            if name not in file:
+            if name.encode() not in file.id:
                 self._make_table(file, name, group, layout)
-                return name.encode()
-            lacking = set(layout.names or ()) - set(file[name].dtype.names or ())
+                return _Place(name.encode(), layout)
+            there = file[name].dtype
+            lacking = set(layout.names or ()) - set(there.names or ())
             if not lacking or table.endswith("_default"):
                 if lacking and table not in self._narrower:
                     self._narrower.add(table)
                     log.warning("hdf5.columns_missing table=%s columns=%s", table, ",".join(sorted(lacking)))
-                return name.encode()
+                return _Place(name.encode(), layout if there == layout else there)
         raise ValueError(f"{table} has too many kinds of rows")
 
     def _make_table(self, file: h5py.File, name: str, group: str, layout: np.dtype) -> None:
@@ -171,26 +188,50 @@ class File:
             properties.set_shuffle()
             properties.set_filter(self._compression.number, h5py.h5z.FLAG_MANDATORY, self._compression.options)
         space = h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,))
-        made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(layout), space, properties)
-        _attribute(made, "CLASS", "TABLE")
-        _attribute(made, "VERSION", "2.7")
-        _attribute(made, "TITLE", f"Metrics for the Job {group.removeprefix('job_')}")
-        _attribute(made, "backend_version", 2)
+        made = h5py.h5d.create(file.id, name.encode(), self._type(layout), space, properties)
+        for attribute in (_Attribute("TITLE", f"Metrics for the Job {group.removeprefix('job_')}"), *_OF_TABLE):
+            attribute.put(made)
 
-    def _append(self, file: h5py.File, name: bytes, values: Sequence[dict[str, object]]) -> None:
-        table = h5py.h5d.open(file.id, name)
-        block = filled(table.dtype, values)
-        start = table.shape[0]
-        table.set_extent((start + len(block),))
+    def _append(self, file: h5py.File, place: _Place, rows: np.ndarray) -> None:
+        block = fitted(rows, place.layout)
+        table = h5py.h5d.open(file.id, place.name)
         space = table.get_space()
+        (start,) = space.get_simple_extent_dims()
+        table.set_extent((start + len(block),))
+        space.set_extent_simple((start + len(block),), (h5py.h5s.UNLIMITED,))
         space.select_hyperslab((start,), (len(block),))
-        table.write(h5py.h5s.create_simple((len(block),)), space, block)
+        # With the type named, h5py need not make one of each of the block's columns again.
+        table.write(h5py.h5s.create_simple((len(block),)), space, block, self._type(place.layout))
+
+    def _type(self, layout: np.dtype) -> h5py.h5t.TypeID:
+        found = self._types.get(layout)
+        if found is None:
+            if len(self._types) >= _TYPES_MAX:
+                self._types.clear()
+            found = self._types[layout] = h5py.h5t.py_create(layout)
+        return found
 
 
-def _attribute(place: object, name: str, value: str | int) -> None:
-    array = np.array(value.encode() if isinstance(value, str) else value)
-    kind = h5py.h5t.py_create(array.dtype)
-    h5py.h5a.create(place, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR)).write(array)
+class _Place(Struct, frozen=True):
+    name: bytes
+    layout: np.dtype
+
+
+class _Attribute:
+    """An attribute, made ready to be put to many places."""
+
+    def __init__(self, name: str, value: str | int) -> None:
+        self._name = name.encode()
+        self._value = np.array(value.encode() if isinstance(value, str) else value)
+        self._type = h5py.h5t.py_create(self._value.dtype)
+        self._space = h5py.h5s.create(h5py.h5s.SCALAR)
+
+    def put(self, place: object) -> None:
+        h5py.h5a.create(place, self._name, self._type, self._space).write(self._value)
+
+
+_OF_GROUP = (_Attribute("CLASS", "GROUP"), _Attribute("VERSION", "1.0"))
+_OF_TABLE = (_Attribute("CLASS", "TABLE"), _Attribute("VERSION", "2.7"), _Attribute("backend_version", 2))
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -10,19 +10,23 @@ temperatures, the memory of jobprocstats, the last counter of RAPL, and nvidia a
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
 
 from jobmeter.model.sample import Sample
-from jobmeter.wire.colmet import ColmetRecord, columns, types
+from jobmeter.wire.colmet import ColmetRecord, Value, columns, types
 from jobmeter.wire.colmet_columns import RECORDS
 from jobmeter.wire.colmet_samples import SECOND_NS, involved_text, job_number
 
 TEXT_BYTES = 255
 INVOLVED_BYTES = 8192
 _LARGEST = 2**63 - 1
+_DOUBLE_BYTES = 8
+_FORMS = {"<i8": "q", "<f4": "f", "<f8": "d"}
 _ALWAYS = {"hostname": f"S{TEXT_BYTES}", "metric_backend": f"S{TEXT_BYTES}", "job_id": "<i8", "timestamp": "<i8"}
 _NOT_IN_TABLE = {"procstats_default": frozenset({"involved_jobs"})}
 _ONLY_IN_TABLE = {"procstats_default": ("meminfo_hardwarecorrupted",)}
@@ -31,12 +35,48 @@ _OWN = {"instance": f"S{TEXT_BYTES}", "job": f"S{TEXT_BYTES}", "time_ns": "<i8",
 
 
 class Row(Struct, frozen=True):
-    """One row and the table that it belongs to. `values` are by column; what is left out is not known."""
+    """One row as the bytes of `layout`, and the table that it belongs to."""
 
     group: str
     table: str
     layout: np.dtype
-    values: dict[str, object]
+    packed: bytes
+
+
+class Packing:
+    """Makes rows of one layout out of values by column; None is what is not known."""
+
+    def __init__(self, layout: np.dtype) -> None:
+        names = layout.names or ()
+        forms = [layout[name] for name in names]
+        self.layout = layout
+        self.names = names
+        self._struct = struct.Struct("<" + "".join(_FORMS.get(form.str, f"{form.itemsize}s") for form in forms))
+        self._missing = tuple(_missing(form) for form in forms)
+        self._sizes = tuple(form.itemsize for form in forms)
+
+    def row(self, values: Sequence[object]) -> bytes:
+        """A row of values in the order of `names`."""
+        known = [missing if value is None else value for value, missing in zip(values, self._missing, strict=True)]
+        try:
+            return self._struct.pack(*known)
+        except (struct.error, OverflowError):
+            return self._struct.pack(*map(_fitting, known, self._missing, self._sizes))
+
+
+def _missing(form: np.dtype) -> object:
+    return {"i": -1, "f": math.nan}.get(form.kind, b"")
+
+
+def _fitting(value: object, missing: object, size: int) -> object:
+    """The value as the column can hold it."""
+    if isinstance(missing, bytes):
+        return _cut(str(value).encode("utf-8", "replace"), size)
+    if not isinstance(value, int | float):
+        return missing
+    if isinstance(missing, int):
+        return max(-_LARGEST, min(int(value), _LARGEST)) if math.isfinite(value) else missing
+    return float(value) if size == _DOUBLE_BYTES else float(np.float32(value))
 
 
 def _layout(found: dict[str, str]) -> np.dtype:
@@ -54,41 +94,51 @@ def _layout_of(kind: str) -> np.dtype:
 LAYOUTS = {record.name: _layout_of(record.name) for record in RECORDS}
 
 
+def _packing_of(kind: str) -> tuple[Packing, tuple[int, ...]]:
+    """How a record's values, its text fields, its job, its time, and None at the end, come into the columns' order."""
+    packing = Packing(LAYOUTS[kind])
+    given = [*columns(kind), "hostname", "metric_backend", "job_id", "timestamp"]
+    places = {name: place for place, name in enumerate(given)}
+    return packing, tuple(places.get(name, len(given)) for name in packing.names)
+
+
+_PACKINGS = {kind: _packing_of(kind) for kind in LAYOUTS}
+
+
 def row_of_record(record: ColmetRecord) -> Row:
     """The row of a record of Colmet."""
-    values: dict[str, object] = {
-        name: min(value, _LARGEST) if isinstance(value, int) else value
-        for name, value in zip(columns(record.kind), record.values, strict=True)
-        if value is not None
-    }
-    values.update(hostname=record.host, metric_backend=record.kind, job_id=record.job, timestamp=record.stamp_seconds)
-    return Row(f"job_{record.job}", record.kind, LAYOUTS[record.kind], values)
+    packing, places = _PACKINGS[record.kind]
+    host, kind = _text(record.host, TEXT_BYTES), record.kind.encode()
+    given = (*map(_raw, record.values), host, kind, record.job, record.stamp_seconds, None)
+    return Row(f"job_{record.job}", record.kind, packing.layout, packing.row([given[place] for place in places]))
 
 
-def layout_of_source(metrics: Sequence[str], *, with_involved: bool) -> np.dtype:
+def _raw(value: Value) -> object:
+    return _text(value, INVOLVED_BYTES) if isinstance(value, str) else value
+
+
+def packing_of_source(metrics: Sequence[str], *, with_involved: bool) -> Packing:
     """The layout of a table for samples that Colmet has no class for."""
     own = {name: form for name, form in _OWN.items() if with_involved or name != "involved_jobs"}
-    return _layout({**dict.fromkeys(metrics, "<f8"), **_ALWAYS, **own})
+    return Packing(_layout({**dict.fromkeys(metrics, "<f8"), **_ALWAYS, **own}))
 
 
-def row_of_sample(sample: Sample, layout: np.dtype) -> Row:
+def row_of_sample(sample: Sample, packing: Packing) -> Row:
     """The row of such a sample."""
     number = job_number(sample.job)
-    values: dict[str, object] = {
-        name: value for name, value in zip(sample.metrics, sample.values, strict=True) if value is not None
-    }
+    values: dict[str, object] = dict(zip(sample.metrics, sample.values, strict=True))
     values.update(
-        hostname=sample.node,
-        metric_backend=sample.source,
+        hostname=_text(sample.node, TEXT_BYTES),
+        metric_backend=_text(sample.source, TEXT_BYTES),
         job_id=number,
         timestamp=sample.time_ns // SECOND_NS,
         time_ns=sample.time_ns,
-        instance=sample.instance,
-        job="" if sample.job is None else _job_text(sample),
+        instance=_text(sample.instance, TEXT_BYTES),
+        job=_text("" if sample.job is None else _job_text(sample), TEXT_BYTES),
     )
     if sample.involved:
-        values["involved_jobs"] = involved_text(sample.involved)
-    return Row(f"job_{number}", sample.source, layout, values)
+        values["involved_jobs"] = _text(involved_text(sample.involved), INVOLVED_BYTES)
+    return Row(f"job_{number}", sample.source, packing.layout, packing.row([values.get(n) for n in packing.names]))
 
 
 def _job_text(sample: Sample) -> str:
@@ -96,23 +146,21 @@ def _job_text(sample: Sample) -> str:
     return "" if job is None else f"{job.manager}/{job.cluster}:{job.job}.{job.run}"
 
 
-def filled(layout: np.dtype, rows: Sequence[dict[str, object]]) -> np.ndarray:
-    """The rows as an array of that layout, which may have other columns than the rows, as in Colmet's files."""
-    table = np.zeros(len(rows), layout)
-    names = layout.names or ()
-    for name in names:
-        column = table[name]
-        kind = layout[name].kind
-        missing: object = {"i": -1, "f": np.nan}.get(kind, b"")
-        if kind == "S":
-            column[:] = [_cut(str(row.get(name, "")), layout[name].itemsize) for row in rows]
-        elif kind in "if":
-            column[:] = [row.get(name, missing) for row in rows]
+def fitted(block: np.ndarray, layout: np.dtype) -> np.ndarray:
+    """The rows in another layout, which may have other columns, as Colmet's files have."""
+    if block.dtype == layout:
+        return block
+    table = np.zeros(len(block), layout)
+    for name in layout.names or ():
+        table[name] = block[name] if name in (block.dtype.names or ()) else _missing(layout[name])
     return table
 
 
-def _cut(text: str, size: int) -> bytes:
-    raw = text.encode("utf-8", "replace")
+def _text(text: str, size: int) -> bytes:
+    return _cut(text.encode("utf-8", "replace"), size)
+
+
+def _cut(raw: bytes, size: int) -> bytes:
     if len(raw) > size and raw.startswith(b"["):
         return raw[: raw.rfind(b",", 0, size)] + b"]"
     return raw[:size]

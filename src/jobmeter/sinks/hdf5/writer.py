@@ -15,12 +15,14 @@ import numpy as np
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.sinks.hdf5.file import Compression, File, Unfinished
-from jobmeter.sinks.hdf5.layout import Row, layout_of_source, row_of_record, row_of_sample
+from jobmeter.sinks.hdf5.layout import Packing, Row, packing_of_source, row_of_record, row_of_sample
 from jobmeter.wire.colmet_samples import ColmetForm
 
 _SUFFIX = ".hdf5"
 _HELD_MAX_BYTES = 64 * 2**20
-_LAYOUTS_MAX = 1000
+_PACKINGS_MAX = 1000
+_SPARED = 10
+_WRITE_SECONDS_MAX = 60.0
 _FILTERS = {"zlib": 1, "lzf": 32000, "blosc": 32001, "bzip2": 307, "lzo": 305}
 _BUILT_IN = frozenset({"zlib", "lzf"})
 
@@ -39,14 +41,14 @@ class Hdf5Writer:
     def __init__(
         self, path: str, compression: Compression, write_seconds: float, clock: Callable[[], float] = time.time
     ) -> None:
-        self.flush_seconds = write_seconds
+        self.flush_seconds = self._write_seconds = write_seconds
         self._path = Path(path)
         self._clock = clock
         self._file = File(self._named(), compression)
         self._compression = compression
         self._form = ColmetForm()
-        self._layouts: dict[tuple[tuple[str, ...], bool], np.dtype] = {}
-        self._held: dict[_Key, tuple[np.dtype, list[dict[str, object]]]] = {}
+        self._packings: dict[tuple[tuple[str, ...], bool], Packing] = {}
+        self._held: dict[_Key, tuple[np.dtype, bytearray]] = {}
         self._held_bytes = 0
 
     @property
@@ -68,7 +70,7 @@ class Hdf5Writer:
         for place in converted.rest:
             sample = batch.samples[place]
             if sample.metrics and len(set(sample.metrics)) == len(sample.metrics):
-                self._hold(row_of_sample(sample, self._layout(sample)))
+                self._hold(row_of_sample(sample, self._packing(sample)))
             else:
                 outcomes[place] = Rejected(f"a sample of {sample.source!r} names no metric, or one twice")
         return outcomes
@@ -77,6 +79,7 @@ class Hdf5Writer:
         """Write all that is held, durable on return. Raises OSError; what was not written is still held."""
         if not self._held:
             return
+        began = time.monotonic()
         # Two layouts of one table are written one after the other.
         first = {key[:2]: key for key in reversed(self._held)}
         try:
@@ -85,6 +88,9 @@ class Hdf5Writer:
             self._forget([first[place] for place in fault.done])
             raise
         self._forget(list(first.values()))
+        # The more tables there are, the fewer rows does each get at once: then rows are held for longer.
+        spent = time.monotonic() - began
+        self.flush_seconds = max(self._write_seconds, min(spent * _SPARED, _WRITE_SECONDS_MAX))
         if self._held:
             self.flush()
 
@@ -103,21 +109,23 @@ class Hdf5Writer:
 
     def _hold(self, row: Row) -> None:
         key = (row.group, row.table, id(row.layout))
-        self._held.setdefault(key, (row.layout, []))[1].append(row.values)
-        self._held_bytes += row.layout.itemsize
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = (row.layout, bytearray())
+        held[1].extend(row.packed)
+        self._held_bytes += len(row.packed)
 
     def _forget(self, keys: Sequence[_Key]) -> None:
         for key in keys:
-            layout, values = self._held.pop(key)
-            self._held_bytes -= layout.itemsize * len(values)
+            self._held_bytes -= len(self._held.pop(key)[1])
 
-    def _layout(self, sample: Sample) -> np.dtype:
+    def _packing(self, sample: Sample) -> Packing:
         key = (sample.metrics, bool(sample.involved))
-        found = self._layouts.get(key)
+        found = self._packings.get(key)
         if found is None:
-            if len(self._layouts) >= _LAYOUTS_MAX:
-                self._layouts.clear()
-            found = self._layouts[key] = layout_of_source(sample.metrics, with_involved=bool(sample.involved))
+            if len(self._packings) >= _PACKINGS_MAX:
+                self._packings.clear()
+            found = self._packings[key] = packing_of_source(sample.metrics, with_involved=bool(sample.involved))
         return found
 
     def _named(self) -> Path:
