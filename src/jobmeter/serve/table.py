@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore
-from jobmeter.keeping import ConflictStore, SampleStore, SummaryStore
+from jobmeter.keeping import ConflictStore, PublicationStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -26,6 +26,7 @@ from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
+from jobmeter.serve.publications import PublicationsIn, PublicationsOut
 from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
 from jobmeter.serve.samples import NoSamples, SampleList, SamplesIn, SampleTails
 from jobmeter.serve.settings import ServeSettings
@@ -44,6 +45,7 @@ class Beside(NamedTuple):
 
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    publications: PublicationStore | None = None
     conflicts: ConflictStore | None = None
 
 
@@ -65,6 +67,7 @@ class Parts(NamedTuple):
     gauges: FacilityGauges | None = None
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    publications: PublicationStore | None = None
     conflicts: ConflictStore | None = None
     joiner: Joiner | None = None
 
@@ -134,6 +137,7 @@ def table(parts: Parts) -> Table:
         **_samples(parts),
         **_summaries(parts),
         **_conflicts(parts),
+        **_publications(parts),
         **_state(parts),
     }
 
@@ -226,6 +230,17 @@ def _conflicts(parts: Parts) -> Table:
     return {
         "/v2/conflicts": {"GET": Entry(Role.CORRECT, endpoints.found)},
         ONE_CONFLICT: {"POST": Entry(Role.CORRECT, endpoints.decide)},
+    }
+
+
+def _publications(parts: Parts) -> Table:
+    if (kept := parts.publications) is None:
+        return {}
+    return {
+        "/v2/publications": {
+            "GET": Entry(Role.READ, PublicationsOut(kept, parts.readers, parts.clock)),
+            "POST": Entry(Role.REPORT, PublicationsIn(kept, parts.readers, parts.settings.limits)),
+        },
     }
 
 

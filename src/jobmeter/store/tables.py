@@ -304,3 +304,13 @@ conflicts = Table(
     UniqueConstraint("record_id", "digest", name="conflicts_content"),
     sqlite_autoincrement=True,
 )
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("month", Text, nullable=False, index=True),
+    Column("made_us", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
