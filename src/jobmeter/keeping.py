@@ -10,6 +10,7 @@ from msgspec import Struct
 from jobmeter.contract import SampleSink
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Metric
+from jobmeter.model.publication import Publication
 from jobmeter.model.sample import Sample
 from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
 from jobmeter.model.summary import JobSummary
@@ -121,6 +122,22 @@ class SummaryStore(Protocol):
 
     def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
         """The summaries of all runs of a job, on one cluster or on all."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+class PublicationStore(Protocol):
+    """What reporters told somebody outside. Safe to call from several threads; all may raise StoreUnavailable."""
+
+    def put(self, told: Sequence[Publication]) -> None:
+        """Keep publications, durable on return. One that was told before takes the place of what was told of it."""
+        ...
+
+    def between(self, first: str, last: str, limit: int) -> list[Publication]:
+        """Those about the months from `first` to `last` ("2026-01"), both in, the newest first."""
         ...
 
     def close(self) -> None:

@@ -40,6 +40,8 @@ class Role(Enum):
     """See dead letters and everything else that belongs to nobody; decide conflicts."""
     MONITOR = "monitor"
     """Read /metrics."""
+    REPORT = "report"
+    """Tell what was published."""
 
 
 class Limits(Struct, frozen=True):
@@ -161,7 +163,7 @@ def limits_fault(roles: Iterable[Role], limits: Limits) -> str | None:
         return "an empty word limits nothing"
     if any(part == () for part in parts):
         return "a limit without values allows nothing"
-    if limits != NO_LIMITS and (wide := roles & {Role.ADMINISTER, Role.MONITOR}):
+    if limits != NO_LIMITS and (wide := roles & {Role.ADMINISTER, Role.MONITOR, Role.REPORT}):
         names = " and ".join(sorted(role.value for role in wide))
         return f"{names} cannot be limited: make a grant of its own for it"
     return None

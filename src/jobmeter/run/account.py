@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
 
+from jobmeter.model.publication import Publication
 from jobmeter.model.question import Question
 from jobmeter.model.record import Record
 from jobmeter.model.summary import JobSummary
@@ -93,6 +94,17 @@ class Account:
             return msgspec.json.decode(answer.body, type=_Summaries).summaries
         except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
             raise AccountAway(f"{self._peer.address}: summaries are not understood: {fault}") from None
+
+    def publish(self, told: Sequence[Publication]) -> str | None:
+        """Tell what was published; why the server took nothing of it, or None. Raises AccountAway."""
+        try:
+            answer = self._peer.exchange("POST", "/v2/publications", msgspec.json.encode(told))
+        except (PeerAway, OSError) as fault:
+            raise AccountAway(str(fault)) from fault
+        if answer.status == 200:
+            return None
+        said = answer.body[:500].decode("utf-8", "replace").strip()
+        return f"{self._peer.address}: status {answer.status}: {said or 'no details'}"
 
     def close(self) -> None:
         """Close the connection."""

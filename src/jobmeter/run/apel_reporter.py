@@ -12,8 +12,9 @@ from pathlib import Path
 
 from jobmeter.contract import Clock
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.outbox import Outbox, State
+from jobmeter.deliver.outbox import Outbox, Parcel, State
 from jobmeter.deliver.pump import Pump
+from jobmeter.model.publication import Fate, Publication
 from jobmeter.peer import Endpoint
 from jobmeter.report.apel.settings import Config
 from jobmeter.report.month import Month
@@ -22,6 +23,9 @@ from jobmeter.run.apel_author import Author, Report
 from jobmeter.run.collector import Stopper
 from jobmeter.sinks.ams import AmsSink, open_sink
 from jobmeter.sinks.ams import Settings as AmsSettings
+
+TOLD_MAX = 1000
+"""So many of the newest messages are told to the account each time."""
 
 _PUT_OFF_SECONDS = 600.0
 
@@ -92,6 +96,7 @@ class Reporter:
                 if bodies and outbox.put(report.key, bodies, report.about, again=again):
                     log.info("apel.queued key=%s messages=%d %s", "/".join(report.key), len(bodies), _counts(report))
             delivered = self.deliver(outbox)
+            self.tell(outbox)
         if delivered and not again:
             _write_time(Path(self.config.plugin.time_json_path), started)
         return delivered
@@ -102,7 +107,21 @@ class Reporter:
             keys = {parcel.key for parcel in outbox.history(100_000) if parcel.state is State.REJECTED}
             count = sum(outbox.retry(key) for key in keys)
             log.info("apel.retried messages=%d", count)
-            return 0 if self.deliver(outbox) else 1
+            delivered = self.deliver(outbox)
+            self.tell(outbox)
+            return 0 if delivered else 1
+
+    def tell(self, outbox: Outbox) -> None:
+        """Tell the account what was published, all of it that is new enough, again and again: nothing of it is lost.
+
+        An account that takes no publications (AUDITOR's server, a token without the role) is no fault of the report.
+        """
+        told = publications_of(outbox.history(TOLD_MAX), receiver_of(self.config))
+        try:
+            if told and (refusal := self._account.publish(told)) is not None:
+                log.warning("apel.untold reason=%r", refusal)
+        except AccountAway as fault:
+            log.warning("apel.untold reason=%r", str(fault))
 
     def deliver(self, outbox: Outbox) -> bool:
         """Deliver what waits, for so long at most. True when nothing waits and nothing of the newest was rejected."""
@@ -129,6 +148,38 @@ class Reporter:
             return 0.0
         due = last + timedelta(seconds=self.config.plugin.report_interval)
         return max(0.0, (due - self._clock.now()).total_seconds())
+
+
+def receiver_of(config: Config) -> str:
+    """To whom the messages go, as a person would name it."""
+    if config.messaging is not None:
+        return f"{config.messaging.host}, topic {config.messaging.topic}"
+    return "" if config.authentication is None else config.authentication.ams_url
+
+
+def publications_of(parcels: Iterable[Parcel], receiver: str) -> list[Publication]:
+    """The history of the outbox as publications; a key of another form is none of ours and is left out."""
+    return [
+        Publication(
+            reporter=parcel.key[0],
+            receiver=receiver,
+            site=parcel.key[1],
+            month=parcel.key[2][:7],
+            day=int(parcel.key[2][8:] or 0),
+            what=parcel.key[3],
+            made=parcel.made,
+            digest=parcel.digest,
+            fate=Fate(parcel.state.value),
+            counts=parcel.about,
+            part=parcel.part,
+            parts=parcel.parts,
+            settled=parcel.settled,
+            receipt=parcel.receipt,
+            reason=parcel.reason,
+        )
+        for parcel in parcels
+        if len(parcel.key) == 4
+    ]
 
 
 def ams_settings(config: Config) -> AmsSettings:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
-from jobmeter.keeping import SampleStore, SummaryStore
+from jobmeter.keeping import PublicationStore, SampleStore, SummaryStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.reach import remote_addresses
@@ -53,6 +53,7 @@ class Stores(NamedTuple):
     tokens: TokenStore
     documents: DocumentStore
     summaries: SummaryStore
+    publications: PublicationStore
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +222,7 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.table import Beside  # noqa: PLC0415
     from jobmeter.store.documents import Documents  # noqa: PLC0415
+    from jobmeter.store.publications import Publications  # noqa: PLC0415
     from jobmeter.store.summaries import Summaries  # noqa: PLC0415
     from jobmeter.store.tokens import Tokens  # noqa: PLC0415
 
@@ -229,10 +231,10 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     except OSError as fault:
         return _refused([f"the folder of samples cannot be made: {fault}"], FAILED)
     records = open_when_possible(url, folder_of(settings, url))
-    stores = Stores(records, Tokens(url), Documents(url), Summaries(url))
+    stores = Stores(records, Tokens(url), Documents(url), Summaries(url), Publications(url))
     shared = os.environ.get(SHARED_FOLDER)
     archive = scheduled_archive(records, settings, url)
-    beside = Beside(samples, stores.summaries)
+    beside = Beside(samples, stores.summaries, stores.publications)
     app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
     if archive is not None:
         app.tell(archive.meter)

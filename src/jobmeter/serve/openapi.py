@@ -95,6 +95,8 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "by": _query("by", {"enum": ["day", "week", "month"]}, "The span in which people are counted."),
     "step_seconds": _query("step_seconds", {"type": "integer", "minimum": 1}, "Length of a step; an hour by default."),
     "cursor": _query("cursor", {"type": "string"}, "Where the page begins, as the page before told it."),
+    "month.from": _query("from", {"type": "string"}, "The first month, as 2026-01."),
+    "month.to": _query("to", {"type": "string"}, "The last month, as 2026-01."),
     "format": _query(
         "format",
         {"type": "string", "enum": ["json", "ndjson", "csv", "parquet"]},

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from jobmeter.model.collection import Collection
+from jobmeter.model.publication import Publication
 from jobmeter.model.record import Record
 from jobmeter.model.sample import SampleBatch
 from jobmeter.model.summary import JobSummary
@@ -16,6 +17,7 @@ from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
 from jobmeter.serve.history import Correction, Done, KeptVersion, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
 from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.publications import PublicationList, PublicationsTaken
 from jobmeter.serve.samples import SamplesTaken
 from jobmeter.serve.summaries import SummariesTaken, SummaryList
 from jobmeter.serve.totals import Totals
@@ -298,6 +300,22 @@ OPERATIONS: tuple[Operation, ...] = (
         "Add summaries of jobs; of several of a job the one that tells most is kept.",
         (Reply(200, "All are stored, durably.", (SummariesTaken,)), *_SAMPLES_REFUSED, _AWAY),
         list[JobSummary],
+    ),
+    Operation(
+        "GET",
+        "/v2/publications",
+        "getPublications",
+        "What reporters told somebody outside, by month.",
+        (Reply(200, "The newest first.", (PublicationList,)), Reply(400, "No such month.", (Problem,)), _AWAY),
+        parameters=("month.from", "month.to"),
+    ),
+    Operation(
+        "POST",
+        "/v2/publications",
+        "putPublications",
+        "Tell what was published; what was told before is told anew.",
+        (Reply(200, "All are stored, durably.", (PublicationsTaken,)), *_SAMPLES_REFUSED, _AWAY),
+        list[Publication],
     ),
     Operation(
         "GET",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore
-from jobmeter.keeping import SampleStore, SummaryStore
+from jobmeter.keeping import PublicationStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -24,6 +24,7 @@ from jobmeter.serve.listing import Listings
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.openapi import description
 from jobmeter.serve.ours import DeadLetters, RecordsByOutcome
+from jobmeter.serve.publications import PublicationsIn, PublicationsOut
 from jobmeter.serve.reads import Fixed, HealthCheck, Metrics, OneRecord, Readers
 from jobmeter.serve.samples import NoSamples, SampleList, SamplesIn, SampleTails
 from jobmeter.serve.settings import ServeSettings
@@ -42,6 +43,7 @@ class Beside(NamedTuple):
 
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    publications: PublicationStore | None = None
 
 
 NOTHING_BESIDE = Beside()
@@ -62,6 +64,7 @@ class Parts(NamedTuple):
     gauges: FacilityGauges | None = None
     samples: SampleStore | None = None
     summaries: SummaryStore | None = None
+    publications: PublicationStore | None = None
     joiner: Joiner | None = None
 
 
@@ -124,7 +127,14 @@ def facility_table(parts: Parts, documents: DocumentStore, keyring: Keyring) -> 
 
 def table(parts: Parts) -> Table:
     """All operations."""
-    return {**_auditors(parts), **_records(parts), **_samples(parts), **_summaries(parts), **_state(parts)}
+    return {
+        **_auditors(parts),
+        **_records(parts),
+        **_samples(parts),
+        **_summaries(parts),
+        **_publications(parts),
+        **_state(parts),
+    }
 
 
 def _finding(parts: Parts) -> Find:
@@ -199,6 +209,17 @@ def _summaries(parts: Parts) -> Table:
         "/v2/summaries": {
             "GET": Entry(Role.READ, SummariesOut(kept, parts.store, readers, rules)),
             "POST": Entry(Role.WRITE_DOCUMENTS, SummariesIn(kept, readers, parts.settings.limits, rules, heard)),
+        },
+    }
+
+
+def _publications(parts: Parts) -> Table:
+    if (kept := parts.publications) is None:
+        return {}
+    return {
+        "/v2/publications": {
+            "GET": Entry(Role.READ, PublicationsOut(kept, parts.readers, parts.clock)),
+            "POST": Entry(Role.REPORT, PublicationsIn(kept, parts.readers, parts.settings.limits)),
         },
     }
 

@@ -286,3 +286,13 @@ withdrawn = Table(
     Column("record_id", BYTEWISE, primary_key=True),
     Column("body", Text, nullable=False),
 )
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("site", Text, nullable=False),
+    Column("month", Text, nullable=False, index=True),
+    Column("made_us", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)

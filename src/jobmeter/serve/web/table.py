@@ -12,7 +12,13 @@ from jobmeter.serve.web.site import Site
 def site_of(parts: Parts) -> Site:
     """The pages over the server's stores."""
     stores = Stores(
-        parts.store, parts.documents, parts.samples, parts.summaries, parts.meter, parts.settings.join.rules
+        parts.store,
+        parts.documents,
+        parts.samples,
+        parts.summaries,
+        parts.meter,
+        parts.publications,
+        parts.settings.join.rules,
     )
     return Site(stores, parts.readers, parts.clock)
 

@@ -18,6 +18,7 @@
   const whole = { first: Number(place.dataset.first), last: Number(place.dataset.last) };
   let shown = { ...whole };
   let asked = 0;
+  let zoomed = -Infinity;
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const dash = "\u2013";
@@ -97,7 +98,9 @@
         hooks: {
           setSelect: [
             (plot) => {
-              if (plot.select.width < 4) return;
+              // The other figures follow the same drag and tell of it, too.
+              if (plot.select.width < 4 || performance.now() - zoomed < 300) return;
+              zoomed = performance.now();
               const first = plot.posToVal(plot.select.left, "x");
               const last = plot.posToVal(plot.select.left + plot.select.width, "x");
               plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
