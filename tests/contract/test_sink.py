@@ -16,10 +16,13 @@ from msgspec import Struct
 from jobmeter import registry
 from jobmeter.contract import Sink
 from jobmeter.model.outcome import Accepted, Keep, Outcome
-from jobmeter.sinks import ams, server
+from jobmeter.sinks import ams, document_files, documents, elasticsearch_documents, measured, server, summaries
 from jobmeter.wire.auditor import encode_record
+from jobmeter.wire.measured import summary_item
 from tests.deliver.material import record
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
+from tests.sinks.test_documents import item as document
+from tests.sinks.test_measured import SUMMARY
 from tests.wire.test_smime import made
 
 NAMES = registry.names("sinks")
@@ -88,9 +91,92 @@ def ams_receiver() -> Iterator[Receiver]:
         )
 
 
+@contextmanager
+def document_receiver() -> Iterator[Receiver]:
+    arrived: list[bytes] = []
+
+    def take(request: Request) -> Step:
+        arrived.append(request.body)
+        return answer(200)
+
+    with ScriptedServer(take) as peer:
+        sinks = [documents.open_sink(documents.Settings(url=f"{url}/")) for url in (peer.address, nobody())]
+        yield Receiver(sinks[0], sinks[1], [document(number) for number in range(3)], arrived)
+
+
+@contextmanager
+def file_receiver() -> Iterator[Receiver]:
+    with TemporaryDirectory() as folder:
+        there = document_files.open_sink(document_files.Settings(folder=folder))
+        nowhere = document_files.open_sink(document_files.Settings(folder=f"{folder}/missing"))
+        yield Receiver(there, nowhere, [document(number) for number in range(3)], _Lines(Path(folder, "ssh.json")))
+
+
+class _Lines(list[bytes]):
+    """The documents in a file, by their first lines."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def __len__(self) -> int:
+        return self._file.read_text().count('"login_node"')
+
+
+@contextmanager
+def elasticsearch_receiver() -> Iterator[Receiver]:
+    arrived: list[bytes] = []
+
+    def take(request: Request) -> Step:
+        lines = request.body.splitlines()[1::2]
+        arrived.extend(lines)
+        items = [{"create": {"status": 201}}] * len(lines)
+        return answer(200, json.dumps({"errors": False, "items": items}).encode())
+
+    with ScriptedServer(take) as peer:
+        sinks = [
+            elasticsearch_documents.open_sink(elasticsearch_documents.Settings(address=address, index="af"))
+            for address in (peer.address, nobody())
+        ]
+        yield Receiver(sinks[0], sinks[1], [document(number) for number in range(3)], arrived)
+
+
+@contextmanager
+def summary_receiver() -> Iterator[Receiver]:
+    arrived: list[bytes] = []
+
+    def take(request: Request) -> Step:
+        told = json.loads(request.body)
+        arrived.extend(json.dumps(one).encode() for one in told)
+        return answer(200, json.dumps({"accepted": len(told)}).encode())
+
+    with ScriptedServer(take) as peer:
+        sinks = [summaries.open_sink(summaries.Settings(address=address)) for address in (peer.address, nobody())]
+        yield Receiver(sinks[0], sinks[1], [b'{"job":%d}' % number for number in range(3)], arrived)
+
+
+@contextmanager
+def measured_receiver() -> Iterator[Receiver]:
+    arrived: list[bytes] = []
+
+    def take(request: Request) -> Step:
+        told = json.loads(request.body)
+        arrived.extend(json.dumps(one).encode() for one in told)
+        return answer(200, json.dumps({"accepted": len(told)}).encode())
+
+    with ScriptedServer(take) as peer:
+        sinks = [measured.open_sink(measured.Settings(address=address)) for address in (peer.address, nobody())]
+        yield Receiver(sinks[0], sinks[1], [summary_item(SUMMARY)] * 3, arrived)
+
+
 RECEIVERS: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {
     "ams": ams_receiver,
+    "document-files": file_receiver,
+    "documents": document_receiver,
+    "elasticsearch-documents": elasticsearch_receiver,
+    "measured": measured_receiver,
     "server": server_receiver,
+    "summaries": summary_receiver,
 }
 
 

@@ -49,7 +49,7 @@ def test_without_a_command_the_help_and_the_code_of_wrong_use_come(program: Prog
 def test_an_unknown_command_is_told_with_those_there_are(program: Program) -> None:
     code, out, err = program.run("srve")
     assert (code, out) == (2, "")
-    assert "there is no command 'srve'; there is: access, check, " in err
+    assert "there is no command 'srve'; there is: access, " in err
 
 
 def test_the_command_s_code_is_the_program_s(program: Program) -> None:

@@ -294,6 +294,23 @@ class PostgresqlStore:
             counted = PostgresqlSource(writer).counts(column)
         return {"": sum(count for _, count in counted)} if facet is None else totals(counted)
 
+    def bookmark(self, name: str) -> str | None:
+        """See Bookmarks."""
+        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
+        return rows[0][0] if rows else None
+
+    def keep_bookmark(self, name: str, value: str) -> None:
+        """See Bookmarks."""
+
+        def work(writer: Connection) -> None:
+            writer.execute(
+                b"INSERT INTO bookmarks (name, value) VALUES (%s, %s) "
+                b"ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+        self._write(work)
+
     def ping(self) -> None:
         """See RecordStore."""
         with answering(), self._writers.lend() as writer:
