@@ -32,12 +32,20 @@ PAGES = {
     "queues": ("/queues?span=24h", "nine of ten at most"),
     "health": ("/health", "lost samples"),
     "about": ("/about", "/v2/totals"),
+    "jobs": ("/jobs", HOSTILE),
+    "job": ("/job/r1", HOSTILE),
+    "users": ("/users", HOSTILE),
+    "user-hostile": (f"/users/{quote(HOSTILE, safe='')}", HOSTILE),
+    "site": ("/sites/physics", "physics"),
+    "reports": ("/reports", "Stored and published"),
 }
 EMPTY = {
     "now-empty": ("/", "jobmeter collect slurm collector.toml"),
     "nodes-empty": ("/nodes", "[samples]"),
     "queues-empty": ("/queues", "jobmeter facility -b -q all:true -c CLUSTER"),
     "health-empty": ("/health", "jobmeter spool status FILE"),
+    "jobs-empty": ("/jobs", "No job"),
+    "users-empty": ("/users", "No job"),
 }
 
 

@@ -17,11 +17,12 @@ OFFERED_MAX = 40
 
 
 class Column(Struct, frozen=True):
-    """A column: `name` in addresses, `title` for people, `sort` the order that its head asks for."""
+    """A column: `name` in addresses, `title` for people, `sort` the order its head asks for; a `time` is not broken."""
 
     name: str
     title: str
     figure: bool = False
+    time: bool = False
     sort: str | None = None
     note: str = ""
 
@@ -37,9 +38,9 @@ _FIXED: Mapping[str, tuple[Column, Callable[[Facts], str]]] = {
     "user": (Column("user", "User"), lambda facts: facts.user or ABSENT),
     "group": (Column("group", "Group"), lambda facts: facts.group or ABSENT),
     "site": (Column("site", "Site"), lambda facts: facts.site or ABSENT),
-    "started": (Column("started", "Started", sort="start_time"), lambda facts: moment(facts.start)),
+    "started": (Column("started", "Started", time=True, sort="start_time"), lambda facts: moment(facts.start)),
     "ended": (
-        Column("ended", "Ended", sort="stop_time"),
+        Column("ended", "Ended", time=True, sort="stop_time"),
         lambda facts: "running" if facts.stop is None else moment(facts.stop),
     ),
     "wall": (Column("wall", "Wall time", figure=True, sort="runtime"), lambda facts: span(facts.wall_seconds)),
