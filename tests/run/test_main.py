@@ -96,7 +96,13 @@ def test_leaving_with_a_sentence_says_it_and_fails(program: Program) -> None:
 
 def test_an_interrupt_leaves_quietly_with_130(program: Program) -> None:
     program.add("probe", "import time\nprint('ready', flush=True)\ntime.sleep(60)")
-    with program.start("probe") as process:
+    # A run of the tests in the background of a shell ignores the interrupt, and what it starts would ignore it too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = program.start("probe")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
