@@ -56,4 +56,4 @@ def act(visit: Visit, fields: Mapping[str, str]) -> str:
     return f"/reports?stored={stored}&refused={refused}"
 
 
-PAGE = Page("/reports", "Reports", "reports.html", show, place=60, act=act)
+PAGE = Page("/reports", "Reports", "reports.html", show, place=70, act=act)
