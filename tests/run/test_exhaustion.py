@@ -91,7 +91,7 @@ def stopped_reader(server: LiveServer) -> socket.socket:
 def test_readers_that_stop_reading_are_bounded_cut_off_and_keep_nobody_from_writing(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    (tmp_path / "c.toml").write_text("limits = { reader_seconds = 3, streams = 8 }\n")
+    (tmp_path / "c.toml").write_text("limits = { reader_seconds = 10, streams = 8 }\n")
     url = request.getfixturevalue(f"{database}_url")
     with live(tmp_path, ["--database", url, str(tmp_path / "c.toml")]) as server:
         for start in range(0, RECORDS, 300):

@@ -209,7 +209,7 @@ def test_what_is_not_granted_is_absent_from_every_answer(place: Place) -> None:
         assert not {"C", "r-C"} & {part for group in groups for part in group["key"]}
     assert groups[0]["values"] == [2]
     assert server.ask("GET", "/metrics", pair).status == 403
-    assert b"stored" not in server.ask("GET", "/", pair).body
+    assert b"<dt>stored in all</dt><dd>2</dd>" in server.ask("GET", "/", pair).body
 
 
 def test_a_writer_of_one_site_and_prefix_writes_nothing_else(place: Place) -> None:
