@@ -159,17 +159,18 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:
     """Listen, open the store, and serve until told to stop. The exit code."""
-    from jobmeter.run.archiving import archive_place_fault  # noqa: PLC0415 - --help must not pay for the server
-    from jobmeter.store.address import shown  # noqa: PLC0415
+    from jobmeter.store.address import shown  # noqa: PLC0415 - --help must not pay for the server
     from jobmeter.store.fault import DatabaseUrlFaulty  # noqa: PLC0415
 
-    if (missing := archive_place_fault(settings, url)) is not None:
-        return _refused([missing], WRONG_USE)
     try:
         count = worker_count(settings, url)
         with shared_counts(count):
-            from jobmeter.run.listening import Unable, listen  # noqa: PLC0415 - after it is known where counts are kept
+            # Not before: the library that counts settles where, when it is loaded.
+            from jobmeter.run.archiving import archive_place_fault  # noqa: PLC0415
+            from jobmeter.run.listening import Unable, listen  # noqa: PLC0415
 
+            if (missing := archive_place_fault(settings, url)) is not None:
+                return _refused([missing], WRONG_USE)
             try:
                 listeners = listen(settings)
             except Unable as fault:
