@@ -85,8 +85,12 @@ class TaskstatsSource:
         self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row)
         self._lost = False
         if settings.ends:
-            possible = host.path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
-            self._listeners = listeners(possible)
+            try:
+                possible = host.path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+                self._listeners = listeners(possible)
+            except BaseException:
+                self._socket.close()
+                raise
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from jobmeter.contract import SourceAbsent, SourceUnreadable
 from jobmeter.observe.tasks.layout import Layout, NotUnderstood, Row, layout
@@ -61,14 +62,17 @@ class TaskstatsSocket:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _GENERIC)
         except OSError as fault:
             raise SourceAbsent(f"no generic netlink: {fault.strerror}") from None
-        self._socket.bind((0, 0))
-        self._socket.settimeout(_ANSWER_SECONDS)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER_BYTES)
-        except OSError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._stats = Stats()
-        self.family = self._asked_family()
+        with ExitStack() as undo:
+            undo.callback(self._socket.close)
+            self._socket.bind((0, 0))
+            self._socket.settimeout(_ANSWER_SECONDS)
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER_BYTES)
+            except OSError:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self.family = self._asked_family()
+            undo.pop_all()
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -155,10 +159,13 @@ def listeners(possible: str) -> list[TaskstatsSocket]:
     """Sockets that hear of all ends on the processors of `possible`, a socket for every 32 of them."""
     numbers = expanded(possible)
     found = []
-    for start in range(0, len(numbers), _PROCESSORS_TOGETHER):
-        one = TaskstatsSocket()
-        one.register(",".join(map(str, numbers[start : start + _PROCESSORS_TOGETHER])))
-        found.append(one)
+    with ExitStack() as undo:
+        for start in range(0, len(numbers), _PROCESSORS_TOGETHER):
+            one = TaskstatsSocket()
+            undo.callback(one.close)
+            one.register(",".join(map(str, numbers[start : start + _PROCESSORS_TOGETHER])))
+            found.append(one)
+        undo.pop_all()
     return found
 
 
