@@ -114,6 +114,26 @@ def test_whichever_comes_first_the_record_shows_what_was_measured(
     whole(kept)
 
 
+@pytest.mark.parametrize(
+    ("faulty", "place"),
+    [
+        ({"first_ns": 2**63}, "first_ns"),
+        ({"last_ns": -1}, "last_ns"),
+        ({"job": {"manager": "slurm", "cluster": "c", "job": "1", "run": 2**63}}, "job.run"),
+        ({"job": {"manager": "slurm", "cluster": "c", "job": "1\0"}}, "job.job"),
+        ({"job": {"manager": "slurm", "cluster": "\u00e4" * 257, "job": "1"}}, "job.cluster"),
+    ],
+)
+def test_what_no_database_can_keep_is_refused_with_its_place(
+    serving: Callable[..., Any], kept: RecordStore, faulty: dict[str, object], place: str
+) -> None:
+    with serving() as server:
+        answer = server.post("/v2/summaries", [{**msgspec.to_builtins(summary()), **faulty}])
+        assert answer.status == 400
+        assert place in answer.json()["error"]
+    whole(kept)
+
+
 def test_repeats_of_either_change_nothing_more(serving: Callable[..., Any], kept: RecordStore) -> None:
     with serving() as server:
         post_all(server, record_first=True)

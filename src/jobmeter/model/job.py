@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class JobIdentity(Struct, frozen=True, order=True):
@@ -17,7 +18,7 @@ class JobIdentity(Struct, frozen=True, order=True):
     manager: str
     cluster: str
     job: str
-    run: int = 0
+    run: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class RunningJob(Struct, frozen=True):

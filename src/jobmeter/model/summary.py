@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind
+
+Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A time since 1970 UTC."""
 
 
 class EnergySource(Enum):
@@ -59,8 +63,8 @@ class JobSummary(Struct, frozen=True):
 
     job: JobIdentity
     nodes: tuple[str, ...]
-    first_ns: int
-    last_ns: int
+    first_ns: Nanoseconds
+    last_ns: Nanoseconds
     samples: int
     node_seconds: float
     covered_seconds: float

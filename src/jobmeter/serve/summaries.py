@@ -23,6 +23,8 @@ from jobmeter.serve.reads import Readers
 from jobmeter.serve.samples import Visible
 from jobmeter.serve.settings import Limits
 
+NAME_MAX_BYTES = 512
+"""All three names of a job are in one key of the database, which takes about 2,700 bytes."""
 _USE = "ask by record_id, or by manager and job, and cluster if need be"
 
 
@@ -65,6 +67,8 @@ class SummariesIn:
             return await send_json(send, 400, Problem(f"this is no summary: {fault}"))
         except Disconnected:
             return UNANSWERED
+        if (reason := next(filter(None, map(_fault, given)), None)) is not None:
+            return await send_json(send, 400, Problem(reason))
         asker = asker_of(scope)
         for one in given:
             if not asker.may_tell_of(None, one.job.cluster):
@@ -114,6 +118,15 @@ class SummariesOut:
         else:
             found = self._summaries.of_job(asked["manager"], asked.get("cluster"), asked["job"])
         yield from (one for one in found if visible.sees(one.job))
+
+
+def _fault(summary: JobSummary) -> str | None:
+    """What no database can keep as the name of a job."""
+    for field in ("manager", "cluster", "job"):
+        text: str = getattr(summary.job, field)
+        if "\0" in text or len(text.encode()) > NAME_MAX_BYTES:
+            return f"job.{field}: is longer than {NAME_MAX_BYTES} bytes, or holds a NUL"
+    return None
 
 
 def _decoded(body: bytes) -> list[JobSummary]:
