@@ -25,7 +25,7 @@ from jobmeter.run.reach import remote_addresses
 from jobmeter.run.server_settings import database_url, load_settings
 from jobmeter.run.workers import Work, Workers
 from jobmeter.serve.policy import policy_of
-from jobmeter.serve.settings import ServeSettings, not_offered
+from jobmeter.serve.settings import SHARED_FOLDER, ServeSettings, not_offered
 
 if TYPE_CHECKING:
     from jobmeter.run.listening import Listeners
@@ -40,8 +40,6 @@ WRONG_USE = 2
 ACCESS_FLAG = "--require-authentication"
 DATA_DEFAULT = Path("jobmeter-data")
 REMOTE_FLAG = "--allow-remote-without-authentication"
-
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("jobmeter.run")
 

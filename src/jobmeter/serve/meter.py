@@ -13,9 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from jobmeter.serve.answer import UNANSWERED, Endpoint, Receive, Scope, Send
-
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which the library is told, before it is imported, where workers keep what they count together."""
+from jobmeter.serve.settings import SHARED_FOLDER
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)

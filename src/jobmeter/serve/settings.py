@@ -25,6 +25,8 @@ DatabaseMetric = Literal["RecordCount", "RecordCountPerSite", "RecordCountPerGro
 LogLevel = Literal["trace", "debug", "info", "warn", "error", "off"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Names = tuple[str, ...]
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that tells where workers keep what they count together; prometheus_client reads it when imported."""
 _LISTED: dict[str, Any] = {"scalar_ok": True}
 
 
