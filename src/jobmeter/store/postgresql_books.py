@@ -15,10 +15,11 @@ from jobmeter.store.session import Connection
 class PostgresqlBooks:
     """The Books of `history`, on a writer in a transaction that has noted its change."""
 
-    def __init__(self, writer: Connection, archive: Archive, execute: Execute) -> None:
+    def __init__(self, writer: Connection, archive: Archive, execute: Execute, now_us: int) -> None:
         self._writer = writer
         self._archive = archive
         self.execute = execute
+        self.now_us = now_us
 
     def row(self, key: str) -> Row | None:
         """See Books."""

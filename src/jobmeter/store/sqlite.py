@@ -33,6 +33,7 @@ from jobmeter.store.history import amend, change, faults, keep, steps_of, versio
 from jobmeter.store.ledger import Ledger, SqliteRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
+from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
@@ -58,8 +59,8 @@ from jobmeter.store.totalling import archived_sums, total
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (record_id) DO NOTHING"""
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body, since_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO NOTHING"""
 
 
 class SqliteStore:
@@ -79,6 +80,7 @@ class SqliteStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._path = path
+        self.now: Now = system_now
         self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
@@ -115,10 +117,11 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+            now_us = self.now()
             added = writer.executemany(
                 _INSERT,
                 [
-                    (start, stop, *numbers[facets], key, body.decode())
+                    (start, stop, *numbers[facets], key, body.decode(), now_us)
                     for start, stop, facets, key, body in zip(
                         batch.starts, batch.stops, batch.facets, batch.keys, batch.bodies, strict=True
                     )
@@ -147,10 +150,13 @@ class SqliteStore:
             back = [one for one in archived.values() if one.seq in changed]
             recall(executing(writer), back, lambda signature: interned(writer, signature))
             resum(writer, changes)
-            keep(executing(writer), steps_of(changes))
+            moments = keep(executing(writer), steps_of(changes), self.now())
             writer.executemany(
-                "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
-                [(change.stop_us, change.body.decode(), change.seq) for change in changes],
+                "UPDATE records SET stop_us = ?, body = ?, since_us = ? WHERE seq = ?",
+                [
+                    (change.stop_us, change.body.decode(), moment_us, change.seq)
+                    for change, moment_us in zip(changes, moments, strict=True)
+                ],
             )
         return answers
 
@@ -161,7 +167,7 @@ class SqliteStore:
     def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
         """See RecordStore."""
         with self._writing() as writer:
-            books = SqliteBooks(writer, self.archive, executing(writer))
+            books = self._books(writer)
             return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
@@ -170,7 +176,10 @@ class SqliteStore:
 
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         with self._writing() as writer:
-            return change(SqliteBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+            return change(self._books(writer), record_id, record, edit)
+
+    def _books(self, writer: sqlite3.Connection) -> SqliteBooks:
+        return SqliteBooks(writer, self.archive, executing(writer), self.now())
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""
@@ -182,11 +191,11 @@ class SqliteStore:
         with answering(), self._readers.lend() as reader, snapshot(reader):
             return list(faults(executing(reader)))
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
-            found = list(self._answer(reader, Question(scope, record_id=record_id)))
+            found = list(self._answer(reader, Question(scope, record_id=record_id, as_of_us=as_of_us)))
             reader.execute("COMMIT")
         return found[0] if found else None
 
@@ -213,7 +222,7 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            return total(question, SqliteSource(reader), self.archive, executing(reader))
+            return total(question, SqliteSource(reader, question.where.as_of_us), self.archive, executing(reader))
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""

@@ -16,10 +16,11 @@ from jobmeter.store.sqlite_sums import add_sums, is_pending, note_change
 class SqliteBooks:
     """The Books of `history`, on the writer in a transaction."""
 
-    def __init__(self, writer: sqlite3.Connection, archive: Archive, execute: Execute) -> None:
+    def __init__(self, writer: sqlite3.Connection, archive: Archive, execute: Execute, now_us: int) -> None:
         self._writer = writer
         self._archive = archive
         self.execute = execute
+        self.now_us = now_us
 
     def row(self, key: str) -> Row | None:
         """See Books."""
