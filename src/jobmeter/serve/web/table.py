@@ -18,6 +18,8 @@ def site_of(parts: Parts) -> Site:
         parts.meter,
         parts.publications,
         parts.settings.join.rules,
+        parts.conflicts,
+        parts.archive,
     )
     return Site(stores, parts.readers, parts.clock)
 
