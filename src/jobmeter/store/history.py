@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, Text, cast, delete, insert, literal, select, 
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.core import core_in
 from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.past import moment_of
 from jobmeter.store.rollup import State, Sums
@@ -174,10 +175,10 @@ def _replaced(books: Books, row: Row | None, record_id: str, record: Record | No
     if record is None:
         _apply(books, key, row, None, ChangeKind.WITHDRAWN, edit)
         return Changed.DONE
-    if batch.bodies[0] == row.state.body:
+    if batch.body(0) == row.state.body:
         return Changed.SAME
     site, grp, usr = books.numbers(batch.facets[0])
-    state = State(batch.starts[0], batch.stops[0], site, grp, usr, batch.bodies[0])
+    state = State(batch.starts[0], batch.stops[0], site, grp, usr, batch.body(0))
     _apply(books, key, row, state, ChangeKind.CORRECTED, edit)
     return Changed.DONE
 
@@ -204,7 +205,7 @@ def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKi
             site=state.site,
             grp=state.grp,
             usr=state.usr,
-            body=state.body.decode(),
+            core=core_in(state.body, key, state.start_us, state.stop_us).decode(),
             since_us=moment_us,
         )
     )
