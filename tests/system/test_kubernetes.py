@@ -18,37 +18,21 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.process import free_port, wait_until
 from tests.run.test_serve import Serving, serving
-from tests.system.kubernetes_cluster import KubernetesCluster, KubernetesUnavailable, install_kubernetes
-from tests.system.slurm_cluster import free_port, wait_until
+from tests.system.kubernetes_cluster import RBAC, KubernetesCluster
 
 pytestmark = pytest.mark.system
 
 SRC = Path(__file__).parents[2] / "src"
 MANIFEST = SRC.parent / "packaging" / "kubernetes" / "collector.yaml"
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 UGLY = 'a|b \'c\' "d" \\ e\nsecond line, § ünï € <x> {"user": "root"}'
 CORES, MEMORY_BYTES = 2, 512 * 2**20
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[KubernetesCluster]:
-    try:
-        binary = install_kubernetes()
-    except KubernetesUnavailable as reason:
-        pytest.skip(str(reason))
-    made = KubernetesCluster(binary)
-    try:
-        made.start()
-        made.add_user("collector")
-        role = {"metadata": {"name": "pods"}, "rules": [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
-        ]}  # fmt: skip
-        made.call("POST", f"{RBAC}/clusterroles", role)
-        made.kubeconfig("collector")
-        yield made
-    finally:
-        made.stop()
+@pytest.fixture
+def cluster(kubernetes: KubernetesCluster) -> KubernetesCluster:
+    return kubernetes
 
 
 class Namespace:
@@ -60,12 +44,7 @@ class Namespace:
         self._cluster = cluster
         cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         if is_allowed:
-            role = {
-                "metadata": {"name": "collector"},
-                "roleRef": {"kind": "ClusterRole", "name": "pods", "apiGroup": "rbac.authorization.k8s.io"},
-                "subjects": [{"kind": "User", "name": "collector", "apiGroup": "rbac.authorization.k8s.io"}],
-            }
-            cluster.call("POST", f"{RBAC}/namespaces/{name}/rolebindings", role)
+            cluster.allow(name)
 
     def path(self, pod: str = "", part: str = "") -> str:
         return "/".join(word for word in (f"/api/v1/namespaces/{self.name}/pods", pod, part) if word)
