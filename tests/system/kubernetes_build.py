@@ -58,7 +58,7 @@ def _fetch_source(source: Path) -> None:
 
 
 def build(cache: Path = CACHE) -> Path:
-    """The API server's binary, built now if it is not there. Raises Unavailable, and CalledProcessError when it fails."""
+    """The API server's binary, built now if it is not there. Raises Unavailable or CalledProcessError."""
     if (built := api_server(cache)) is not None:
         return built
     source = cache / "src"
