@@ -25,7 +25,7 @@ BUILD_ASKED = "JOBMETER_BUILD_KUBERNETES"
 """The environment variable that asks for the API server to be built when it is not there."""
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COLLECTOR = "collector"
-"""A user who may list and watch pods in the namespaces that say so (`allow`)."""
+"""A user who may list and watch pods, and list events, in the namespaces that say so (`allow`)."""
 
 
 def install_kubernetes() -> Path:
@@ -60,7 +60,10 @@ class KubernetesCluster:
         self.start_server()
         self.add_user(COLLECTOR)
         self.kubeconfig(COLLECTOR)
-        rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+        rules = [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+        ]
         self.call("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "pods"}, "rules": rules})
 
     def start_server(self) -> None:

@@ -160,6 +160,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     settle_seconds: Annotated[
         int, Meta(ge=0, description="How long the times of the containers of a pod that ended are waited for.")
     ] = 60
+    missed_pods: Annotated[
+        bool,
+        Meta(
+            description="Whether events are asked for pods that began and vanished while nobody listened; needs the "
+            "right to list events."
+        ),
+    ] = True
     usage_patience_seconds: Annotated[
         int, Meta(ge=1, description="A pod is recorded without usage when Prometheus was away for so long.")
     ] = 86_400
