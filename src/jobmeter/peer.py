@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobmeter import __version__
@@ -104,6 +104,31 @@ class Reply:
             if len(content) > _ANSWER_MAX_BYTES:
                 raise PeerAway(f"{self._address}: the answer has more than {_ANSWER_MAX_BYTES} bytes")
         return bytes(content)
+
+
+class _InOnePiece(http.client.HTTPConnection):
+    """Sends head and body of a request together: one packet for a small one, and one wake-up of the peer."""
+
+    _pieces: list[bytes] | None = None
+
+    def request(self, *words: Any, **named: Any) -> None:
+        self._pieces = []
+        try:
+            super().request(*words, **named)
+            pieces = self._pieces
+        finally:
+            self._pieces = None
+        super().send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
+class _InOnePieceTls(_InOnePiece, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class Peer:
@@ -212,9 +237,9 @@ class Peer:
     def _connected(self) -> http.client.HTTPConnection:
         timeout = self._timeout_seconds
         if self._tls is None:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+            connection: http.client.HTTPConnection = _InOnePiece(self._host, self._port, timeout=timeout)
         else:
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+            connection = _InOnePieceTls(self._host, self._port, timeout=timeout, context=self._tls)
         connection.connect()
         self._socket = connection.sock
         return connection
