@@ -266,11 +266,5 @@ def memory_bytes(pid: int) -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def processor_seconds(pid: int) -> float:
-    """The processor time that the process has used, of all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 if __name__ == "__main__":
     sys.exit(main())
