@@ -250,10 +250,7 @@ class RecordStore(Bookkeeping, Protocol):
         ...
 
     def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
-        """The stored record as one JSON object, or None when there is none that the scope may see.
-
-        With `as_of_us`, microseconds since 1970, as it was stored at that instant.
-        """
+        """The stored record as JSON, as it is or was at that instant; None when there is none that the scope sees."""
         ...
 
     def stream(self, question: Question) -> Iterator[bytes]:

@@ -73,7 +73,7 @@ class RecordsByOutcome:
                 return await send_json(send, 400, Problem(str(fault)))
             self._meter.count(one.outcome for one in judged)
             refused = [one for one in judged if one.outcome in REFUSED]
-            await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])
+            await self._letterbox.keep(scope, self._disputes.to_bury(refused))
         except StoreUnavailable as fault:
             log.warning("write.put_off origin=%s reason=%r", origin_of(scope), str(fault))
             return await send_away(send, str(fault))

@@ -7,7 +7,7 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,7 +40,7 @@ from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped,
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
 from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
-from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.sqlite_reading import bodies, executing, read_rows, rows_of, session_of, snapshot
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
 from jobmeter.store.sqlite_sums import (
     SqliteSource,
@@ -55,9 +55,6 @@ from jobmeter.store.sqlite_sums import (
     sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
-
-_KEYS_AT_ONCE = 500
-"""Parameters of one statement; an old SQLite takes 999."""
 
 _INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core, since_us)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO NOTHING"""
@@ -130,7 +127,7 @@ class SqliteStore:
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
-                stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+                stored = {key: body.encode() for key, _, _, body in rows_of(writer, set(batch.keys) - new)}
             stored |= without_archived(self.archive, executing(writer), new)
             stored |= without_withdrawn(executing(writer), new)
             if new:
@@ -142,7 +139,7 @@ class SqliteStore:
         """See RecordStore."""
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
-            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in rows_of(writer, keys)}
             archived = self.archive.held(executing(writer), keys - held.keys())
             held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
@@ -387,15 +384,3 @@ class SqliteStore:
         known = self._numbers.known(wanted)
         fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
-
-
-def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """Key, seq, start_us and body of those `keys` that are stored."""
-    rest = list(keys)
-    while rest:
-        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
-        marks = ", ".join("?" * len(some))
-        yield from writer.execute(
-            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
-            some,
-        )
