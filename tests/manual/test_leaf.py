@@ -55,7 +55,7 @@ def test_no_style_is_written_into_a_table_and_an_empty_head_is_no_head() -> None
 
 
 def test_what_is_no_markdown_is_shown_as_it_is() -> None:
-    found = leaf("packaging/x.sh", "# <not a heading>\n", {}.get)
+    found = leaf("packaging/x.sh", "# <not a heading>\n", lambda _: None)
     assert "<pre" in found.html
     assert "# &lt;not a heading&gt;" in found.html
     assert found.title == "packaging/x.sh"

@@ -13,12 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobmeter import __version__
 from jobmeter.manual.book import contents, leaves, places
-from jobmeter.manual.tree import CONTENTS, named, paths
+from jobmeter.manual.tree import named, paths
 
 
 def write(root: Traversable, folder: Path) -> int:
     """Write all pages; how many. Style and picture are those of the server's pages. Raises OSError."""
-    addresses = {path: f"{name}.html" for name, path in named(paths(root)).items()} | {CONTENTS: "index.html"}
+    addresses = {path: f"{name}.html" for name, path in named(paths(root)).items()}
     parts = [(title, list(lines)) for title, lines in groupby(contents(root), key=attrgetter("section"))]
     paper = Environment(loader=PackageLoader("jobmeter.manual"), autoescape=True, undefined=StrictUndefined)
     template = paper.get_template("leaf.html")

@@ -27,6 +27,8 @@ def text(root: Traversable, path: str) -> str:
 
 def name(path: str) -> str:
     """What the page of a file is called in addresses: `docs/collectors/slurm.md` is `collectors-slurm`."""
+    if path == CONTENTS:
+        return "index"
     return path.removeprefix("docs/").removesuffix(".md").replace("/", "-").lower()
 
 
