@@ -199,13 +199,13 @@ class _Up:
                 if address is None:
                     return FAILED
                 self._begin_others(address)
-                seconds = time.monotonic() - began
-                told = f"jobmeter is ready at {address} ({seconds:.1f} s; data in {self._data})"
-                self._say("ready", told, address=address)
                 remote = list(remote_addresses(self._settings))
                 if remote:
                     asked = self._token_file is not None
                     self._say("remote", for_others(self._host.name, address, asked=asked), addresses=remote)
+                seconds = time.monotonic() - began
+                told = f"jobmeter is ready at {address} ({seconds:.1f} s; data in {self._data})"
+                self._say("ready", told, address=address)
                 self._watch()
             finally:
                 killed = self._family.end()
