@@ -13,6 +13,9 @@ from jobmeter.manual.tree import CONTENTS, name, named, paths, text
 
 FOUND_MAX = 40
 _AROUND = 90
+_LOOKED_UP = ("docs/reference/", "docs/decisions/", "CHANGELOG", "CONTRIBUTING")
+"""Pages that are found behind the guides."""
+_RULE = re.compile(r"^\|[-| :]+\|$")
 _HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$")
 _ENTRY = re.compile(r"^- \[([^]]+)\]\(([^)#]+\.md)\)")
 _MARKUP = re.compile(r"\]\([^)]*\)|[`*\[\]]")
@@ -85,7 +88,8 @@ def search(root: Traversable, words: str) -> list[Found]:
         above = f"{place.title} {place.heading}".casefold()
         said = f"{above} {place.text.casefold()}"
         if all(word in said for word in wanted):
-            weight = (-sum(word in above for word in wanted), -sum(said.count(word) for word in wanted))
+            looked_up = place.path.startswith(_LOOKED_UP)
+            weight = (-sum(word in above for word in wanted), looked_up, -sum(said.count(word) for word in wanted))
             weighed.append((weight, place))
     weighed.sort(key=lambda one: one[0])
     return [_found(place, wanted) for _, place in weighed[:FOUND_MAX]]
@@ -140,7 +144,8 @@ def _places(path: str, body: str) -> Iterator[Place]:
 
 
 def _plain(lines: list[str]) -> str:
-    return " ".join(_MARKUP.sub("", " ".join(lines)).replace("|", " ").split())
+    kept = (line for line in lines if not _RULE.match(line))
+    return " ".join(_MARKUP.sub("", " ".join(kept)).replace("|", " ").split())
 
 
 def _around(body: str, wanted: list[str]) -> str:

@@ -17,4 +17,4 @@ def show(visit: Visit) -> Values:
     }
 
 
-PAGE = Page("/docs", "Docs", "docs.html", show, sees=anyone, place=90)
+PAGE = Page("/docs", "Docs", "docs.html", show, sees=anyone, place=200)
