@@ -42,7 +42,7 @@ bench:
 docs:
 	@.ci/environment all
 	.venv/bin/python -m jobmeter.run.reference docs/reference
-	.venv/bin/python -m jobmeter.run.reference_site build/docs
+	.venv/bin/python -m jobmeter.run.reference.site build/docs
 
 # Fetches anew the scripts of others that the pages bring along; needs npm.
 vendor:

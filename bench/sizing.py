@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobmeter.run import demo
-from jobmeter.run.size import CONSTANTS
+from jobmeter.run.commands.size import CONSTANTS
+from jobmeter.run.demo import generator as demo
 from jobmeter.store.open import open_store
 from jobmeter.store.summaries import Summaries
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobmeter.run import reference
 from jobmeter.run.commands import summaries
+from jobmeter.run.reference import pages as reference
 from tests.guard.source import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

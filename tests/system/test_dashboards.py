@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from jobmeter.observe.host import SystemClock
-from jobmeter.run import demo_load
+from jobmeter.run.demo import load as demo_load
 from tests.run.test_serve import serving
 
 ROOT = Path(__file__).parents[2]

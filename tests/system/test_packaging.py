@@ -201,7 +201,7 @@ def test_the_wheel_installs_in_a_clean_environment(wheel: Path, tmp_path: Path) 
     ran(tmp_path / "env/bin/pip", "install", "--quiet", f"{wheel}[server,samples]")
     assert "procstats" in ran(tmp_path / "env/bin/jobmeter", "up", "--look", folder=tmp_path)
     ran(tmp_path / "env/bin/pip", "check")
-    site = ran(tmp_path / "env/bin/python", "-m", "jobmeter.run.reference_site", tmp_path / "site", folder=tmp_path)
+    site = ran(tmp_path / "env/bin/python", "-m", "jobmeter.run.reference.site", tmp_path / "site", folder=tmp_path)
     assert "pages in" in site
 
 
