@@ -7,6 +7,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -259,6 +260,11 @@ def run(kind: type[Machine], *, examples: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def sums_of_days_are_kept_of_few_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobmeter.store.day_sums.RECORDS_A_DAY", 0)
 
 
 def test_sqlite_answers_as_a_dictionary_would(sqlite_template: Path) -> None:

@@ -18,7 +18,7 @@ from jobmeter.model.record import Record, RecordStop, microseconds
 from jobmeter.model.total import COUNT, Factor, MetaDimension, Product, Span, TotalQuestion
 from jobmeter.model.version import Edit
 from jobmeter.store.connections import Connections
-from jobmeter.store.day_sums import QUESTIONS_MAX, days_of
+from jobmeter.store.day_sums import QUESTIONS_MAX, Days, Stretch, days_of
 from jobmeter.store.open import ArchivingStore
 from jobmeter.store.tables import day_questions, day_sums
 from tests.given import ALL, record, second
@@ -36,6 +36,11 @@ def cores(record_id: str, amount: int, stop: float | None, **changes: object) ->
 
 
 BOOKED = [cores(f"r{number}", 1 + number % 3, DAY * (number // 6) + 100 + number) for number in range(18)]
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobmeter.store.day_sums.RECORDS_A_DAY", 0)
 
 
 def asked(first: float, end: float) -> TotalQuestion:
@@ -138,10 +143,10 @@ def test_a_record_that_is_put_between_an_answer_and_what_is_kept_of_it_is_not_lo
 ) -> None:
     store.put(BOOKED[:12])
     store.totals(THREE_DAYS)
-    assert days_kept(database_url) == [2]  # where no record is pending: nothing of days 0 and 1 is kept yet
+    assert days_kept(database_url) == []  # a day of which a record is pending changes when it is folded
     settle(store)
     store.totals(THREE_DAYS)
-    assert days_kept(database_url) == [0, 1, 2]
+    assert days_kept(database_url) == [0, 1]  # there was nothing on day 2
     store.put(BOOKED[12:])
     settle(store)
     assert store.totals(THREE_DAYS) == plain_totals(BOOKED, THREE_DAYS)
@@ -172,25 +177,45 @@ def test_of_so_many_questions_only_are_sums_kept(kept: ArchivingStore, database_
     assert kept.totals(THREE_DAYS) == plain_totals(BOOKED, THREE_DAYS)
 
 
+def test_without_an_end_every_day_behind_counts(kept: ArchivingStore) -> None:
+    since = replace(THREE_DAYS, where=Question(ALL, stop_time=(Bound(Op.GTE, microseconds(second(DAY))),)))
+    future = cores("future", 2, DAY * 10_000)
+    kept.put([future])
+    settle(kept)
+    for _ in range(2):
+        assert kept.totals(since) == plain_totals([*BOOKED[6:], future], since)
+
+
+def test_few_records_a_day_are_read_at_once(
+    kept: ArchivingStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobmeter.store.day_sums.RECORDS_A_DAY", 7)
+    other = replace(THREE_DAYS, measures=(Product((Factor("Cores"),)),))
+    assert kept.totals(other) == plain_totals(BOOKED, other)
+    monkeypatch.setattr("jobmeter.store.day_sums.RECORDS_A_DAY", 6)
+    assert len(days_kept(database_url)) == 3
+    kept.totals(other)
+    assert len(days_kept(database_url)) == 6
+
+
+US = DAY * 10**6
+
+
 @pytest.mark.parametrize(
     ("bounds", "days", "edges"),
     [
-        ([(Op.GTE, 0), (Op.LT, 2 * DAY)], range(2), ()),
-        ([(Op.GT, 0), (Op.LTE, 2 * DAY)], range(1, 2), ((1, DAY * 10**6), (2 * DAY * 10**6, 2 * DAY * 10**6 + 1))),
-        ([(Op.GTE, -3 * DAY), (Op.GTE, -DAY - 1), (Op.LT, 0)], range(-1, 0), ((-DAY * 10**6 - 10**6, -DAY * 10**6),)),
+        ([(Op.GTE, 0), (Op.LT, 2 * US)], Stretch(0, 2), ()),
+        ([(Op.GT, 0), (Op.LTE, 2 * US)], Stretch(1, 2), (Stretch(1, US), Stretch(2 * US, 2 * US + 1))),
+        ([(Op.GTE, -3 * US), (Op.GTE, -US - 1), (Op.LT, 0)], Stretch(-1, 0), (Stretch(-US - 1, -US),)),
+        ([(Op.GTE, 5)], Stretch(1, None), (Stretch(5, US),)),
+        ([(Op.LT, -5)], Stretch(None, -1), (Stretch(-US, -5),)),
+        ([], None, ()),
+        ([(Op.GTE, 0), (Op.LT, US - 1)], None, ()),
+        ([(Op.EQUALS, 0)], None, ()),
     ],
 )
 def test_bounds_are_whole_days_and_what_stands_out(
-    bounds: list[tuple[Op, int]], days: range, edges: tuple[tuple[int, int], ...]
+    bounds: list[tuple[Op, int]], days: Stretch | None, edges: tuple[Stretch, ...]
 ) -> None:
-    found = days_of(Bound(op, second_ * 10**6) for op, second_ in bounds)
-    assert found is not None
-    assert found.days == days
-    assert found.edges == edges
-
-
-@pytest.mark.parametrize(
-    "bounds", [[], [(Op.GTE, 0)], [(Op.LT, DAY)], [(Op.GTE, 0), (Op.LT, DAY - 1)], [(Op.EQUALS, 0)]]
-)
-def test_bounds_without_a_whole_day_are_none(bounds: list[tuple[Op, int]]) -> None:
-    assert days_of(Bound(op, second_ * 10**6) for op, second_ in bounds) is None
+    found = days_of(Bound(op, at_us) for op, at_us in bounds)
+    assert found == (None if days is None else Days(days, edges))

@@ -135,7 +135,8 @@ class Reconcile:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """What was seen, stored and not, per source and day. It shows all sources, so it needs a reader of all."""
         del receive
-        if asker_of(scope).scope.any_of is not None:
+        everything = asker_of(scope).scope
+        if everything.any_of is not None:
             return await send_json(send, 403, Problem("reconciliation shows all records; you may see some of them"))
         try:
             since, until, source = self._asked(scope["query_string"])
@@ -145,21 +146,21 @@ class Reconcile:
         try:
             found = await self._readers.ask(ledger.reconciled, since, until)
             states = await self._readers.ask(ledger.states)
-            months = [] if source is not None else await self._readers.ask(self._months, since, until)
+            months = [] if source is not None else await self._readers.ask(self._months, since, until, everything)
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
         lines = [_line(one) for one in found if source in (None, one.source)]
         collectors = [_collector(state) for state in states if source in (None, state.source)]
         return await send_json(send, 200, Reconciliation(since, until, lines, collectors, months))
 
-    def _months(self, since: date, until: date) -> list[MonthLine]:
+    def _months(self, since: date, until: date, everything: Whole) -> list[MonthLine]:
         """What was published of each month that the days lie in, where somebody told of it."""
         first, last = Month.of_day(since), Month.of_day(until - timedelta(days=1))
         kept = self._publications
         told = [] if kept is None else kept.between(str(first), str(last), PUBLICATIONS_MAX)
         if not told:
             return []
-        question = stored_jobs(Period(first.period.start, last.period.stop), Whole.everything())
+        question = stored_jobs(Period(first.period.start, last.period.stop), everything)
         return [_month(one) for one in standings(stored_of(self._store.totals(question)), told)]
 
     def _asked(self, query: bytes) -> tuple[date, date, str | None]:

@@ -13,34 +13,38 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import operator
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.question import Bound, Op, Order
 from jobmeter.model.total import MetaDimension, TotalQuestion
 from jobmeter.store.archive.ledger import Execute
-from jobmeter.store.compare import floor_of
+from jobmeter.store.compare import compared, floor_of
 from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US
 from jobmeter.store.ledger import Runner
-from jobmeter.store.tables import day_marks, day_sums, records
+from jobmeter.store.rollup import BY_SITE
+from jobmeter.store.tables import day_marks, day_sums, records, rollups
 from jobmeter.store.tally import FacetValue, Tally
 
 QUESTIONS_MAX = 24
 """Of so many questions sheets are kept."""
-DAYS_MAX = 3700
-"""A question about more days is answered without sheets."""
+RECORDS_A_DAY = 100
+"""With fewer records a day, in the mean, reading all at once is quicker than day by day."""
 RECORDS_A_GROUP = 4
 """With fewer records a group, in the mean of a day, its sheet would save little and be large."""
 
+_EPOCH = date(1970, 1, 1).toordinal()
 _FORM = 1
 """Counts up when a sheet's content is written in another way."""
 _COMPRESSION = 1
@@ -74,58 +78,71 @@ class Kept(Struct, frozen=True):
     sheets: Sequence[Sheet]
 
 
-class Days(Struct, frozen=True):
-    """Whole days since 1970 that a question is about, and the stretches before and behind, in microseconds."""
+class Stretch(Struct, frozen=True):
+    """From `first` on and before `end`; None: no bound."""
 
-    days: range
-    edges: tuple[tuple[int, int], ...]
+    first: int | None
+    end: int | None
+
+
+class Days(Struct, frozen=True):
+    """The whole days since 1970 that a question is about, and what stands out of them, in microseconds."""
+
+    days: Stretch
+    edges: tuple[Stretch, ...]
 
 
 def days_of(bounds: Iterable[Bound]) -> Days | None:
-    """What lies within bounds of the stop; None where there is no whole day, no bound, or too many days."""
+    """What lies within bounds of the stop; None where there is no bound, or no whole day."""
     first, end = None, None
     for bound in bounds:
         low = {Op.GTE: bound.value, Op.GT: bound.value + 1, Op.EQUALS: bound.value}.get(bound.op)
         high = {Op.LT: bound.value, Op.LTE: bound.value + 1, Op.EQUALS: bound.value + 1}.get(bound.op)
         first = low if first is None else first if low is None else max(first, low)
         end = high if end is None else end if high is None else min(end, high)
-    if first is None or end is None:
+    days = Stretch(None if first is None else -(-first // DAY_US), None if end is None else end // DAY_US)
+    if days == Stretch(None, None) or (days.first is not None and days.end is not None and days.first >= days.end):
         return None
-    days = range(-(-first // DAY_US), end // DAY_US)
-    if not 0 < len(days) <= DAYS_MAX:
-        return None
-    edges = (first, days.start * DAY_US), (days.stop * DAY_US, end)
-    return Days(days, tuple(edge for edge in edges if edge[0] < edge[1]))
+    edges = []
+    if first is not None and days.first is not None and first < days.first * DAY_US:
+        edges.append(Stretch(first, days.first * DAY_US))
+    if end is not None and days.end is not None and days.end * DAY_US < end:
+        edges.append(Stretch(days.end * DAY_US, end))
+    return Days(days, tuple(edges))
 
 
-def within(question: TotalQuestion, first_us: int, end_us: int) -> TotalQuestion:
-    """The question about the records that stopped from `first_us` on and before `end_us`."""
-    bounds = Bound(Op.GTE, first_us), Bound(Op.LT, end_us)
-    return replace(question, where=replace(question.where, stop_time=bounds))
+def within(question: TotalQuestion, stretch: Stretch) -> TotalQuestion:
+    """The question about the records that stopped in a stretch of microseconds."""
+    bounds = [Bound(op, at) for op, at in ((Op.GTE, stretch.first), (Op.LT, stretch.end)) if at is not None]
+    return replace(question, where=replace(question.where, stop_time=tuple(bounds)))
 
 
 def on_day(question: TotalQuestion, day: int) -> TotalQuestion:
     """The question about one day."""
-    return within(question, day * DAY_US, (day + 1) * DAY_US)
+    return within(question, Stretch(day * DAY_US, (day + 1) * DAY_US))
 
 
 class DayBook:
     """The sheets of one question, in one view of a database. `pending` is true of the records that are pending."""
 
     def __init__(
-        self, execute: Execute, question: TotalQuestion, days: range, pending: ColumnElement[bool] | None
+        self, execute: Execute, question: TotalQuestion, days: Stretch, pending: ColumnElement[bool] | None
     ) -> None:
         self._question = question
         self._digest = _digest(question)
-        self._unsettled = set() if pending is None else set(stop_days(execute, pending))
-        wanted = day_marks.c.day.between(days.start, days.stop - 1)
-        self._marks = dict(map(tuple, execute(select(day_marks.c.day, day_marks.c.mark).where(wanted))))
+        unsettled = () if pending is None else stop_days(execute, pending)
+        self._unsettled = {day for day in unsettled if _is_in(day, days)}
+        marks = select(day_marks.c.day, day_marks.c.mark).where(*_in(day_marks.c.day, days))
+        self._marks: dict[int, int] = dict(map(tuple, execute(marks)))
         columns = select(day_sums.c.day, day_sums.c.mark, day_sums.c.body)
-        rows = execute(
-            columns.where(day_sums.c.question == self._digest, day_sums.c.day.between(days.start, days.stop - 1))
-        )
-        self._held = {day: Sheet(day, mark, bytes(body)) for day, mark, body in rows}
+        held = execute(columns.where(day_sums.c.question == self._digest, *_in(day_sums.c.day, days)))
+        self._held = {day: Sheet(day, mark, bytes(body)) for day, mark, body in held}
         self._fresh: list[Sheet] = []
+
+    @property
+    def days(self) -> list[int]:
+        """The days on which a record may have stopped: a day without a mark has only what is pending."""
+        return sorted(self._marks.keys() | self._unsettled)
 
     def add(self, day: int, tally: Tally) -> bool:
         """Add the sums of a day, where there is a sheet of it as it is now; whether there was."""
@@ -155,6 +172,27 @@ def keep_days(runner: Runner, kept: Kept | None) -> None:
         runner.many([(_TURN, [(kept.question,)]), (_PUT, rows), *((statement, [()]) for statement in _LEAVE)])
     except StoreUnavailable as fault:
         log.info("day_sums.not_kept reason=%r", str(fault))
+
+
+def is_worth_it(execute: Execute, days: Stretch) -> bool:
+    """Whether there are records enough a day."""
+    counted = select(func.coalesce(func.sum(rollups.c.n), 0)).where(rollups.c.level == BY_SITE, rollups.c.month != 0)
+    # Months by the days that they begin with, near enough.
+    for bound, compare in ((days.first, operator.ge), (days.end, operator.le)):
+        if bound is not None:
+            month = date.fromordinal(min(max(bound + _EPOCH, 1), date.max.toordinal()))
+            counted = counted.where(compare(rollups.c.month, month.year * 12 + month.month - 1))
+    marked = select(func.count()).where(*_in(day_marks.c.day, days))
+    return int(execute(counted)[0][0]) >= RECORDS_A_DAY * int(execute(marked)[0][0])
+
+
+def _in(column: ColumnElement[int], days: Stretch) -> list[ColumnElement[bool]]:
+    bounds = ((Op.GTE, days.first), (Op.LT, days.end))
+    return [compared(column, Bound(op, day)) for op, day in bounds if day is not None]
+
+
+def _is_in(day: int, days: Stretch) -> bool:
+    return (days.first is None or days.first <= day) and (days.end is None or day < days.end)
 
 
 def stop_days(execute: Execute, only: ColumnElement[bool]) -> list[int]:

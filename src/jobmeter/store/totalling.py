@@ -16,7 +16,7 @@ from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, signature
 from jobmeter.store.archive.ledger import Execute
-from jobmeter.store.day_sums import DayBook, Days, Kept, days_of, on_day, within
+from jobmeter.store.day_sums import DayBook, Kept, days_of, is_worth_it, on_day, within
 from jobmeter.store.facet import Entry, Signature, entries_of
 from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.read_sums import Row, add_read, is_about_bodies, of_columns
@@ -73,20 +73,20 @@ def total(question: TotalQuestion, source: Source, archive: Archive, execute: Ex
 
         days = days_of(question.where.stop_time) if is_about_bodies(question) else None
         some, only = source.pending() if days is not None else (False, None)
-        if days is None or (some and only is None):
+        if days is None or (some and only is None) or not is_worth_it(execute, days.days):
             add_all(question, tally)
         else:
-            kept = _add_days(question, days, DayBook(execute, question, days.days, only), tally, add_all)
+            for edge in days.edges:
+                add_all(within(question, edge), tally)
+            kept = _add_days(question, DayBook(execute, question, days.days, only), tally, add_all)
     return Answer(tally.totals(source.facets(tally.facet_numbers())), kept)
 
 
 def _add_days(
-    question: TotalQuestion, days: Days, book: DayBook, tally: Tally, add_all: Callable[[TotalQuestion, Tally], None]
+    question: TotalQuestion, book: DayBook, tally: Tally, add_all: Callable[[TotalQuestion, Tally], None]
 ) -> Kept | None:
     """Add what is kept, and the rest from the records day by day; what is to be kept of it."""
-    for first_us, end_us in days.edges:
-        add_all(within(question, first_us, end_us), tally)
-    for day in days.days:
+    for day in book.days:
         if not book.add(day, tally):
             summed = Tally(question)
             add_all(on_day(question, day), summed)
