@@ -12,10 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 
+from msgspec import structs
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from jobmeter.contract import Clock, StoreUnavailable
+from jobmeter.keeping import ArchiveState
+from jobmeter.model.record import from_microseconds
 from jobmeter.observe.host import SystemClock
 from jobmeter.serve.archive_settings import Archiving, archiving_of
 from jobmeter.serve.settings import ServeSettings
@@ -75,17 +78,17 @@ class Scheduled(threading.Thread):
         super().__init__(name="jobmeter-archiving", daemon=True)
         self._store = store
         self._plan = plan
-        self._archiving = archiving
+        self.archiving = archiving
         self._clock = clock
         self._ended = threading.Event()
         self.meter = ArchiveMeter(store)
 
     def run(self) -> None:
         """Wait and archive."""
-        if self._archiving.at_start and not self._ended.wait(1.0):
+        if self.archiving.at_start and not self._ended.wait(1.0):
             self._archive()
         while not self._ended.is_set():
-            due = self._archiving.schedule.after(self._clock.now())
+            due = self.archiving.schedule.after(self._clock.now())
             if due is None or not self._reached(due):
                 return
             self._archive()
@@ -127,29 +130,56 @@ class Scheduled(threading.Thread):
         self.meter.succeeded(self._clock.now())
 
 
+class ArchiveShown:
+    """See `jobmeter.keeping.ArchiveView`. `scheduled` None: nothing is archived by itself."""
+
+    def __init__(self, store: ArchivingStore, scheduled: Scheduled | None) -> None:
+        self._store = store
+        self._scheduled = scheduled
+
+    def state(self, now: datetime) -> ArchiveState:
+        """How it is. Raises StoreUnavailable."""
+        files = self._store.archived_files()
+        found = ArchiveState(
+            files=len(files),
+            records=sum(ledger.left_in(file) for file in files),
+            size_bytes=sum(file.size_bytes for file in files),
+            newest=max((from_microseconds(file.written_us) for file in files), default=None),
+        )
+        if (scheduled := self._scheduled) is None:
+            return found
+        return structs.replace(
+            found,
+            succeeded=scheduled.meter.last_success,
+            failed=scheduled.meter.last_failure,
+            due=scheduled.archiving.schedule.after(now),
+            months=scheduled.archiving.older_than_months,
+        )
+
+
 class ArchiveMeter(Collector):
     """The archive for `/metrics`: what the database lists, and how the runs of this process ended."""
 
     def __init__(self, store: ArchivingStore) -> None:
         self._store = store
-        self._last_success: datetime | None = None
-        self._last_failure: datetime | None = None
+        self.last_success: datetime | None = None
+        self.last_failure: datetime | None = None
         self._failures = 0
 
     def succeeded(self, moment: datetime) -> None:
         """A run ended well."""
-        self._last_success = moment
+        self.last_success = moment
 
     def failed(self, moment: datetime) -> None:
         """A run ended with a fault."""
-        self._last_failure = moment
+        self.last_failure = moment
         self._failures += 1
 
     def collect(self) -> Iterator[Metric]:
         """The families. What the database cannot tell now is left out."""
         yield from self._listed()
         yield CounterMetricFamily("jobmeter_archive_failures", "Runs that failed.", value=self._failures)
-        for name, moment in (("success", self._last_success), ("failure", self._last_failure)):
+        for name, moment in (("success", self.last_success), ("failure", self.last_failure)):
             if moment is not None:
                 yield GaugeMetricFamily(
                     f"jobmeter_archive_last_{name}_timestamp_seconds",

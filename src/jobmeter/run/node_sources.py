@@ -18,7 +18,10 @@ from jobmeter.settings.node import Entry, Mapping, Scalar
 
 KIND = "observe.kernel"
 
-DEFAULT = ("cgroup", "taskstats", "procstats", "disk", "network", "infiniband", "lustre", "nvidia", "rapl", "thermal")
+DEFAULT = (
+    "cgroup", "taskstats", "commands",
+    "procstats", "disk", "network", "infiniband", "lustre", "nvidia", "rapl", "thermal",
+)  # fmt: skip
 """The sources that are read unless somebody says otherwise; what the machine has not is left out quietly."""
 
 log = logging.getLogger("jobmeter.run")

@@ -6,19 +6,23 @@ What is to be told stands in the spool until the server has taken it, so nothing
 from __future__ import annotations
 
 import logging
+import resource
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobmeter import __version__
 from jobmeter.deliver.fault import SpoolFault
 from jobmeter.deliver.spool import Spool
-from jobmeter.model.collection import Collection
+from jobmeter.model.collection import Collection, Cost
 from jobmeter.peer import Endpoint, Peer, PeerAway
 from jobmeter.settings.deployment import Deployment
 from jobmeter.wire.collection import encode_collection
 
 EVERY_SECONDS = 60.0
+COSTS_FROM_SECONDS = 10.0
+"""A process that has run for less says nothing of what collecting costs."""
 _DAYS_MAX = 1000
 
 log = logging.getLogger("jobmeter.run")
@@ -31,6 +35,7 @@ class Reporter:
         self._spool = spool
         self._deployment = deployment
         self._peer = Peer(endpoint)
+        self._began = time.monotonic(), time.process_time()
 
     def tell(self) -> bool:
         """Tell what was not told yet. False when the server did not take it now. Raises SpoolFault."""
@@ -47,6 +52,7 @@ class Reporter:
                     report.status.letters,
                     None if report.status.oldest_seconds is None else max(0, report.status.oldest_seconds),
                     tuple(count for _, count in report.days),
+                    self._cost(),
                 )
             )
             try:
@@ -70,6 +76,12 @@ class Reporter:
     def close(self) -> None:
         """Close the connection."""
         self._peer.close()
+
+    def _cost(self) -> Cost | None:
+        """What this process used since we were made; None of one that has just begun."""
+        up, cpu = time.monotonic() - self._began[0], time.process_time() - self._began[1]
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Cost(round(up, 3), round(cpu, 3), peak_bytes) if up >= COSTS_FROM_SECONDS else None
 
 
 def tell_once(spool: Spool, deployment: Deployment, endpoint: Endpoint) -> None:

@@ -24,8 +24,8 @@ from jobmeter.observe.runs.child import Child, Used
 from jobmeter.observe.runs.group import OwnGroup
 from jobmeter.observe.runs.onejob import OneJob
 
-WITH_GROUP = ("cgroup", "jobproc")
-WITHOUT_GROUP = ("jobproc", "taskstats")
+WITH_GROUP = ("cgroup", "jobproc", "commands")
+WITHOUT_GROUP = ("jobproc", "taskstats", "commands")
 _PERIOD_NS = 1_000_000_000
 _UNLIMITED = 100_000.0
 _TICKS_IDLE = (3, 4)

@@ -217,7 +217,7 @@ def _watch(count: int, work: Work, ready: Callable[[], None]) -> int:
 
 def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callable[[], None]) -> int:
     """Serve over a store of its own, and archive beside it. What a single process does, and each of several."""
-    from jobmeter.run.archiving import folder_of, scheduled_archive  # noqa: PLC0415
+    from jobmeter.run.archiving import ArchiveShown, folder_of, scheduled_archive  # noqa: PLC0415
     from jobmeter.run.relay import RelayUnusable, relaying  # noqa: PLC0415
     from jobmeter.serve.app import make_app  # noqa: PLC0415
     from jobmeter.serve.table import Beside  # noqa: PLC0415
@@ -235,7 +235,8 @@ def _work(settings: ServeSettings, url: str, listeners: Listeners, ready: Callab
     stores = Stores(records, Tokens(url), Documents(url), Summaries(url), Conflicts(url), Publications(url))
     shared = os.environ.get(SHARED_FOLDER)
     archive = scheduled_archive(records, settings, url)
-    beside = Beside(samples, stores.summaries, stores.publications, stores.conflicts)
+    shown = ArchiveShown(records, archive)
+    beside = Beside(samples, stores.summaries, stores.publications, stores.conflicts, shown)
     app = make_app(stores.records, settings, SystemClock(), stores.tokens, stores.documents, beside=beside)
     if archive is not None:
         app.tell(archive.meter)

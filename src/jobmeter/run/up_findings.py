@@ -23,6 +23,7 @@ SOURCES = (*DEFAULT, "ipmi")
 MEANING = {
     "cgroup": "control groups of jobs",
     "taskstats": "processor, memory and I/O of jobs, by the kernel's taskstats",
+    "commands": "commands of jobs: processor time and memory of each",
     "procstats": "processors, memory and load of the machine",
     "disk": "disks",
     "network": "network interfaces",

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.keeping import PublicationStore
-from jobmeter.model.collection import CollectorState, Reconciled
+from jobmeter.model.collection import CollectorState, Cost, Reconciled
 from jobmeter.model.period import Period
 from jobmeter.model.question import Scope as Whole
 from jobmeter.model.record import from_microseconds, microseconds
@@ -63,6 +63,7 @@ class CollectorLine(Struct, frozen=True):
     dead_letters: int
     oldest_seconds: int | None
     last_seen: str
+    cost: Cost | None
 
 
 class MonthLine(Struct, frozen=True):
@@ -221,5 +222,5 @@ def _month(one: Standing) -> MonthLine:
 def _collector(state: CollectorState) -> CollectorLine:
     seen = from_microseconds(state.reported_us).isoformat(timespec="seconds").replace("+00:00", "Z")
     return CollectorLine(
-        state.source, state.spool, state.version, state.waiting, state.letters, state.oldest_seconds, seen
+        state.source, state.spool, state.version, state.waiting, state.letters, state.oldest_seconds, seen, state.cost
     )

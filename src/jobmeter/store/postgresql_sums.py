@@ -60,9 +60,11 @@ class PostgresqlSource:
         """See Source."""
         return self.ask(part.statement(True))
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from streamed(self._reader, compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from streamed(
+            self._reader, compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT)
+        )
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
@@ -205,7 +207,8 @@ def resum(writer: Connection, changes: Sequence[Change]) -> None:
     waiting = pending_among(writer, [change.seq for change in changes])
     rolled = {change.seq: change for change in changes if change.seq not in waiting}
     rows = writer.execute(
-        b"SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ANY(%b)", (int8s([*rolled]),)
+        b"SELECT seq, start_us, stop_us, site, grp, usr, records.body FROM records WHERE seq = ANY(%b)",
+        (int8s([*rolled]),),
     )
     sums = Sums()
     for seq, start, stop, site, grp, usr, body in rows:

@@ -74,9 +74,9 @@ class SqliteSource:
         """See Source."""
         return _exact(self._reader, part.statement, part.sums_from)
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""

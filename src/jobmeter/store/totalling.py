@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 from sqlalchemy import ColumnElement, select
 
-from jobmeter.model.question import Question
-from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.question import Column, Question
+from jobmeter.model.total import FieldDimension, Total, TotalQuestion
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, signature
 from jobmeter.store.archive.ledger import Execute
@@ -39,7 +39,7 @@ class Source(Protocol):
         """The rows of a SELECT, at most ROWS_MAX + 1, whose sums are exact."""
         ...
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """The times and bodies of the rows that `where` and `only` are about, in any order."""
         ...
 
@@ -99,7 +99,8 @@ def _add_days(
 def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> list[Part]:
     parts = list(parts_of(question, source.view, only=only))
     if is_about_bodies(question):
-        add_read(tally, question, parts, source.read(of_columns(question.where), only))
+        with_ids = FieldDimension(Column.RECORD_ID) in question.group_by
+        add_read(tally, question, parts, source.read(of_columns(question.where), only, with_ids=with_ids))
         return parts
     for part in parts:
         tally.add(part, source.rows_of(part))
