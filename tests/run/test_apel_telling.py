@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from jobmeter.deliver.outbox import Parcel, State
 from jobmeter.model.publication import Fate
-from jobmeter.run.apel_reporter import publications_of
+from jobmeter.run.apel.reporter import publications_of
 from tests.report.test_apel_summary import NEWER
 
 CONFIG = replace(NEWER, messaging=None, site=replace(NEWER.site, sites_to_report={"S": ["a", "b"]}))

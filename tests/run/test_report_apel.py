@@ -20,7 +20,7 @@ from jobmeter.model.record import Record
 from jobmeter.observe.host import SystemClock
 from jobmeter.report.month import Month
 from jobmeter.run import main as program
-from jobmeter.run.apel_reporter import TOLD_AT_ONCE
+from jobmeter.run.apel.reporter import TOLD_AT_ONCE
 from jobmeter.serve.table import Beside
 from jobmeter.store.open import open_store
 from jobmeter.store.publications import Publications
