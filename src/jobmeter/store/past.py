@@ -45,4 +45,6 @@ def rows_at(as_of_us: int | None) -> FromClause:
 
 def _begun(table: FromClause, as_of_us: int) -> Select[tuple[object, ...]]:
     since_us = table.c.since_us
-    return select(*[table.c[name] for name in _COLUMNS]).where(or_(since_us.is_(None), since_us <= as_of_us))
+    core = table.c.core if table is records else table.c.body.label("core")
+    columns = [*[table.c[name] for name in _COLUMNS], core]
+    return select(*columns).where(or_(since_us.is_(None), since_us <= as_of_us))

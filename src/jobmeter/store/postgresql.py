@@ -26,6 +26,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.ledger import Ledger, PostgresqlRunner
@@ -96,7 +97,8 @@ class PostgresqlStore:
         self._readers: Pool[Connection] = Pool(
             lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
         )
-        self.ledger = Ledger(PostgresqlRunner(self._write, self._ask))
+        self._runner = PostgresqlRunner(self._write, self._ask)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -159,7 +161,7 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Changed]:
             with writer.transaction():
                 note_change(writer)
-                books = self._books(writer)
+                books = PostgresqlBooks(writer, self.archive, self.now())
                 return [amend(books, record_id, change, edit) for record_id in record_ids]
 
         return self._write(work)
@@ -172,12 +174,9 @@ class PostgresqlStore:
         def work(writer: Connection) -> Changed:
             with writer.transaction():
                 note_change(writer)
-                return change(self._books(writer), record_id, record, edit)
+                return change(PostgresqlBooks(writer, self.archive, self.now()), record_id, record, edit)
 
         return self._write(work)
-
-    def _books(self, writer: Connection) -> PostgresqlBooks:
-        return PostgresqlBooks(writer, self.archive, executing(writer), self.now())
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""
@@ -216,7 +215,9 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return total(question, PostgresqlSource(reader, question.where.as_of_us), self.archive, executing(reader))
+            answer = total(question, PostgresqlSource(reader, question.where.as_of_us), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""

@@ -27,6 +27,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
@@ -104,7 +105,8 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
-        self.ledger = Ledger(SqliteRunner(self._writing, self._askers.lend, answering))
+        self._runner = SqliteRunner(self._writing, self._askers.lend, answering)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -164,7 +166,7 @@ class SqliteStore:
     def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
         """See RecordStore."""
         with self._writing() as writer:
-            books = self._books(writer)
+            books = SqliteBooks(writer, self.archive, self.now())
             return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
@@ -173,10 +175,7 @@ class SqliteStore:
 
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         with self._writing() as writer:
-            return change(self._books(writer), record_id, record, edit)
-
-    def _books(self, writer: sqlite3.Connection) -> SqliteBooks:
-        return SqliteBooks(writer, self.archive, executing(writer), self.now())
+            return change(SqliteBooks(writer, self.archive, self.now()), record_id, record, edit)
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""
@@ -219,7 +218,9 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            return total(question, SqliteSource(reader, question.where.as_of_us), self.archive, executing(reader))
+            answer = total(question, SqliteSource(reader, question.where.as_of_us), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
