@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from jobmeter.model.access import Role
 from jobmeter.model.record import Record, name_fault
@@ -47,7 +46,6 @@ def show(visit: Visit) -> Values:
         "past": past_of(versions, body),
         "summary": summary,
         "summed": () if summary is None else summed(summary.metrics),
-        "quoted": quote(record_id, safe=""),
         **_traces(visit, record, summary, facts.cpu_seconds),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -11,9 +11,9 @@ from msgspec import Struct
 from jobmeter.model.record import microseconds
 from jobmeter.model.series import SampleQuestion, SampleTable
 from jobmeter.query.nodes import STATE_METRICS, node_states
-from jobmeter.serve.web.asked import lately, sees_nodes
 from jobmeter.serve.web.figures import iso
 from jobmeter.serve.web.page import NotThere, Page, Values, Visit
+from jobmeter.serve.web.present import lately, sees_nodes
 
 SPANS = {"1h": (1, "30s"), "6h": (6, "2m"), "24h": (24, "5m"), "7d": (168, "1h"), "30d": (720, "6h")}
 """What may be looked at: hours, and the step of the curves."""
@@ -104,7 +104,6 @@ def show(visit: Visit) -> Values:
         "span": chosen,
         "spans": list(SPANS),
         "drawn": [drawn for figure in FIGURES if (drawn := _drawn(figure, tables, visit.named, since, step)).rows],
-        "address": quote(visit.named, safe=""),
     }
 
 

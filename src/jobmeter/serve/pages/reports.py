@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from jobmeter.model.access import Role
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.serve.publications import sees
-from jobmeter.serve.view.asked import summed
 from jobmeter.serve.view.published import letters_of, standings, try_again
 from jobmeter.serve.view.usage import keys_text, months_of
+from jobmeter.serve.web.account import summed
 from jobmeter.serve.web.page import NotThere, Page, Values, Visit
 
 TOLD_MAX = 5000
