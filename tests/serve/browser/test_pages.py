@@ -34,6 +34,8 @@ PAGES = {
     "about": ("/about", "/v2/totals"),
     "jobs": ("/jobs", HOSTILE),
     "job": ("/job/r1", HOSTILE),
+    "job-running": ("/job/slurm-470", "Share of the commands"),
+    "reconciliation": ("/reconciliation", "No collector has reported"),
     "users": ("/users", HOSTILE),
     "user-hostile": (f"/users/{quote(HOSTILE, safe='')}", HOSTILE),
     "site": ("/sites/physics", "physics"),

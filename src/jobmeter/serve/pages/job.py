@@ -12,7 +12,7 @@ from jobmeter.report.why.facts import facts_of
 from jobmeter.report.why.job import explain
 from jobmeter.serve.samples import Visible
 from jobmeter.serve.view.amounts import amounts_of, summed
-from jobmeter.serve.view.curves import drawn
+from jobmeter.serve.view.curves import OF_JOBS, drawn
 from jobmeter.serve.view.past import past_of, visible
 from jobmeter.serve.view.rows import records_of
 from jobmeter.serve.view.shares import commands_of, nodes_of
@@ -62,7 +62,7 @@ def _traces(
     return {
         "trace": trace,
         "samples": "" if trace is None else trace.address(nodes=nodes),
-        "pictures": drawn(found),
+        "pictures": drawn(found, OF_JOBS),
         "nodes": nodes_of(found),
         "commands": commands_of(found, cpu_seconds),
         "running": record.stop_time is None,
