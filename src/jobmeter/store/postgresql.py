@@ -69,8 +69,7 @@ class PostgresqlStore:
     """The RecordStore of the contract in the PostgreSQL database at `url`, a libpq address.
 
     Nothing is connected until it is needed; a lost server is found again by itself. `writers` and `readers` bound the
-    connections, `bounds` the dead letters. A schema that is not the present one is told by
-    SchemaUnfit, whatever is asked.
+    connections, `bounds` the dead letters. A schema that is not the present one is told by SchemaUnfit.
     """
 
     def __init__(
