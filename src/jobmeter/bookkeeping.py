@@ -48,6 +48,10 @@ class Bookkeeping(Protocol):
         """
         ...
 
+    def behind(self) -> int:
+        """About how many stored records are in no rollup yet, so that totals read each of them."""
+        ...
+
     def check_rollups(self) -> list[str]:
         """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
         ...
@@ -68,6 +72,9 @@ class Collections(Protocol):
         """How every spool was when it reported last."""
         ...
 
-    def reconciled(self, since: date, until: date) -> list[Reconciled]:
-        """Every source and day from `since` to before `until` that was reported or is stored."""
+    def reconciled(self, since: date, until: date, *, look_up: bool = True) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored.
+
+        Without `look_up` the account is not counted, which takes long for many records: nothing is said of `stored`.
+        """
         ...

@@ -238,7 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.csv"),
     ),
     Operation(
         "POST",
@@ -252,7 +252,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/v2/reconciliation",
         "getReconciliation",
-        "What was seen, stored, refused and is waiting, per source and day.",
+        "What was seen, stored, refused and is waiting, per source and day; what was published of it, per month.",
         (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
         parameters=("first_day", "day_behind", "source"),
     ),

@@ -26,6 +26,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.ledger import Ledger, PostgresqlRunner
@@ -94,7 +95,8 @@ class PostgresqlStore:
         self._readers: Pool[Connection] = Pool(
             lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
         )
-        self.ledger = Ledger(PostgresqlRunner(self._write, self._ask))
+        self._runner = PostgresqlRunner(self._write, self._ask)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -134,12 +136,12 @@ class PostgresqlStore:
                     resum(writer, changes)
                     keep(executing(writer), steps_of(changes))
                     writer.execute(
-                        "UPDATE records r SET stop_us = c.stop_us, body = c.body "
-                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
+                        "UPDATE records r SET stop_us = c.stop_us, core = c.core "
+                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, core) WHERE r.seq = c.seq",
                         (
                             int8s([change.seq for change in changes]),
                             int8s([change.stop_us for change in changes]),
-                            texts([change.body for change in changes]),
+                            texts([change.core for change in changes]),
                         ),
                     )
             return answers
@@ -210,7 +212,9 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return total(question, PostgresqlSource(reader), self.archive, executing(reader))
+            answer = total(question, PostgresqlSource(reader), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
@@ -224,6 +228,12 @@ class PostgresqlStore:
                 return fold_alone(writer, batches_max)
 
         return self._write(work)
+
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader:
+            rows = reader.execute("SELECT coalesce(sum(cardinality(seqs)), 0) FROM rollup_pending").fetchall()
+        return int(rows[0][0])
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""

@@ -27,6 +27,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
@@ -58,7 +59,7 @@ from jobmeter.store.totalling import archived_sums, total
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (record_id) DO NOTHING"""
 
 
@@ -105,7 +106,8 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
-        self.ledger = Ledger(SqliteRunner(self._writing, self._askers.lend, answering))
+        self._runner = SqliteRunner(self._writing, self._askers.lend, answering)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -118,9 +120,9 @@ class SqliteStore:
             added = writer.executemany(
                 _INSERT,
                 [
-                    (start, stop, *numbers[facets], key, body.decode())
-                    for start, stop, facets, key, body in zip(
-                        batch.starts, batch.stops, batch.facets, batch.keys, batch.bodies, strict=True
+                    (start, stop, *numbers[facets], key, core.decode())
+                    for start, stop, facets, key, core in zip(
+                        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
                     )
                 ],
             ).rowcount
@@ -149,8 +151,8 @@ class SqliteStore:
             resum(writer, changes)
             keep(executing(writer), steps_of(changes))
             writer.executemany(
-                "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
-                [(change.stop_us, change.body.decode(), change.seq) for change in changes],
+                "UPDATE records SET stop_us = ?, core = ? WHERE seq = ?",
+                [(change.stop_us, change.core.decode(), change.seq) for change in changes],
             )
         return answers
 
@@ -213,7 +215,9 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            return total(question, SqliteSource(reader), self.archive, executing(reader))
+            answer = total(question, SqliteSource(reader), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""
@@ -223,6 +227,12 @@ class SqliteStore:
             return 0
         with self._writing() as writer:
             return add_folded(writer, folded, batches_max)
+
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            (records,) = reader.execute("SELECT coalesce(sum(high - low + 1), 0) FROM rollup_pending").fetchone()
+        return int(records)
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
