@@ -193,9 +193,11 @@ def _sacct_collector_agrees(
     }  # fmt: skip
     config = folder / "sacct.yml"
     config.write_text(json.dumps(options))
-    assert cluster.collect("slurm", str(config), "--once").returncode == 0
+    done = cluster.collect("slurm", str(config), "--once")
+    assert done.returncode == 0, done.stderr
     stored = _stored(server)
     assert {name: stored[name] for name in expected} == expected
+    assert len(stored) == len(expected) + 1, f"{done.stderr}{cluster.accounted()}"
     (requeued,) = set(stored) - set(expected)
     assert requeued.count("-") == 2
     with Spool(folder / "state.db.spool", SpoolSettings(), SystemClock()) as spool:
