@@ -14,8 +14,8 @@ import pytest
 
 from jobmeter.model.question import Question
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.archive import declare, execute
-from jobmeter.run.archiving import ArchiveShown, scheduled_archive
+from jobmeter.run.commands.archive import declare, execute
+from jobmeter.run.server.archiving import ArchiveShown, scheduled_archive
 from jobmeter.serve.archive_settings import ArchivalConfig, ArchiveSettings
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import Beside
