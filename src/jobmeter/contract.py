@@ -39,7 +39,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from jobmeter.bookkeeping import Bookkeeping, Collections
+from jobmeter.bookkeeping import Bookkeeping
 from jobmeter.model.document import Document
 from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
 from jobmeter.model.job import JobIdentity, RunningJob
@@ -284,11 +284,6 @@ class RecordStore(Bookkeeping, Protocol):
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
-        ...
-
-    @property
-    def ledger(self) -> Collections:
-        """What collectors reported."""
         ...
 
     def ping(self) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select
 
 from jobmeter.model.record import from_microseconds
 from jobmeter.store.grouped import DAY_US
+from jobmeter.store.kept_counts import Word, add_words
 from jobmeter.store.statement import View, seconds_of
 
 FOLD_BATCHES = 200
@@ -98,9 +99,12 @@ class Sums:
     """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds.
 
     `days` are those that the records stopped on, where known: their kept sums are of the past when this is added.
+    And counts by the values under the meta `keys`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self.keys = frozenset(keys)
+        self.words: dict[Word, int] = {}
         self.times: dict[Place, list[int]] = {}
         self.amounts: dict[tuple[Kind, Place], list[int]] = {}
         self.days: set[int] = set()
@@ -112,6 +116,8 @@ class Sums:
         if state.stop_us is not None:
             self.days.add(state.stop_us // DAY_US)
         places = _levels(month, state.site, state.grp, state.usr)
+        if self.keys:
+            add_words(self.words, self.keys, state.body, sign)
         for place in places:
             _add(self.times, place, (sign, sign * (micros // 1_000_000), sign * micros))
         for part in _decode_body(state.body).components:
@@ -119,6 +125,11 @@ class Sums:
             seconds = part.amount * (micros // 1_000_000)
             for place in places:
                 _add(self.amounts, (kind, place), (sign, sign * part.amount, sign * seconds))
+
+    def take_bodies(self, bodies: Iterable[bytes]) -> None:
+        """Add the words of records; without keys none of them is looked at."""
+        for body in bodies if self.keys else ():
+            add_words(self.words, self.keys, body, 1)
 
     def take_times(self, rows: Iterable[Sequence[Any]]) -> None:
         """Add rows of `select_times`."""
@@ -157,6 +168,8 @@ class Sums:
         for key, row in other.amounts.items():
             _add(self.amounts, key, row)
         self.days |= other.days
+        for word, n in other.words.items():
+            self.words[word] = self.words.get(word, 0) + n
 
     def without_nothing(self) -> Sums:
         """The same without the rows that no record is in."""
@@ -172,6 +185,10 @@ class Sums:
             for key in sorted({*mine, *theirs}, key=repr):
                 if mine.get(key) != theirs.get(key):
                     yield f"{key}: {mine.get(key)}, records add up to {theirs.get(key)}"
+        for word in sorted({*self.words, *other.words}):
+            counted, there = self.words.get(word, 0), other.words.get(word, 0)
+            if word[0] in self.keys and counted != there:
+                yield f"{word}: {counted} records are counted, there are {there}"
 
 
 def select_times(view: View, only: ColumnElement[bool] | None, *, exact: bool) -> Select[Any]:
