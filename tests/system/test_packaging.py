@@ -38,7 +38,7 @@ EXPOSED_MOST = {
     "jobmeter-collect-oar.service": 9.0,
     "jobmeter-report-priority.service": 4.5,
 }
-"""How open a unit may be by `systemd-analyze security`, 0 to 10. OAR's programs are set-uid: nothing can be taken away."""
+"""How open a unit may be by `systemd-analyze security`, from 0 to 10. OAR's programs are set-uid."""
 EXPOSED_ELSE = 2.0
 OWN_LIBRARIES = {
     "bogus-mail-host",
