@@ -21,6 +21,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
 from jobmeter.observe.tasks.account import Ended, TaskAccount
+from jobmeter.observe.tasks.clock import used_ns
 from jobmeter.observe.tasks.layout import FIELDS, Row
 from jobmeter.observe.tasks.netlink import TaskstatsSocket, listeners
 
@@ -82,7 +83,7 @@ class TaskstatsSource:
         self._members = Members(host, trees)
         self._socket = TaskstatsSocket()
         self._listeners: list[TaskstatsSocket] = []
-        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row)
+        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row, used_ns)
         self._lost = False
         if settings.ends:
             try:
@@ -101,7 +102,9 @@ class TaskstatsSource:
         """One sample per job that ever had a task."""
         if reading is not Reading.LAST:
             for job in jobs:
-                self._account.living(_key(job), dict(self._socket.ask(self._members.threads(job))))
+                tasks = self._members.threads(job)
+                asked = self._socket.ask(self._account.stirring(_key(job), tasks))
+                self._account.living(_key(job), now_ns // 1000, tasks, asked)
         self._account.ended(self._ended())
         for job in jobs:
             total = self._account.total(_key(job))

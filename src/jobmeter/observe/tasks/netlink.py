@@ -82,8 +82,11 @@ class TaskstatsSocket:
         """Close it."""
         self._socket.close()
 
-    def ask(self, tasks: Sequence[int]) -> Iterator[tuple[int, Row]]:
-        """The statistics of those of the tasks that exist. Raises SourceUnreadable when the kernel refuses."""
+    def ask(self, tasks: Sequence[int]) -> Iterator[tuple[int, int, Row]]:
+        """Those of the tasks that exist, with their processes (0: not known) and statistics.
+
+        Raises SourceUnreadable when the kernel refuses.
+        """
         family = self.family
         for start in range(0, len(tasks), _TOGETHER):
             group = tasks[start : start + _TOGETHER]
@@ -126,7 +129,7 @@ class TaskstatsSocket:
             if found is not None:
                 yield (*found.who(message, stats.at), message)
 
-    def _answer(self) -> tuple[int, Row] | None:
+    def _answer(self) -> tuple[int, int, Row] | None:
         message = self._socket.recv(_MESSAGE_BYTES)
         _, kind, _, sequence, _ = _HEAD.unpack_from(message)
         if kind == _ERROR:
@@ -135,7 +138,9 @@ class TaskstatsSocket:
                 raise SourceUnreadable("taskstats needs the capability CAP_NET_ADMIN")
             return None
         found = self._stats.found(message)
-        return None if found is None else (sequence, found.read(message, self._stats.at))
+        if found is None:
+            return None
+        return sequence, found.who(message, self._stats.at)[2], found.read(message, self._stats.at)
 
     def _acknowledged(self) -> None:
         message = self._socket.recv(_MESSAGE_BYTES)
