@@ -32,26 +32,31 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from jobmeter.bookkeeping import Bookkeeping, Collections
-from jobmeter.model.document import Document
-from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
-from jobmeter.model.job import JobIdentity, RunningJob
-from jobmeter.model.letter import DeadLetter
-from jobmeter.model.metric import Metric
-from jobmeter.model.outcome import Outcome, Stopped, Stored
-from jobmeter.model.period import Period
-from jobmeter.model.question import Page, Question, Scope
-from jobmeter.model.record import Record, RecordStop
-from jobmeter.model.sample import Sample, SampleBatch
-from jobmeter.model.token import Token
-from jobmeter.model.total import Total, TotalQuestion
+
+if TYPE_CHECKING:
+    # Whoever fulfils or uses one of these contracts imports what it needs of it: a node's agent and an epilog need
+    # little, and all together take milliseconds and a megabyte.
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+
+    from jobmeter.model.document import Document
+    from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
+    from jobmeter.model.job import JobIdentity, RunningJob
+    from jobmeter.model.letter import DeadLetter
+    from jobmeter.model.metric import Metric
+    from jobmeter.model.outcome import Outcome, Stopped, Stored
+    from jobmeter.model.period import Period
+    from jobmeter.model.question import Page, Question, Scope
+    from jobmeter.model.record import Record, RecordStop
+    from jobmeter.model.sample import Sample, SampleBatch
+    from jobmeter.model.token import Token
+    from jobmeter.model.total import Total, TotalQuestion
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
