@@ -6,16 +6,18 @@ import contextlib
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from jobmeter.contract import Clock
+
+if TYPE_CHECKING:
+    import subprocess
 
 _CHUNK_BYTES = 1 << 16
 _STDERR_MAX_BYTES = 1 << 16
@@ -134,6 +136,8 @@ def this_host() -> Host:
 
 
 def _started(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    import subprocess  # noqa: PLC0415 - most nodes run no command, and the library takes 3 ms
+
     try:
         return subprocess.Popen(
             list(argv),
@@ -171,10 +175,7 @@ def _gathered(
             del err[_STDERR_MAX_BYTES:]
             if ended and not ready:
                 break
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        raise CommandTimedOut(f"{name} had not ended in time and was killed") from None
+    _require_end(process, name, max(0.0, deadline - time.monotonic()))
     return bytes(out), bytes(err)
 
 
@@ -202,8 +203,15 @@ def _flow(process: subprocess.Popen[bytes], name: str, patience_seconds: float, 
                 break
             if patience_seconds <= 0:
                 raise CommandTimedOut(f"{name} had not ended in time and was killed")
+    _require_end(process, name, max(patience_seconds, _POLL_SECONDS))
+
+
+def _require_end(process: subprocess.Popen[bytes], name: str, seconds: float) -> None:
+    """Wait for the end of a command that has closed its outputs."""
+    import subprocess  # noqa: PLC0415 - see _started
+
     try:
-        process.wait(max(patience_seconds, _POLL_SECONDS))
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         raise CommandTimedOut(f"{name} had not ended in time and was killed") from None
 
