@@ -164,3 +164,30 @@ def test_where_the_kernel_tells_no_processes_all_tasks_are_asked() -> None:
     for _ in range(3):
         assert _live(account, {10: _row(5), 11: _row(7)}) == [10, 11]
         assert _run(account) == 12
+
+
+def test_a_job_in_which_nothing_ran_is_listed_now_and_then_only() -> None:
+    account = _account(Clocks({10: 500}))
+    assert not account.still("j", 0)
+    _live(account, {10: _row(5, elapsed=100), 11: _row(7, elapsed=40)}, process=10)
+    account.ended([(11, 1, 10, _row(8, elapsed=41))])
+    assert account.still("j", 10_000_000)
+    total = account.total("j")
+    assert total is not None
+    assert (total[RUN], total[ELAPSED]) == (13, 10_000_100)
+    for _ in range(3):
+        account.turn(["j"])
+        assert account.still("j", 20_000_000)
+    account.ended([_end(20, 10, 3)])
+    assert _run(account) == 16
+    assert not account.still("j", 30_000_000)
+
+
+def test_the_span_of_an_ended_task_grows_no_more() -> None:
+    account = _account()
+    _live(account, {10: _row(5, elapsed=900), 11: _row(7, elapsed=40)})
+    account.ended([(10, 1, 10, _row(6, elapsed=901))])
+    assert account.still("j", 800)
+    total = account.total("j")
+    assert total is not None
+    assert total[ELAPSED] == 901

@@ -22,6 +22,8 @@ Ended = tuple[int, int, int, M]
 Asked = tuple[int, int, Row]
 """A task that was asked: its id, that of its process (0: not known), and what it said."""
 
+_LISTED_US = 30_000_000
+
 
 class _Process:
     """The living tasks of one process, as asked at `asked_us`; `clock_ns` is what it had used shortly before.
@@ -70,13 +72,34 @@ class _Process:
 class _Job:
     """The tasks of one job. `leaving` were listed the last time and not this time, and no end was told."""
 
-    __slots__ = ("dead", "leaving", "live", "now_us")
+    __slots__ = ("_living", "dead", "leaving", "listed_us", "live", "now_us")
 
     def __init__(self) -> None:
         self.dead: Row | None = None
         self.live: dict[int, _Process] = {}
         self.leaving: dict[int, Row] = {}
+        self.listed_us = 0
         self.now_us = 0
+        self._living: Row | None = None
+        """All living tasks as of `listed_us`."""
+
+    def list(self, now_us: int) -> None:
+        """Begin to list its tasks anew. Those that had left the last time will not be told to have ended any more."""
+        for row in self.leaving.values():
+            self.dead = added(self.dead, row)
+        self.leaving = {}
+        self.listed_us = self.now_us = now_us
+        self._living = None
+
+    def total(self) -> Row | None:
+        """Of all tasks it ever had, None when there was none."""
+        ended = [*self.leaving.values(), *(() if self.dead is None else (self.dead,))]
+        if not self.live:
+            return _sum(ended) if ended else None
+        if self._living is None:
+            self._living = _sum([process.total(self.listed_us) for process in self.live.values()])
+        living = _later(self._living, self.now_us - self.listed_us)
+        return _sum([living, *ended]) if ended else living
 
     def add(self, task: int, number: int, row: Row, before: Mapping[int, _Process]) -> None:
         """A task of the process `number` that was asked now; `before` are the processes of the last time."""
@@ -89,6 +112,7 @@ class _Job:
     def drop(self, task: int, number: int) -> None:
         """Give up a task that has ended."""
         self.leaving.pop(task, None)
+        self._living = None
         process = self.live.get(number)
         if process is not None:
             process.drop(task)
@@ -116,6 +140,18 @@ class TaskAccount(Generic[K, M]):
         self._gone_before: dict[int, int] = {}
         self.touched: set[K] = set()
 
+    def still(self, job: K, now_us: int) -> bool:
+        """Nothing ran in this job since its tasks were asked, so they need not be. False: list them all the same.
+
+        Now and then that is done for those that were moved into the job and did nothing there yet.
+        """
+        entry = self._jobs.get(job)
+        if entry is None or not 0 <= now_us - entry.listed_us < _LISTED_US:
+            return False
+        entry.now_us = now_us
+        self._belong(entry, job)
+        return True
+
     def stirring(self, job: K, tasks: Sequence[int]) -> Sequence[int]:
         """Those of a job's tasks that must be asked: the others have done nothing since they were."""
         entry = self._jobs.get(job)
@@ -136,12 +172,9 @@ class TaskAccount(Generic[K, M]):
         entry = self._jobs.get(job)
         if entry is None:
             entry = self._jobs[job] = _Job()
-        for row in entry.leaving.values():
-            entry.dead = added(entry.dead, row)
-        entry.now_us = now_us
+        entry.list(now_us)
         before, here = entry.live, frozenset(tasks)
         entry.live = {number: process for number, process in before.items() if process.rests}
-        entry.leaving = {}
         told: set[int] = set()
         for task, number, row in asked:
             if not self._is_gone(task, row):
@@ -167,12 +200,7 @@ class TaskAccount(Generic[K, M]):
     def total(self, job: K) -> Row | None:
         """What a job's tasks have used, None when none was ever seen."""
         entry = self._jobs.get(job)
-        if entry is None:
-            return None
-        rows = [*(process.total(entry.now_us) for process in entry.live.values()), *entry.leaving.values()]
-        if entry.dead is not None:
-            rows.append(entry.dead)
-        return _sum(rows) if rows else None
+        return None if entry is None else entry.total()
 
     def is_empty(self, job: K) -> bool:
         """Whether all tasks of a job that were ever listed have ended."""
