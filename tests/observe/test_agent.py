@@ -289,4 +289,4 @@ def test_a_job_is_read_as_if_for_the_first_time_whether_it_did_something_or_not(
     process.wait()
     kept.close()
     finder.close()
-    assert len(seen) == 3
+    assert len(seen) >= 3

@@ -58,25 +58,28 @@ class _Open(Struct):
     job: RunningJob
     files: list[_File]
     metrics: tuple[str, ...]
+    values: tuple[int | None, ...] = ()
     stirred_ns: int = 0
     is_settled: bool = False
 
-    def values(self, now_ns: int) -> tuple[int | None, ...]:
+    def read(self, now_ns: int) -> tuple[int | None, ...]:
         """What the files say now; of a job that does nothing few are read. Raises OSError when the job is gone."""
-        values: list[int | None] = []
-        is_told = False
+        is_told = is_new = False
         for each in self.files:
-            if is_told or not (each.follows and self.is_settled):
-                said = each.file.read()
-                if said != each.said:
-                    each.values = [value for parse in each.parsers for value in parse(said)]
-                    each.said = said
-                    is_told |= each.tells
-            values += each.values
+            if each.follows and self.is_settled and not is_told:
+                continue
+            said = each.file.read()
+            if said != each.said:
+                each.values = [value for parse in each.parsers for value in parse(said)]
+                each.said = said
+                is_new = True
+                is_told = is_told or each.tells
+        if is_new:
+            self.values = tuple(value for each in self.files for value in each.values)
         if is_told:
             self.stirred_ns = now_ns
         self.is_settled = not is_told and not 0 <= now_ns - self.stirred_ns < _SETTLES_NS
-        return tuple(values)
+        return self.values
 
 
 class CgroupSource:
@@ -121,7 +124,7 @@ class CgroupSource:
                 return None
             self._open[job.identity] = opened
         try:
-            return opened, opened.values(now_ns)
+            return opened, opened.read(now_ns)
         except OSError:
             return None  # the folder was removed: the job is gone
         except ValueError as fault:
