@@ -1,7 +1,7 @@
 """Measurements of speed and cost; see `bench.run`.
 
-What is measured is started as it is when it is installed: from compiled files. Where Python may not write them by itself
-(PYTHONDONTWRITEBYTECODE), old ones would make each start slower, and every process larger.
+What is measured is started as it is when it is installed: from compiled files. Where Python may not write them by
+itself (PYTHONDONTWRITEBYTECODE), missing ones would make each start slower, and every process larger.
 """
 
 import compileall
