@@ -3,7 +3,9 @@
     python -m bench.archive --records 1000000                             # SQLite in a temporary folder
     python -m bench.archive --records 1000000 --database postgresql://…   # an EMPTY database, filled by this
 
-A year of records is stored and its first half archived. A latency is the median of 20 asks in a warm cache.
+A database that `bench.store` has filled with as many records is taken as it is; with `--folder` the archive stays, and
+a second run on both only asks. A year of records is stored and its first half archived. A latency is the median of 20
+asks in a warm cache.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench.records import FIRST_STOP, records, site_name
+from bench.records import FIRST_STOP, replicated, site_name
 from jobmeter.model.outcome import Stored
 from jobmeter.model.question import Bound, MetaCondition, Op, Order, Question, Scope
 from jobmeter.model.record import Record, microseconds
@@ -42,35 +44,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.archive", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=100_000, metavar="N")
     parser.add_argument("--database", metavar="URL", help="default: SQLite in a temporary folder")
+    parser.add_argument("--folder", type=Path, metavar="PATH", help="of the archive; default: a temporary one")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="jobmeter-bench-") as folder:
         store = open_store(arguments.database or f"sqlite:///{folder}/store.sqlite", migrate=True)
         try:
-            if store.counts()[""]:
-                print("the database is not empty", file=sys.stderr)
+            held = store.counts()[""]
+            if 0 < held < arguments.records:
+                print(f"the database holds {held:,} records", file=sys.stderr)
                 return 2
-            measure(store, arguments.records, Path(folder) / "archive")
+            print(f"{arguments.records:,} records, half of them archived")
+            if not held:
+                for batch in _batches(replicated(arguments.records)):
+                    store.put(batch)
+                while store.fold():
+                    pass
+            if not store.archived_files():
+                measure(store, arguments.records, arguments.folder or Path(folder) / "archive")
+            _questions(store, arguments.records)
         finally:
             store.close()
     return 0
 
 
 def measure(store: ArchivingStore, count: int, folder: Path) -> None:
-    """Fill `store` with `count` records, archive half of them and ask."""
-    print(f"{count:,} records, half of them archived")
-    for batch in _batches(records(count)):
-        store.put(batch)
+    """Archive half of the `count` records, and store some before and after."""
     new = min(count, 50_000)
     _row(
         "ingest of new ids, before archiving",
-        _rate(store, islice(_renamed(records(count)), new), Stored.NEW),
+        _rate(store, islice(_renamed(replicated(count), "before"), new), Stored.NEW),
         "records/s",
     )
     _archive(store, folder)
-    again = islice(_renamed(records(count), "more"), new)
+    again = islice(_renamed(replicated(count), "after"), new)
     _row("ingest of new ids, half is archived", _rate(store, again, Stored.NEW), "records/s")
-    _row("archived records sent again", _rate(store, islice(records(count), new), Stored.SAME), "records/s")
-    _questions(store, count)
+    _row("archived records sent again", _rate(store, islice(replicated(count), new), Stored.SAME), "records/s")
     start = time.perf_counter()
     faults = [fault_of(store.archive, file) for file in store.archived_files()]
     seconds = time.perf_counter() - start
@@ -95,8 +103,8 @@ def _archive(store: ArchivingStore, folder: Path) -> None:
 
 def _questions(store: ArchivingStore, count: int) -> None:
     middle = f"slurm-{site_name(3)}-"
-    old = next(one.record_id for one in islice(records(count), count // 4, None) if one.record_id.startswith(middle))
-    young = next(one.record_id for one in islice(records(count), 3 * count // 4, None))
+    old = next(one.record_id for one in islice(replicated(count), count // 4, None) if one.record_id.startswith(middle))
+    young = next(one.record_id for one in islice(replicated(count), 3 * count // 4, None))
     _ask("one by id, archived", lambda: store.one(old, ALL))
     _ask("one by id, in the database", lambda: store.one(young, ALL))
     _ask("one by id, nowhere", lambda: store.one("nobody", ALL))
@@ -109,6 +117,8 @@ def _questions(store: ArchivingStore, count: int) -> None:
         "site + month, in the database": {"meta": site, "stop_time": _days(240, 270)},
         "site, all time": {"meta": site},
         "user, all time": {"meta": (MetaCondition("user_id", ("user0042",)),)},
+        "user of few jobs, all time": {"meta": (MetaCondition("user_id", ("user1999",)),)},
+        "absent user, all time": {"meta": (MetaCondition("user_id", ("nobody",)),)},
         "site across the border": {"meta": site, "stop_time": _days(176, 200)},
     }
     for name, conditions in pages.items():
@@ -126,7 +136,7 @@ def _days(first: int, last: int) -> tuple[Bound, Bound]:
     return Bound(Op.GTE, low), Bound(Op.LT, high)
 
 
-def _renamed(given: Iterator[Record], prefix: str = "again") -> Iterator[Record]:
+def _renamed(given: Iterator[Record], prefix: str) -> Iterator[Record]:
     for one in given:
         stop = one.stop_time and one.stop_time + timedelta(days=200)
         yield Record(f"{prefix}-{one.record_id}", one.components, one.start_time, one.meta, stop)

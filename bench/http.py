@@ -3,6 +3,8 @@
     python -m bench.http --records 1000000                                  # SQLite in a temporary folder
     python -m bench.http --records 1000000 --database postgresql://…        # an EMPTY database, filled by this
 
+A database that holds records already is only asked; with `--archive PATH` its archive lies there.
+
 Requests are made beforehand; every answer is checked. Writes are counted when their 200 has come, so they are durable.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -27,7 +30,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.records import records, site_name
+from bench.records import replicated, site_name
 from jobmeter.wire.auditor import encode_record
 
 CONNECTIONS = 64
@@ -45,54 +48,91 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.http", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=100_000, metavar="N", help="records to post in bulk")
     parser.add_argument("--database", metavar="URL", help="default: SQLite in a temporary folder")
+    parser.add_argument("--archive", type=Path, metavar="PATH", help="where the files of its archive lie")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="jobmeter-bench-") as folder:
         url = arguments.database or f"sqlite:///{folder}/records.db"
-        with server(url, Path(folder)) as (port, pid):
+        more = [] if arguments.archive is None else _archived(Path(folder) / "server.toml", arguments.archive)
+        with server(url, Path(folder), more) as (port, pid):
             return measure(port, pid, arguments.records)
 
 
 def measure(port: int, pid: int, count: int) -> int:
     """All rows of one server. 1 when an answer was not as it must be."""
-    singles = min(count, SINGLE_RECORDS_MAX)
-    made = (encode_record(one) for one in records(count + singles))
+    held = int(json.loads(ask(port, "/v2/totals?sum=count"))["groups"][0]["values"][0] or 0) if _holds(port) else 0
+    singles = 0 if held else min(count, SINGLE_RECORDS_MAX)
+    if not held:
+        _post(port, pid, count, singles)
+    return _read(port, pid, held or count + singles)
+
+
+def _archived(file: Path, folder: Path) -> list[str]:
+    """What makes a server look for archive files in `folder`."""
+    file.write_text(f'[archive]\npath = "{folder.absolute()}"\n', encoding="utf-8")
+    return [str(file)]
+
+
+def _holds(port: int) -> bool:
+    return bool(ask(port, "/records?limit=1").strip())
+
+
+def _post(port: int, pid: int, count: int, singles: int) -> None:
+    made = (encode_record(one) for one in replicated(count + singles))
     requests = [request("POST", "/record", body) for body in islice(made, singles)]
+    spent = processor_seconds(pid)
     seconds = uvloop.run(send_all(port, requests, CONNECTIONS))
-    row(f"single, one record a request, {CONNECTIONS} connections", singles / seconds, "records/s")
+    spent = (processor_seconds(pid) - spent) / singles
+    row(f"single, one record a request, {CONNECTIONS} connections", singles / seconds, "records/s", spent)
     del requests
-    seconds = 0.0
+    seconds, spent = 0.0, processor_seconds(pid)
     while bodies := [list(islice(made, BULK_RECORDS)) for _ in range(BULKS_A_ROUND)]:
         requests = [request("POST", "/records", b"[" + b",".join(body) + b"]") for body in bodies if body]
         if not requests:
             break
         seconds += uvloop.run(send_all(port, requests, BULK_CONNECTIONS))
-    row(f"bulk, {BULK_RECORDS} records a request, {BULK_CONNECTIONS} connections", count / seconds, "records/s")
+    spent = (processor_seconds(pid) - spent) / count
+    row(f"bulk, {BULK_RECORDS} records a request, {BULK_CONNECTIONS} connections", count / seconds, "records/s", spent)
     row("memory of the server after ingest", memory_bytes(pid) / 1e6, "MB")
+
+
+def _read(port: int, pid: int, expected: int) -> int:
+    spent = processor_seconds(pid)
     received, seconds, most_bytes = stream(port, pid)
-    row("stream all records out", received / seconds, "records/s")
+    row("stream all records out", received / seconds, "records/s", (processor_seconds(pid) - spent) / received)
     row("memory of the server while streaming, most", most_bytes / 1e6, "MB")
     last = f"slurm-{site_name(3)}-"
     known = json.loads(ask(port, "/records?limit=1").splitlines()[0])["record_id"]
     row("one record by id, median", latency_ms(port, f"/record/{known}"), "ms")
     row("one record by id that is unknown, median", latency_ms(port, f"/record/{last}0", status=404), "ms")
+    first = f"/v2/records?limit=100&meta[site_id][c][0]={site_name(3)}"
+    row("first page of 100 of a site, median", latency_ms(port, first), "ms")
+    totals = "/v2/totals?group_by=site_id,month&sum=count,Cores*runtime"
+    row("total site x month: count, Cores*runtime, median", latency_ms(port, totals), "ms")
     page = f"/records?stop_time[gte]=2025-06-01T00:00:00Z&meta[site_id][c][0]={site_name(3)}&limit=100"
     row("first page of 100 of a site since a day, median", latency_ms(port, page), "ms")
-    if received != count + singles:
-        print(f"sent {count + singles} records, got {received} back", file=sys.stderr)
+    if received != expected:
+        print(f"{expected} records are stored, {received} came back", file=sys.stderr)
         return 1
     return 0
 
 
-def row(work: str, value: float, unit: str) -> None:
-    """Print a figure."""
-    print(f"{work:<56}  {value:>12,.2f} {unit}", flush=True)
+def row(work: str, value: float, unit: str, spent_seconds: float | None = None) -> None:
+    """Print a figure; with what the server's processor spent on each."""
+    processor = "" if spent_seconds is None else f"   processor {spent_seconds * 1e6:.1f} us each"
+    print(f"{work:<56}  {value:>12,.2f} {unit}{processor}", flush=True)
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has used until now."""
+    used = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def server(url: str, folder: Path) -> Iterator[tuple[int, int]]:
+def server(url: str, folder: Path, more: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
     """A server on a free port, as (port, process id), until the block ends."""
     start = "import sys; from jobmeter.run.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "serve", "--port", "0", "--database", url, "--data", str(folder)]
+    command = [sys.executable, "-c", start, "serve", "--port", "0", "--database", url, "--data", str(folder), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline()

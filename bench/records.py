@@ -13,6 +13,7 @@ GROUPS = 100
 USERS = 2000
 FIRST_STOP = datetime(2025, 1, 1, tzinfo=UTC)
 SPAN_SECONDS = 365 * 86400
+BASE_RECORDS = 100_000
 
 
 def site_name(number: int) -> str:
@@ -43,6 +44,28 @@ def records(count: int, seed: int = 1) -> Iterator[Record]:
             },
             stop_time=stop,
         )
+
+
+def replicated(count: int) -> Iterator[Record]:
+    """`count` records over the same twelve months, of which no more than BASE_RECORDS are made up: a quick source.
+
+    They come again and again, each time later and with ids of their own.
+    """
+    if count <= BASE_RECORDS:
+        yield from records(count)
+        return
+    base = list(records(BASE_RECORDS))
+    shrink = count / BASE_RECORDS
+    offsets = [(one.stop_time or FIRST_STOP) - FIRST_STOP for one in base]
+    heads = [one.record_id.rpartition("-")[0] for one in base]
+    runtimes = [(one.stop_time or FIRST_STOP) - one.start_time for one in base]
+    for number in range(count):
+        turn, place = divmod(number, BASE_RECORDS)
+        one = base[place]
+        seconds = (turn * SPAN_SECONDS + offsets[place].total_seconds()) / shrink
+        stop = FIRST_STOP + timedelta(seconds=int(seconds))
+        record_id = f"{heads[place]}-{4_000_000 + number}"
+        yield Record(record_id, one.components, stop - runtimes[place], one.meta, stop)
 
 
 def _components(chance: random.Random, runtime_seconds: int) -> Iterator[Component]:

@@ -3,6 +3,8 @@
     python -m bench.store --records 1000000                                  # SQLite in a temporary folder
     python -m bench.store --records 1000000 --database postgresql://…        # an EMPTY database, filled by this
 
+A database that holds what this would have put there is asked again without being filled.
+
 Every row is measured through `open_store`, single-threaded; making the records is not counted, turning them into JSON
 is. A latency is the median of 20 asks in a warm cache.
 """
@@ -23,7 +25,7 @@ from typing import Any
 
 import psycopg
 
-from bench.records import FIRST_STOP, records, site_name
+from bench.records import FIRST_STOP, records, replicated, site_name
 from jobmeter.contract import RecordStore
 from jobmeter.model.outcome import Stored
 from jobmeter.model.question import Bound, MetaCondition, Op, Question, Scope
@@ -61,38 +63,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         url = arguments.database or f"sqlite:///{folder}/store.sqlite"
         store = open_store(url, migrate=True)
         try:
-            if store.counts()[""]:
-                print("the database is not empty", file=sys.stderr)
+            held, whole = store.counts()[""], arguments.records + _singles(arguments.records)
+            if held not in (0, whole):
+                print(f"the database holds {held:,} records, neither none nor {whole:,}", file=sys.stderr)
                 return 2
-            measure(store, url, arguments.records)
+            print(f"{'SQLite' if sqlite_path(url) else 'PostgreSQL'}, {arguments.records:,} records")
+            if not held:
+                fill(store, url, arguments.records)
+            ask(store, arguments.records)
         finally:
             store.close()
-        limits(url, min(arguments.records, LIMIT_RECORDS), Path(folder))
+        if not held:
+            limits(url, min(arguments.records, LIMIT_RECORDS), Path(folder))
     return 0
 
 
-def measure(store: RecordStore, url: str, count: int) -> None:
-    """Fill `store` with `count` records and ask it."""
-    path = sqlite_path(url)
-    print(f"{'SQLite' if path else 'PostgreSQL'}, {count:,} records")
-    _row("ingest, batches of 1000, durable", _ingest(store, records(count), BATCH), "records/s")
-    start = time.perf_counter()
+def _singles(count: int) -> int:
+    """How many records are stored beside those, in small batches."""
+    return min(count, 20_000)
+
+
+def fill(store: RecordStore, url: str, count: int) -> None:
+    """Fill `store` with `count` records and a few more."""
+    _row("ingest, batches of 1000, durable", *_ingest(store, replicated(count), BATCH))
+    start, began = time.perf_counter(), time.process_time()
     while store.fold():
         pass
-    _row("folded into rollups, after the ingest", count / (time.perf_counter() - start), "records/s")
-    singles = min(count, 20_000)
-    _row("ingest, batches of 64, durable", _ingest(store, _renamed(islice(records(count), singles)), 64), "records/s")
-    repeats = _ingest(store, islice(records(count), singles), BATCH, Stored.SAME)
-    _row("the same again: all are repeats", repeats, "records/s")
+    spent = (time.process_time() - began) / count
+    _row("folded into rollups, after the ingest", count / (time.perf_counter() - start), "records/s", spent)
+    singles = _singles(count)
+    _row("ingest, batches of 64, durable", *_ingest(store, _renamed(islice(replicated(count), singles)), 64))
+    while store.fold():
+        pass
+    _row("the same again: all are repeats", *_ingest(store, islice(replicated(count), singles), BATCH, Stored.SAME))
     body_bytes = sum(len(encode_record(record)) for record in records(1000)) / min(count, 1000)
     _settle(url)
     _row("mean body", body_bytes, "bytes")
     _row("stored, with indices", _size_bytes(url) / (count + singles), "bytes/record")
-    start = time.perf_counter()
+    for name, size in sorted(_parts(url).items(), key=lambda part: -part[1]):
+        if size > 0.005 * _size_bytes(url):
+            _row(f"  of these {name}", size / (count + singles), "bytes/record")
+
+
+def ask(store: RecordStore, count: int) -> None:
+    """Ask a filled store."""
+    start, began = time.perf_counter(), time.process_time()
     lines = sum(chunk.count(b"\n") for chunk in store.stream(Question(ALL)))
-    _row("stream all, by stop time", lines / (time.perf_counter() - start), "records/s")
+    spent = (time.process_time() - began) / lines
+    _row("stream all, by stop time", lines / (time.perf_counter() - start), "records/s", spent)
     middle = f"slurm-{site_name(3)}-"
-    known = next(record.record_id for record in records(count) if record.record_id.startswith(middle))
+    known = next(one.record_id for one in replicated(count) if one.record_id.startswith(middle))
     _ask("one by id", lambda: store.one(known, ALL))
     low, high = (microseconds(FIRST_STOP + timedelta(days=days)) for days in (90, 120))
     month = (Bound(Op.GTE, low), Bound(Op.LT, high))
@@ -105,8 +125,6 @@ def measure(store: RecordStore, url: str, count: int) -> None:
     for name, condition in conditions.items():
         _ask_page(f"first 100: {name} + stop range", store, Question(ALL, stop_time=month, limit=100, **condition))
     _ask_page("first 100: user, all time", store, Question(ALL, limit=100, **conditions["user"]))
-    while store.fold():
-        pass
     _ask("count by site", lambda: store.counts("site"))
     for name, query in TOTALS.items():
         question = parse_totals(query, ALL)
@@ -116,22 +134,25 @@ def measure(store: RecordStore, url: str, count: int) -> None:
         _ask(f"from records: {name}", lambda question=question: store.totals(question), asks=1)  # type: ignore[misc]
 
 
-def _ingest(store: RecordStore, given: Iterator[Record], size: int, expected: Stored = Stored.NEW) -> float:
-    """Records per second of `put` alone."""
-    count, seconds = 0, 0.0
+def _ingest(
+    store: RecordStore, given: Iterator[Record], size: int, expected: Stored = Stored.NEW
+) -> tuple[float, str, float]:
+    """Records per second of `put` alone, and the processor seconds of this process for each."""
+    count, seconds, spent = 0, 0.0, 0.0
     for batch in _batches(given, size):
-        start = time.perf_counter()
+        start, began = time.perf_counter(), time.process_time()
         answers = store.put(batch)
         seconds += time.perf_counter() - start
+        spent += time.process_time() - began
         count += len(batch)
         if answers != [expected] * len(batch):
             raise RuntimeError(f"not all records were {expected.value}")
-    return count / seconds
+    return count / seconds, "records/s", spent / count
 
 
 def limits(url: str, count: int, folder: Path) -> None:
     """What the same database does with the same bytes in a table of one column."""
-    bodies = [encode_record(record) for record in records(count)]
+    bodies = [encode_record(record) for record in replicated(count)]
     print(f"The machine's limit, {count:,} bodies in a table of one column")
     if sqlite_path(url) is not None:
         _sqlite_limits(bodies, folder / "limit.sqlite")
@@ -204,6 +225,26 @@ def _size_bytes(url: str) -> int:
         )
 
 
+def _parts(url: str) -> dict[str, int]:
+    """The bytes of each table and index."""
+    path = sqlite_path(url)
+    if path is not None:
+        lite = sqlite3.connect(path)
+        try:
+            return dict(lite.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
+        except sqlite3.OperationalError:  # this SQLite was built without the table of sizes
+            return {}
+        finally:
+            lite.close()
+    with psycopg.connect(url) as connection:
+        return dict(
+            connection.execute(
+                "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relkind IN ('r', 'i') "
+                "AND relnamespace = 'public'::regnamespace"
+            ).fetchall()
+        )
+
+
 def _renamed(given: Iterator[Record]) -> Iterator[Record]:
     for record in given:
         yield Record(f"again-{record.record_id}", record.components, record.start_time, record.meta, record.stop_time)
@@ -227,8 +268,9 @@ def _ask_page(name: str, store: RecordStore, question: Question) -> None:
     _ask(name, lambda: list(store.stream(question)))
 
 
-def _row(name: str, value: float, unit: str) -> None:
-    print(f"  {name:<42}{value:>12,.{0 if value >= 1000 else 2}f} {unit}", flush=True)
+def _row(name: str, value: float, unit: str, spent_seconds: float | None = None) -> None:
+    processor = "" if spent_seconds is None else f"   processor {spent_seconds * 1e6:.1f} us each"
+    print(f"  {name:<42}{value:>12,.{0 if value >= 1000 else 2}f} {unit}{processor}", flush=True)
 
 
 if __name__ == "__main__":

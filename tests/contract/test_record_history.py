@@ -101,7 +101,7 @@ def test_a_stop_that_changes_something_is_a_version(filled: RecordStore) -> None
         "UPDATE versions SET why = 'another reason' WHERE no = 1",
         "UPDATE versions SET body = replace(body, '\"A\"', '\"Z\"') WHERE no = 1",
         "DELETE FROM versions WHERE no = 1",
-        "UPDATE records SET body = replace(body, '\"B\"', '\"Z\"') WHERE record_id = 'r'",
+        "UPDATE records SET core = replace(core, '\"B\"', '\"Z\"') WHERE record_id = 'r'",
     ],
 )
 def test_a_change_by_hand_is_found(filled: RecordStore, database_url: str, statement: str) -> None:

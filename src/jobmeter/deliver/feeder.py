@@ -185,7 +185,9 @@ class Feeder:
         if not kept:
             if self.stats.failures:
                 log.info("feeder.recovered sink=%s failures=%d", self.name, self.stats.failures)
-            self.stats.failures = self._faults = 0
+            self.stats.failures = 0
+            if not self._held:  # the other parts of a batch that was halved hold the one at fault
+                self._faults = 0
             return
         self.stats.retried += len(kept)
         self._hold(SampleBatch(batch.node, tuple(batch.samples[place] for place in kept), batch.metrics))
@@ -240,9 +242,13 @@ class Feeder:
             work()
         except OSError as fault:
             self.stats.reason = str(fault)
-            self._complaints.tell(f"feeder.{what}_failed", f"{self.name}: {fault}")
-            return False
-        return True
+        except Exception as fault:  # a supervisor, as above: what was accepted is not durable, so its place stays
+            self.stats.reason = f"the sink failed: {fault!r}"
+            log.debug("feeder.sink_failed sink=%s in=%s", self.name, what, exc_info=True)
+        else:
+            return True
+        self._complaints.tell(f"feeder.{what}_failed", f"{self.name}: {self.stats.reason}")
+        return False
 
 
 def merged(batches: Sequence[SampleBatch]) -> SampleBatch:

@@ -91,6 +91,14 @@ class Intake:
 
     def take(self, message: bytes) -> Answer | None:
         """Take a message. An answer is to be given after the next `Log.sync`; None: there is none to give now."""
+        try:
+            return self._taken(message)
+        except Exception as fault:  # noqa: BLE001 - whoever reaches the port must not be able to end the gatherer
+            self.counts.unreadable += 1
+            self._complaints.tell("gather.unreadable", f"{len(message)} bytes: {fault!r}")
+            return self._unreadable(message)
+
+    def _taken(self, message: bytes) -> Answer | None:
         if is_frame(message):
             return self._frame(message)
         if is_colmet(message):

@@ -20,6 +20,12 @@ class JobIdentity(Struct, frozen=True, order=True):
     job: str
     run: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
+    @property
+    def shown(self) -> str:
+        """For people: `slurm/alpha:123`, with `.1` behind it where it is the first restart."""
+        place = f"{self.manager}/{self.cluster}" if self.cluster else self.manager
+        return f"{place}:{self.job}" + (f".{self.run}" if self.run else "")
+
 
 class RunningJob(Struct, frozen=True):
     """A job that is on a node now.

@@ -18,6 +18,7 @@ from sqlalchemy import Text, cast, delete, insert, literal, select, update
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.core import core_in
 from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.rollup import State, Sums
 from jobmeter.store.row import Change, batch_of, key_of, record_of, storable
@@ -150,10 +151,10 @@ def _replaced(books: Books, row: Row | None, record_id: str, record: Record | No
     if record is None:
         _apply(books, key, row, None, ChangeKind.WITHDRAWN, edit)
         return Changed.DONE
-    if batch.bodies[0] == row.state.body:
+    if batch.body(0) == row.state.body:
         return Changed.SAME
     site, grp, usr = books.numbers(batch.facets[0])
-    state = State(batch.starts[0], batch.stops[0], site, grp, usr, batch.bodies[0])
+    state = State(batch.starts[0], batch.stops[0], site, grp, usr, batch.body(0))
     _apply(books, key, row, state, ChangeKind.CORRECTED, edit)
     return Changed.DONE
 
@@ -179,7 +180,7 @@ def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKi
             site=state.site,
             grp=state.grp,
             usr=state.usr,
-            body=state.body.decode(),
+            core=core_in(state.body, key, state.start_us, state.stop_us).decode(),
         )
     )
 

@@ -134,12 +134,12 @@ class PostgresqlStore:
                     resum(writer, changes)
                     keep(executing(writer), steps_of(changes))
                     writer.execute(
-                        "UPDATE records r SET stop_us = c.stop_us, body = c.body "
-                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, body) WHERE r.seq = c.seq",
+                        "UPDATE records r SET stop_us = c.stop_us, core = c.core "
+                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, core) WHERE r.seq = c.seq",
                         (
                             int8s([change.seq for change in changes]),
                             int8s([change.stop_us for change in changes]),
-                            texts([change.body for change in changes]),
+                            texts([change.core for change in changes]),
                         ),
                     )
             return answers
@@ -224,6 +224,12 @@ class PostgresqlStore:
                 return fold_alone(writer, batches_max)
 
         return self._write(work)
+
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader:
+            rows = reader.execute("SELECT coalesce(sum(cardinality(seqs)), 0) FROM rollup_pending").fetchall()
+        return int(rows[0][0])
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""

@@ -41,7 +41,8 @@ class PostgresqlBooks:
 
     def _stored(self, key: str) -> Row | None:
         found = self._writer.execute(
-            "SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE record_id = %s FOR UPDATE", (key,)
+            "SELECT seq, start_us, stop_us, site, grp, usr, records.body FROM records WHERE record_id = %s FOR UPDATE",
+            (key,),
         ).fetchone()
         if found is None:
             return None

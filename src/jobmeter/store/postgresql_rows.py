@@ -10,7 +10,7 @@ from jobmeter.store.row import Batch, Held
 from jobmeter.store.session import Connection
 
 _INSERT = """WITH added AS (
-        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body)
+        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core)
         SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING seq, record_id
     ), noted AS (
         INSERT INTO rollup_pending (low, high, seqs)
@@ -31,7 +31,7 @@ def insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers
             int4s(groups),
             int4s(users),
             texts([key.encode() for key in batch.keys]),
-            texts(batch.bodies),
+            texts(batch.cores),
         ),
         prepare=True,
     )
@@ -43,7 +43,7 @@ def held_rows(writer: Connection, keys: set[str], *, lock: bool = False) -> dict
     if not keys:
         return {}
     # Locked in one order by everybody, so that two callers cannot wait for each other.
-    statement = "SELECT record_id, seq, start_us, body FROM records WHERE record_id = ANY(%b)"
+    statement = "SELECT record_id, seq, start_us, records.body FROM records WHERE record_id = ANY(%b)"
     rows = writer.execute(
         statement + " ORDER BY record_id FOR UPDATE" if lock else statement,
         (texts([key.encode() for key in keys]),),

@@ -202,7 +202,8 @@ def resum(writer: Connection, changes: Sequence[Change]) -> None:
     waiting = pending_among(writer, [change.seq for change in changes])
     rolled = {change.seq: change for change in changes if change.seq not in waiting}
     rows = writer.execute(
-        b"SELECT seq, start_us, stop_us, site, grp, usr, body FROM records WHERE seq = ANY(%b)", (int8s([*rolled]),)
+        b"SELECT seq, start_us, stop_us, site, grp, usr, records.body FROM records WHERE seq = ANY(%b)",
+        (int8s([*rolled]),),
     )
     sums = Sums()
     for seq, start, stop, site, grp, usr, body in rows:

@@ -14,11 +14,9 @@ from jobmeter.model.joining import without_joined
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
 from jobmeter.model.version import Edit
+from jobmeter.store.core import KEY_LIMIT_BYTES, core_in, core_of
 from jobmeter.store.facet import Signature, signature_of
 from jobmeter.wire.auditor import encode_record
-
-KEY_LIMIT_BYTES = 1024
-"""Longer ids get a shortened key: an index entry of PostgreSQL holds at most 2,704 bytes, a name has no such limit."""
 
 
 def key_of(record_id: str) -> str:
@@ -52,53 +50,57 @@ def storable(text: str) -> bool:
 class Batch(Struct, frozen=True):
     """The records of one call, column by column; a refused record is only in `refused`, at its place in the call."""
 
-    keys: list[str]
-    starts: list[int]
-    stops: list[int | None]
-    facets: list[Signature]
-    bodies: list[bytes]
+    records: Sequence[Record]
+    keys: Sequence[str]
+    starts: Sequence[int]
+    stops: Sequence[int | None]
+    facets: Sequence[Signature]
+    cores: Sequence[bytes]
     refused: frozenset[int]
+
+    def body(self, place: int) -> bytes:
+        """The body of one of `records`."""
+        return encode_record(self.records[place])
 
 
 def batch_of(records: Sequence[Record]) -> Batch:
     """The rows of `records`, facets still as signatures."""
-    bodies = [_body(record) for record in records]
-    refused = frozenset(place for place, body in enumerate(bodies) if body is None)
+    rows = [_row(record) for record in records]
+    refused = frozenset(place for place, row in enumerate(rows) if row is None)
     if refused:
         records = [record for place, record in enumerate(records) if place not in refused]
-    return Batch(
-        keys=[key_of(record.record_id) for record in records],
-        starts=[microseconds(record.start_time) for record in records],
-        stops=[None if record.stop_time is None else microseconds(record.stop_time) for record in records],
-        facets=[signature_of(record.meta) for record in records],
-        bodies=[body for body in bodies if body is not None],
-        refused=refused,
-    )
+    kept = [row for row in rows if row is not None]
+    keys, starts, stops, facets, cores = zip(*kept, strict=True) if kept else ((),) * 5
+    return Batch(records, keys, starts, stops, facets, cores, refused)
 
 
-def _body(record: Record) -> bytes | None:
+def _row(record: Record) -> tuple[str, int, int | None, Signature, bytes] | None:
+    """Key, start, stop, facets and core; None for a record that no database can hold."""
+    start_us = microseconds(record.start_time)
+    stop_us = None if record.stop_time is None else microseconds(record.stop_time)
     try:
-        body = encode_record(record)
+        key = key_of(record.record_id)
+        core = core_of(record, key, start_us, stop_us)
     except UnicodeEncodeError:
         return None
-    if b"\\u0000" in body and record_fault(record) is not None:
+    if b"\\u0000" in core and record_fault(record) is not None:
         return None
-    return body
+    return key, start_us, stop_us, signature_of(record.meta), core
 
 
 def outcomes(batch: Batch, new: Collection[str], stored: Mapping[str, bytes]) -> list[Stored]:
     """The answers to a call: `new` are the keys it added, `stored` the bodies under its other keys."""
-    answers: list[Stored] = []
     if len(new) == len(batch.keys):
         answers = [Stored.NEW] * len(batch.keys)
     else:
-        there = dict(stored)
-        for key, body in zip(batch.keys, batch.bodies, strict=True):
-            if key not in there and key in new:
-                there[key] = body
+        added: dict[str, int] = {}
+        answers = []
+        for place, key in enumerate(batch.keys):
+            if key not in stored and added.setdefault(key, place) == place:
                 answers.append(Stored.NEW)
-            else:
-                answers.append(Stored.SAME if repeats(there[key], body) else Stored.CONFLICT)
+                continue
+            held = stored[key] if key in stored else batch.body(added[key])
+            answers.append(Stored.SAME if repeats(held, batch.body(place)) else Stored.CONFLICT)
     for place in sorted(batch.refused):
         answers.insert(place, Stored.REFUSED)
     return answers
@@ -159,11 +161,17 @@ class Change(Struct, frozen=True):
     """A stored record's new stop time and body, and what was before."""
 
     seq: int
+    start_us: int
     stop_us: int
     body: bytes
     key: str
     before: bytes
     edit: Edit
+
+    @property
+    def core(self) -> bytes:
+        """What is to be stored of the body."""
+        return core_in(self.body, self.key, self.start_us, self.stop_us)
 
 
 class Held(Struct, frozen=True):
@@ -192,5 +200,6 @@ def stopped(stops: Sequence[RecordStop], held: Mapping[str, Held]) -> tuple[list
         before = held[key].body
         body = with_stop(before, stop.stop_time)
         if body != before:
-            changes.append(Change(held[key].seq, microseconds(stop.stop_time), body, key, before, stop.edit))
+            stop_us = microseconds(stop.stop_time)
+            changes.append(Change(held[key].seq, held[key].start_us, stop_us, body, key, before, stop.edit))
     return answers, changes

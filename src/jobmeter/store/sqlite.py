@@ -58,7 +58,7 @@ from jobmeter.store.totalling import archived_sums, total
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (record_id) DO NOTHING"""
 
 
@@ -118,9 +118,9 @@ class SqliteStore:
             added = writer.executemany(
                 _INSERT,
                 [
-                    (start, stop, *numbers[facets], key, body.decode())
-                    for start, stop, facets, key, body in zip(
-                        batch.starts, batch.stops, batch.facets, batch.keys, batch.bodies, strict=True
+                    (start, stop, *numbers[facets], key, core.decode())
+                    for start, stop, facets, key, core in zip(
+                        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
                     )
                 ],
             ).rowcount
@@ -149,8 +149,8 @@ class SqliteStore:
             resum(writer, changes)
             keep(executing(writer), steps_of(changes))
             writer.executemany(
-                "UPDATE records SET stop_us = ?, body = ? WHERE seq = ?",
-                [(change.stop_us, change.body.decode(), change.seq) for change in changes],
+                "UPDATE records SET stop_us = ?, core = ? WHERE seq = ?",
+                [(change.stop_us, change.core.decode(), change.seq) for change in changes],
             )
         return answers
 
@@ -223,6 +223,12 @@ class SqliteStore:
             return 0
         with self._writing() as writer:
             return add_folded(writer, folded, batches_max)
+
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            (records,) = reader.execute("SELECT coalesce(sum(high - low + 1), 0) FROM rollup_pending").fetchone()
+        return int(records)
 
     def check_rollups(self) -> list[str]:
         """See RecordStore."""

@@ -14,7 +14,7 @@ from jobmeter.model.job import JobIdentity
 from jobmeter.model.joining import rank
 from jobmeter.model.summary import JobSummary
 from jobmeter.store.connections import Connections
-from jobmeter.store.row import KEY_LIMIT_BYTES
+from jobmeter.store.core import KEY_LIMIT_BYTES
 from jobmeter.store.tables import job_summaries, record_jobs
 
 _WAITING, _JOINED, _GIVEN_UP = range(3)

@@ -1,8 +1,10 @@
 """The one schema of the record store, for SQLite and PostgreSQL.
 
 `records` keeps each record as the bytes that answers are made of (`body`), beside the columns that questions are asked
-of. Times are microseconds since 1970 UTC. `site`, `grp` and `usr` are numbers of `facets`, NULL when the record's meta
-has none of the facet's keys. `record_id` is the key made by `jobmeter.store.row.key_of`, in byte order.
+of. What the columns say already is left out of what is kept (`core`); the database puts it back when `body` is read,
+see `jobmeter.store.core`. Times are microseconds since 1970 UTC. `site`, `grp` and `usr` are numbers of `facets`, NULL
+when the record's meta has none of the facet's keys. `record_id` is the key made by `jobmeter.store.row.key_of`, in byte
+order.
 
 `archive_files` lists the Parquet files that hold what left `records`; a record is in one place only. `archive_recalled`
 are the records of listed files that are back in `records`.
@@ -23,6 +25,7 @@ records add up to, at any moment. Rows of rollups do not need the records that t
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Identity,
@@ -35,8 +38,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.dialects import postgresql
+
+from jobmeter.store.core import BODY_FUNCTION, body_column
 
 metadata = MetaData()
 
@@ -56,10 +62,12 @@ records = Table(
     Column("grp", Integer),
     Column("usr", Integer),
     Column("record_id", BYTEWISE, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("core", Text, nullable=False),
+    body_column(),
     UniqueConstraint("record_id", name="records_record_id"),
     sqlite_autoincrement=True,
 )
+event.listen(records, "after_create", DDL(BODY_FUNCTION).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
 
 Index("records_stop", records.c.stop_us, records.c.site, records.c.grp, records.c.usr, records.c.start_us)
 Index("records_usr", records.c.usr).ddl_if(dialect="postgresql")
@@ -194,6 +202,9 @@ collectors = Table(
     Column("letters", BigInteger, nullable=False),
     Column("oldest_seconds", BigInteger),
     Column("reported_us", BigInteger, nullable=False),
+    Column("up_us", BigInteger),
+    Column("cpu_us", BigInteger),
+    Column("peak_bytes", BigInteger),
 )
 
 collected_days = Table(

@@ -56,6 +56,13 @@ class _Wire(Struct):
     runtime: int | None
 
 
+class _Middle(Struct):
+    """What stands between the id and the times."""
+
+    meta: MetaMap | None
+    components: tuple[Component, ...]
+
+
 def encode_record(record: Record) -> bytes:
     """The record as one JSON object, as in answers of `GET /records`: absent is null, times are UTC with `Z`.
 
@@ -73,6 +80,12 @@ def encode_record(record: Record) -> bytes:
             record.runtime_seconds,
         )
     )
+    return encoded if b"\\\\" not in encoded else _ESCAPE.sub(_plain_backslash, encoded)
+
+
+def encode_middle(record: Record) -> bytes:
+    """The part of `encode_record` from `"meta"` to the end of `"components"`."""
+    encoded = _encode(_Middle(record.meta, record.components))[1:-1]
     return encoded if b"\\\\" not in encoded else _ESCAPE.sub(_plain_backslash, encoded)
 
 

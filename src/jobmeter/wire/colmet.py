@@ -16,6 +16,7 @@ from jobmeter.wire.colmet_columns import RECORDS
 
 INVOLVED_BYTES = 8192
 NAME_BYTES = 255
+STAMP_SECONDS_MAX = (2**63 - 1) // 10**9
 HEAD = f"<{NAME_BYTES}s{NAME_BYTES}sQQ"
 
 FORMATS = {
@@ -55,7 +56,7 @@ class ColmetRecord(Struct, frozen=True):
 
 
 class Decoded(Struct, frozen=True):
-    """The records of a message up to the first that is none, and then why it is none."""
+    """The records of a message up to the first that is none; `fault` tells why, or which could not be taken."""
 
     records: tuple[ColmetRecord, ...]
     fault: str | None = None
@@ -87,8 +88,12 @@ def encode(records: Iterable[ColmetRecord]) -> bytes:
 
 
 def decode(message: bytes) -> Decoded:
-    """The records of anybody's message. An unknown class or a cut record ends it, as nothing tells its length."""
+    """The records of anybody's message. An unknown class or a cut record ends it, as nothing tells its length.
+
+    A record of a time that nanoseconds in 64 bits cannot tell is left out.
+    """
     found: list[ColmetRecord] = []
+    fault = None
     offset = 0
     while offset < len(message):
         known = _class_of(message, offset)
@@ -101,10 +106,13 @@ def decode(message: bytes) -> Decoded:
             )
         _, host, job, stamp, *values = layout.unpack_from(message, offset)
         offset += layout.size
+        if stamp > STAMP_SECONDS_MAX:
+            fault = f"{kind} that ends at byte {offset} is of second {stamp}, beyond the year 2262"
+            continue
         if kind in _INVOLVED:
             values[-1] = _text(values[-1])
         found.append(ColmetRecord(kind, _text(host), job, stamp, tuple(values)))
-    return Decoded(tuple(found))
+    return Decoded(tuple(found), fault)
 
 
 def _class_of(message: bytes, offset: int) -> tuple[str, struct.Struct] | None:

@@ -37,6 +37,8 @@ _ZONE = re.compile(r"package-(\d+)(?:/(core|dram))?", re.ASCII)
 _ZONES = {None: 0, "core": 1, "dram": 2}
 _LAST_NUMBER = re.compile(r"(\d+)$", re.ASCII)
 _PLANS_MAX = 1000
+_LARGEST = 2**63 - 1
+"""What a frame can hold as a whole number: nonsense beyond it keeps its size, not its last digits."""
 
 
 def samples_of(records: Sequence[ColmetRecord], manager: str, cluster: str) -> SampleBatch:
@@ -71,7 +73,10 @@ def _sample(record: ColmetRecord, manager: str, cluster: str) -> Sample:
 def _read(value: Value, form: str, factor: int) -> int | float | None:
     if value is None or isinstance(value, str) or (value == -1 and form == "q"):
         return None
-    return value * factor
+    if factor == 1:
+        return value
+    made = value * factor
+    return made if abs(made) <= _LARGEST else float(made)
 
 
 def _ids(text: str) -> list[int]:

@@ -19,6 +19,9 @@ from jobmeter.model.sample import JobEnd, Sample, SampleBatch
 SAMPLES_MAX = 65_536
 """A body with more samples is refused: a sender makes several frames of that many."""
 
+TIME_NS_MAX = 2**63 - 1
+"""Times are nanoseconds since 1970 that fit 64 bits with a sign, as stores keep them: until the year 2262."""
+
 T = TypeVar("T")
 
 
@@ -174,7 +177,7 @@ def unpack(raw: bytes, node: str) -> SampleBatch:
         samples=tuple(_sample(each, body, shapes, jobs, lists) for each in body.samples),
         metrics=tuple(_metric(entry) for entry in body.catalogue),
         ends=tuple(
-            JobEnd(_at(jobs, end.job, "job"), _at(body.nodes, end.node, "node"), body.start_ns + end.at_ns)
+            JobEnd(_at(jobs, end.job, "job"), _at(body.nodes, end.node, "node"), _time(body.start_ns + end.at_ns))
             for end in body.ends
         ),
     )
@@ -194,13 +197,19 @@ def _sample(
         source,
         _at(body.nodes, each.node, "node"),
         None if each.job is None else _at(jobs, each.job, "job"),
-        body.start_ns + each.at_ns,
+        _time(body.start_ns + each.at_ns),
         metrics,
         each.values,
         each.instance,
-        None if each.since_ns is None else body.start_ns + each.since_ns,
+        None if each.since_ns is None else _time(body.start_ns + each.since_ns),
         () if each.involved is None else _at(lists, each.involved, "list"),
     )
+
+
+def _time(time_ns: int) -> int:
+    if not 0 <= time_ns <= TIME_NS_MAX:
+        raise BadBody(f"{time_ns} is no time in nanoseconds between 1970 and 2262")
+    return time_ns
 
 
 def _metric(entry: _Entry) -> Metric:

@@ -66,7 +66,7 @@ def test_what_colmet_has_no_class_for_gets_a_table_of_its_source(tmp_path: Path)
     first, second = found["/job_4711/cgroup"]["rows"]
     assert (first["cgroup_cpu_usage"], first["job"], first["time_ns"]) == (
         5.0,
-        "slurm/alpha:4711.0",
+        "slurm/alpha:4711",
         START * 10**9 + 250_000_000,
     )
     assert np.isnan(second["cgroup_cpu_usage"])

@@ -11,6 +11,7 @@ temperatures, the memory of jobprocstats, the last counter of RAPL, and nvidia a
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 
@@ -32,6 +33,11 @@ _NOT_IN_TABLE = {"procstats_default": frozenset({"involved_jobs"})}
 _ONLY_IN_TABLE = {"procstats_default": ("meminfo_hardwarecorrupted",)}
 _TYPES = {"s": f"S{INVOLVED_BYTES}", "f": "<f4"}
 _OWN = {"instance": f"S{TEXT_BYTES}", "job": f"S{TEXT_BYTES}", "time_ns": "<i8", "involved_jobs": f"S{INVOLVED_BYTES}"}
+_TAKEN = frozenset({"", *_ALWAYS, *_OWN})
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+_TABLE_NAME_MAX = 200
+_COLUMN_BYTES, _COLUMNS_MAX_BYTES = 32, 60_000
+"""How much a column takes of the 64 KiB that HDF5 has for the description of a table, besides its name."""
 
 
 class Row(Struct, frozen=True):
@@ -118,7 +124,13 @@ def _raw(value: Value) -> object:
 
 
 def packing_of_source(metrics: Sequence[str], *, with_involved: bool) -> Packing:
-    """The layout of a table for samples that Colmet has no class for."""
+    """The layout of a table for samples that Colmet has no class for. Raises ValueError where there can be none."""
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise ValueError("it names no metric, or one twice")
+    if any(name in _TAKEN or "\0" in name for name in metrics):
+        raise ValueError("a metric has the name of a column of ours, or none")
+    if sum(len(name.encode()) + _COLUMN_BYTES for name in metrics) > _COLUMNS_MAX_BYTES:
+        raise ValueError(f"a table cannot have {len(metrics)} columns with such names")
     own = {name: form for name, form in _OWN.items() if with_involved or name != "involved_jobs"}
     return Packing(_layout({**dict.fromkeys(metrics, "<f8"), **_ALWAYS, **own}))
 
@@ -134,16 +146,17 @@ def row_of_sample(sample: Sample, packing: Packing) -> Row:
         timestamp=sample.time_ns // SECOND_NS,
         time_ns=sample.time_ns,
         instance=_text(sample.instance, TEXT_BYTES),
-        job=_text("" if sample.job is None else _job_text(sample), TEXT_BYTES),
+        job=_text("" if sample.job is None else sample.job.shown, TEXT_BYTES),
     )
     if sample.involved:
         values["involved_jobs"] = _text(involved_text(sample.involved), INVOLVED_BYTES)
-    return Row(f"job_{number}", sample.source, packing.layout, packing.row([values.get(n) for n in packing.names]))
+    row = packing.row([values.get(name) for name in packing.names])
+    return Row(f"job_{number}", _table_name(sample.source), packing.layout, row)
 
 
-def _job_text(sample: Sample) -> str:
-    job = sample.job
-    return "" if job is None else f"{job.manager}/{job.cluster}:{job.job}.{job.run}"
+def _table_name(source: str) -> str:
+    """The source as a name that HDF5 can give: no path, and none that is no word."""
+    return _UNSAFE.sub("_", source)[:_TABLE_NAME_MAX].strip(".") or "_"
 
 
 def fitted(block: np.ndarray, layout: np.dtype) -> np.ndarray:

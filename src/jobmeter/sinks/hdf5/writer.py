@@ -69,10 +69,10 @@ class Hdf5Writer:
             self._hold(row_of_record(made.record))
         for place in converted.rest:
             sample = batch.samples[place]
-            if sample.metrics and len(set(sample.metrics)) == len(sample.metrics):
+            try:
                 self._hold(row_of_sample(sample, self._packing(sample)))
-            else:
-                outcomes[place] = Rejected(f"a sample of {sample.source!r} names no metric, or one twice")
+            except ValueError as fault:
+                outcomes[place] = Rejected(f"a sample of {sample.source!r}: {fault}")
         return outcomes
 
     def flush(self) -> None:
@@ -120,6 +120,7 @@ class Hdf5Writer:
             self._held_bytes -= len(self._held.pop(key)[1])
 
     def _packing(self, sample: Sample) -> Packing:
+        """How such samples become rows. Raises ValueError where they cannot."""
         key = (sample.metrics, bool(sample.involved))
         found = self._packings.get(key)
         if found is None:

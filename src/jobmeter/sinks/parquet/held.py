@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jobmeter.model.job import JobIdentity
 from jobmeter.model.sample import Sample
 
 TEXTS = ("node", "manager", "cluster", "job", "run", "instance", "involved")
@@ -38,7 +37,7 @@ class Held:
         self._since.append(times[1])
         self._values.extend(values)
         job = sample.job
-        involved = SEPARATOR.join(map(_named, sample.involved)) if sample.involved else None
+        involved = SEPARATOR.join(job.shown for job in sample.involved) if sample.involved else None
         of_job = (None,) * 4 if job is None else (job.manager, job.cluster, job.job, str(job.run))
         for column, text in zip(self._texts, (sample.node, *of_job, sample.instance, involved), strict=True):
             column.append(text)
@@ -57,8 +56,3 @@ def are_columns(metrics: Sequence[str]) -> bool:
     """Whether these can be the columns of a table: at least one, no two alike, none like ours; case does not count."""
     names = {name.casefold() for name in metrics}
     return bool(metrics) and len(names) == len(metrics) and names.isdisjoint(OWN) and "" not in names
-
-
-def _named(job: JobIdentity) -> str:
-    place = f"{job.manager}/{job.cluster}" if job.cluster else job.manager
-    return f"{place}:{job.job}" + (f".{job.run}" if job.run else "")

@@ -1,7 +1,6 @@
 """Prints samples on standard output or into a file, for people: a line each, or in the form of Colmet's collector.
 
-Colmet's form is a head line for each record and a line for each counter, rounded for reading: `20M (bytes)`. It cannot
-be read back. Here the lines stand in the order of the counters' names.
+What Colmet has no class for is a block of its form, too, with the values as they are.
 """
 
 from __future__ import annotations
@@ -13,19 +12,12 @@ from typing import Annotated, Literal, TextIO
 
 from msgspec import Meta, Struct
 
-from jobmeter.model.job import JobIdentity
 from jobmeter.model.outcome import Accepted, Keep, Outcome
 from jobmeter.model.sample import Sample, SampleBatch
-from jobmeter.wire.colmet import ColmetRecord, Value, columns
-from jobmeter.wire.colmet_metrics import RECEIVED
 from jobmeter.wire.colmet_samples import ColmetForm
+from jobmeter.wire.colmet_text import block, lines_of
 
 _SECOND_NS = 1_000_000_000
-_UNIT_OF = {(kind, metric.help.partition(" ")[0]): metric.unit for kind, all_ in RECEIVED.items() for metric in all_}
-_PREFIXES = ("", "K", "M", "G", "T", "P", "E")
-_ROUNDED_ABOVE = 10_000
-_BINARY = {"bytes": 1, "kibibytes": 1024}
-_TIMES = {"nanoseconds": 1e-9, "microseconds": 1e-6}
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,25 +84,14 @@ def line(sample: Sample) -> str:
         for name, value in zip(sample.metrics, sample.values, strict=True)
         if value is not None
     )
-    involved = [f"involved={','.join(map(job_text, sample.involved))}"] if sample.involved else []
-    return " ".join(
-        [
-            f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z",
-            sample.node,
-            job_text(sample.job),
-            source,
-            *values,
-            *involved,
-        ]
-    )
+    involved = [f"involved={','.join(job.shown for job in sample.involved)}"] if sample.involved else []
+    stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+    text = " ".join([stamp, sample.node, _job_text(sample), source, *values, *involved])
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def job_text(job: JobIdentity | None) -> str:
-    """A job as it is shown to people: `slurm/alpha:123`, with the restart when there was one; `-` is the node."""
-    if job is None:
-        return "-"
-    place = f"{job.manager}/{job.cluster}" if job.cluster else job.manager
-    return f"{place}:{job.job}" + (f".{job.run}" if job.run else "")
+def _job_text(sample: Sample) -> str:
+    return "-" if sample.job is None else sample.job.shown
 
 
 def _shown(value: float) -> str:
@@ -120,55 +101,14 @@ def _shown(value: float) -> str:
 def _colmet_lines(form: ColmetForm, batch: SampleBatch) -> Iterator[str]:
     converted = form.converted(batch)
     for made in converted.made:
-        yield from _block(made.record)
+        yield from lines_of(made.record)
     for place in converted.rest:
         sample = batch.samples[place]
-        yield _head(sample.time_ns // _SECOND_NS, job_text(sample.job), sample.source, sample.node)
-        yield from _counters(
-            [
-                (name, _shown(value))
-                for name, value in zip(sample.metrics, sample.values, strict=True)
-                if value is not None
-            ]
+        pairs = zip(sample.metrics, sample.values, strict=True)
+        yield from block(
+            sample.time_ns // _SECOND_NS,
+            _job_text(sample),
+            sample.source,
+            sample.node,
+            [(name, _shown(value)) for name, value in pairs if value is not None],
         )
-        yield "}"
-
-
-def _block(record: ColmetRecord) -> Iterator[str]:
-    yield _head(record.stamp_seconds, str(record.job), record.kind, record.host)
-    pairs = zip(columns(record.kind), record.values, strict=True)
-    yield from _counters(
-        sorted((name, _rounded(value, _UNIT_OF.get((record.kind, name), ""))) for name, value in pairs)
-    )
-    yield "}"
-
-
-def _counters(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
-    width = max((len(name) for name, _ in pairs), default=0)
-    return (f"\t{name:>{width}} : {value}" for name, value in pairs)
-
-
-def _rounded(value: Value, unit: str) -> str:
-    """A counter for people, with the unit that it is in after rounding."""
-    if value is None:
-        return "-1"
-    if isinstance(value, str):
-        return value
-    if unit in _BINARY:
-        return f"{_scaled(value * _BINARY[unit], 1024)} (bytes)"
-    if unit in _TIMES:
-        seconds = value * _TIMES[unit]
-        return f"{seconds * 1000:.0f}m (seconds)" if 0 < seconds < 1 else f"{seconds:.0f} (seconds)"
-    return f"{_scaled(value, 1000)} (count)" if unit == "count" else _shown(value)
-
-
-def _scaled(value: float, step: int) -> str:
-    power = 0
-    while abs(value) > _ROUNDED_ABOVE and power < len(_PREFIXES) - 1:
-        value /= step
-        power += 1
-    return f"{value:.0f}{_PREFIXES[power]}"
-
-
-def _head(stamp_seconds: int, job: str, kind: str, host: str) -> str:
-    return f"{stamp_seconds}  Job({job})/ {kind} -> Host({host}) -> {{"

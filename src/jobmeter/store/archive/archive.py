@@ -25,6 +25,7 @@ from jobmeter.store.archive.ledger import ArchiveFile, Execute
 from jobmeter.store.archive.reading import Reader, interleaved, relevant
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.archive.sums import add_bodies
+from jobmeter.store.core import core_in
 from jobmeter.store.facet import Facet, Numbers, Signature
 from jobmeter.store.grouped import Part
 from jobmeter.store.paging import Row
@@ -266,7 +267,7 @@ def put_back(execute: Execute, found: Collection[Archived], numbers: Callable[[S
                 grp=group,
                 usr=user,
                 record_id=one.key,
-                body=one.body.decode(),
+                core=core_in(one.body, one.key, one.start_us, one.stop_us).decode(),
             )
         )
 

@@ -94,7 +94,7 @@ class _Ready(Struct, frozen=True):
     now: datetime
 
 
-_FITS = func.length(records.c.body) <= BODY_CHARACTERS_MAX
+_FITS = func.length(records.c.core) <= BODY_CHARACTERS_MAX
 
 
 def archive_old(shelf: Shelf, plan: Plan, now: datetime, steps: Steps = lambda _: None) -> Iterator[Moved]:
