@@ -187,6 +187,15 @@ class SampleSender(Protocol):
 
 
 @runtime_checkable
+class AskingSource(SampleSource, Protocol):
+    """A sample source that has a tool or a device asked beside, and gives what that said last."""
+
+    def await_answer(self, seconds: float) -> None:
+        """Wait until there was an answer, or none could be had, for so long at most. Never called by a node's loop."""
+        ...
+
+
+@runtime_checkable
 class StirringSource(SampleSource, Protocol):
     """A sample source that the kernel tells of what happens between two readings."""
 

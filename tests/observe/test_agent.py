@@ -207,6 +207,26 @@ def test_instants_are_multiples_of_the_period_since_1970(tmp_path: Path) -> None
     agent.close()
 
 
+@pytest.mark.parametrize("jump_ns", [-3_600_000_000_000, 3_600_000_000_000, -40])
+def test_a_clock_that_jumps_neither_stalls_the_reading_nor_repeats_it(tmp_path: Path, jump_ns: int) -> None:
+    now = [7_200_000_000_000]
+    source = Broken()
+    source.broken = False
+    finder = JobFinder(this_host(), Hierarchies({}, str(tmp_path)), [])
+    schedule = [Scheduled("a", source, 5_000)]
+    agent = Agent("n1", finder, schedule, Kept(), ceiling=Ceiling(1000), clock_ns=lambda: now[0])
+    agent.turn()
+    now[0] += jump_ns
+    for _ in range(3):
+        assert agent.next_ns() <= now[0] + 5_000
+        now[0] = max(now[0], agent.next_ns())
+        agent.turn()
+    assert schedule[0].reads == 4
+    agent.turn()
+    assert schedule[0].reads == 4
+    agent.close()
+
+
 def test_over_its_ceiling_the_agent_reads_less_often_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "jobmeter.observe")
     used = [0]

@@ -18,6 +18,7 @@ from jobmeter.contract import Clock
 
 if TYPE_CHECKING:
     import subprocess
+    import threading
 
 _CHUNK_BYTES = 1 << 16
 _STDERR_MAX_BYTES = 1 << 16
@@ -80,7 +81,7 @@ class Host(Struct, frozen=True):
         path = Path(absolute)
         return self.root / path.relative_to("/") if path.is_absolute() else path
 
-    def run(
+    def run(  # noqa: PLR0913 - what bounds a command
         self,
         argv: Sequence[str],
         *,
@@ -88,18 +89,19 @@ class Host(Struct, frozen=True):
         timeout_seconds: float,
         output_max_bytes: int,
         encoding: Encoding = "utf-8",
+        unwanted: threading.Event | None = None,
     ) -> Output:
         """Run a command by its argument vector, without a shell, with exactly this environment and no input.
 
         Read as `latin-1`, what it wrote loses nothing: a letter is a byte.
 
         The command is not looked for under `root`: what it prints is the machine's own word. It runs in a process group
-        of its own, which is killed as a whole when it does not end in time or writes too much. Raises CommandMissing,
-        CommandFailed, CommandTimedOut or OutputTooLarge.
+        of its own, which is killed as a whole when it does not end in time or writes too much, and within a second once
+        it is `unwanted`. Raises CommandMissing, CommandFailed, CommandTimedOut or OutputTooLarge.
         """
         process = _started(argv, environment)
         try:
-            out, err = _gathered(process, argv[0], time.monotonic() + timeout_seconds, output_max_bytes)
+            out, err = _gathered(process, argv[0], time.monotonic() + timeout_seconds, output_max_bytes, unwanted)
         finally:
             _ended(process)
         stderr = err.decode("utf-8", "replace")
@@ -152,7 +154,11 @@ def _started(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.
 
 
 def _gathered(
-    process: subprocess.Popen[bytes], name: str, deadline: float, output_max_bytes: int
+    process: subprocess.Popen[bytes],
+    name: str,
+    deadline: float,
+    output_max_bytes: int,
+    unwanted: threading.Event | None,
 ) -> tuple[bytes, bytes]:
     """Both outputs until the command has ended. A child of it that keeps them open is not waited for."""
     out, err = bytearray(), bytearray()
@@ -164,7 +170,7 @@ def _gathered(
         while selector.get_map():
             ended = process.poll() is not None
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (unwanted is not None and unwanted.is_set()):
                 raise CommandTimedOut(f"{name} had not ended in time and was killed")
             ready = selector.select(0 if ended else min(left, _POLL_SECONDS))
             for key, _ in ready:

@@ -29,6 +29,7 @@ _ANSWER_SECONDS = 1.0
 _BUFFER_BYTES = 1 << 23
 _FORCE_BUFFER = 33
 _PROCESSORS_TOGETHER = 32
+_FORBIDDEN = "taskstats needs the capability CAP_NET_ADMIN"
 
 
 class Stats:
@@ -135,7 +136,7 @@ class TaskstatsSocket:
         if kind == _ERROR:
             code = -struct.unpack_from("=i", message, _HEAD.size)[0]
             if code == errno.EPERM:
-                raise SourceUnreadable("taskstats needs the capability CAP_NET_ADMIN")
+                raise SourceUnreadable(_FORBIDDEN)
             return None
         found = self._stats.found(message)
         if found is None:
@@ -145,6 +146,8 @@ class TaskstatsSocket:
     def _acknowledged(self) -> None:
         message = self._socket.recv(_MESSAGE_BYTES)
         code = -struct.unpack_from("=i", message, _HEAD.size)[0] if len(message) >= 20 else 0
+        if code == errno.EPERM:
+            raise SourceUnreadable(_FORBIDDEN)
         if code:
             raise SourceUnreadable(f"the kernel does not tell ends of tasks: {os.strerror(code)}")
 
