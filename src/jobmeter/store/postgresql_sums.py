@@ -11,9 +11,10 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, literal
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.model.question import Question
+from jobmeter.store.day_sums import stop_days
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
-from jobmeter.store.postgresql_reading import streamed
+from jobmeter.store.postgresql_reading import executing, streamed
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_amounts, select_times
@@ -59,9 +60,11 @@ class PostgresqlSource:
         """See Source."""
         return self.ask(part.statement(True))
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from streamed(self._reader, compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from streamed(
+            self._reader, compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT)
+        )
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
@@ -165,8 +168,10 @@ class Pending(Struct, frozen=True):
 
 def read_pending(reader: Connection, batches_max: int) -> Pending:
     """The oldest batches that are pending, summed."""
-    some = batches(reader, batches_max)
-    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+    some, sums = batches(reader, batches_max), Sums()
+    if some.numbers:
+        sums = sums_of(reader, some.condition())
+        sums.days.update(stop_days(executing(reader), some.condition()))
     return Pending(some, sums, changes_of(reader))
 
 
@@ -226,7 +231,13 @@ def begin_anew(writer: Connection) -> None:
 
 
 def add_sums(writer: Connection, sums: Sums) -> None:
-    """Add `sums` to the rollups, within the writer's transaction; rows that come to nothing go."""
+    """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
+    if sums.days:
+        writer.execute(
+            "INSERT INTO day_marks AS m (day, mark) SELECT day, 1 FROM unnest(%b) AS t (day) "
+            "ON CONFLICT (day) DO UPDATE SET mark = m.mark + 1",
+            (int4s(sorted(sums.days)),),
+        )
     times = sorted(sums.times.items())
     if times:
         writer.execute(

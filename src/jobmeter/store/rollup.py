@@ -16,6 +16,7 @@ from msgspec import Struct
 from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select
 
 from jobmeter.model.record import from_microseconds
+from jobmeter.store.grouped import DAY_US
 from jobmeter.store.statement import View, seconds_of
 
 FOLD_BATCHES = 200
@@ -94,16 +95,22 @@ class State(Struct, frozen=True):
 
 
 class Sums:
-    """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds."""
+    """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds.
+
+    `days` are those that the records stopped on, where known: their kept sums are of the past when this is added.
+    """
 
     def __init__(self) -> None:
         self.times: dict[Place, list[int]] = {}
         self.amounts: dict[tuple[Kind, Place], list[int]] = {}
+        self.days: set[int] = set()
 
     def take(self, state: State, sign: int) -> None:
         """Add a record, or with a `sign` of -1 take it away."""
         month = _month(state.stop_us)
         micros = 0 if state.stop_us is None else state.stop_us - state.start_us
+        if state.stop_us is not None:
+            self.days.add(state.stop_us // DAY_US)
         places = _levels(month, state.site, state.grp, state.usr)
         for place in places:
             _add(self.times, place, (sign, sign * (micros // 1_000_000), sign * micros))
@@ -149,6 +156,7 @@ class Sums:
             _add(self.times, place, row)
         for key, row in other.amounts.items():
             _add(self.amounts, key, row)
+        self.days |= other.days
 
     def without_nothing(self) -> Sums:
         """The same without the rows that no record is in."""

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from jobmeter.model.question import Question
+from jobmeter.store.day_sums import stop_days
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.probe import SqliteProbe
@@ -28,6 +29,7 @@ from jobmeter.store.rollup import (
     select_times,
 )
 from jobmeter.store.row import Change, storable
+from jobmeter.store.sqlite_reading import executing
 from jobmeter.store.statement import View, compiled, select_for_sums
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
@@ -72,9 +74,9 @@ class SqliteSource:
         """See Source."""
         return _exact(self._reader, part.statement, part.sums_from)
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
@@ -201,8 +203,10 @@ class Pending(Struct, frozen=True):
 
 def read_pending(reader: sqlite3.Connection, batches_max: int) -> Pending:
     """The oldest batches that are pending, summed."""
-    some = batches(reader, batches_max)
-    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
+    some, sums = batches(reader, batches_max), Sums()
+    if some.numbers:
+        sums = sums_of(reader, some.condition())
+        sums.days.update(stop_days(executing(reader), some.condition()))
     return Pending(some, sums, changes_of(reader))
 
 
@@ -255,12 +259,16 @@ def begin_anew(writer: sqlite3.Connection) -> None:
 
 
 def add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
-    """Add `sums` to the rollups, within the writer's transaction; rows that come to nothing go."""
+    """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
     writer.executemany(
         "INSERT INTO rollups (level, month, site, grp, usr, n, seconds, micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET n = n + excluded.n, seconds = exact_add(seconds, excluded.seconds), "
         "micros = exact_add(micros, excluded.micros)",
         [(*place, *map(fitting, row)) for place, row in sums.times.items()],
+    )
+    writer.executemany(
+        "INSERT INTO day_marks (day, mark) VALUES (?, 1) ON CONFLICT (day) DO UPDATE SET mark = mark + 1",
+        [(day,) for day in sums.days],
     )
     kinds = {kind: _interned(writer, kind) for kind in {kind for kind, _ in sums.amounts}}
     writer.executemany(
