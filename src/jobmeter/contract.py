@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from jobmeter.model.question import Page, Question, Scope
     from jobmeter.model.record import Record, RecordStop
     from jobmeter.model.sample import Sample, SampleBatch
-    from jobmeter.model.token import Token
     from jobmeter.model.total import Total, TotalQuestion
 
 
@@ -311,34 +310,6 @@ class RecordStore(Bookkeeping, Protocol):
 
     def close(self) -> None:
         """Finish what runs and release the database."""
-        ...
-
-
-@runtime_checkable
-class TokenStore(Protocol):
-    """The bearer tokens that were handed out, known by the digest of their secret. Safe to call from several threads.
-
-    Every method raises StoreUnavailable when the database does not answer.
-    """
-
-    def add(self, token: Token, digest: bytes) -> Token:
-        """Keep a new token, durable on return; the same with the number that it was given."""
-        ...
-
-    def all(self) -> list[Token]:
-        """Every token there ever was, in order of number."""
-        ...
-
-    def find(self, digest: bytes) -> Token | None:
-        """The token whose secret has this digest, whether or not it is good at present."""
-        ...
-
-    def revoke(self, number: int, moment: datetime) -> Token | None:
-        """End the token with this number, unless it was ended before; what it is now, None when there is none."""
-        ...
-
-    def close(self) -> None:
-        """Release the database."""
         ...
 
 

@@ -131,19 +131,18 @@ def test_hup_reads_the_settings_again(tmp_path: Path, running: Callable[..., Run
     assert node.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("wrong", ["node_name = 1\n", "[sources.gpu]\n", "= nothing ="])
 def test_settings_that_are_wrong_when_they_are_read_again_change_nothing(
-    tmp_path: Path, running: Callable[..., Running]
+    wrong: str, tmp_path: Path, running: Callable[..., Running]
 ) -> None:
     file = tmp_path / "node.toml"
     file.write_text('node_name = "before"\n')
     node = running(str(file))
     node.until(lambda: node.said("node.started node=before") == 1)
-    for wrong in ("node_name = 1\n", "[sources.gpu]\n", "= nothing ="):
-        file.write_text(wrong)
-        node.process.send_signal(signal.SIGHUP)
-        node.until(lambda: node.said("node.not_reloaded") == 1)
-        node.until(lambda: node.said("node.started node=before") == 1)
-        node.err.write_text("")
+    file.write_text(wrong)
+    node.process.send_signal(signal.SIGHUP)
+    node.until(lambda: node.said("node.started node=before") == 2)
+    assert node.said("node.not_reloaded") == 1
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(10) == 0
 
@@ -156,7 +155,8 @@ def test_a_tool_that_hangs_ends_with_the_agent(tmp_path: Path, running: Callable
     node.until(told.exists)
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(10) == 0
-    assert not Path(f"/proc/{int(told.read_text())}").exists()
+    stat = Path(f"/proc/{int(told.read_text())}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_what_is_named_and_not_there_is_said(running: Callable[..., Running]) -> None:
