@@ -38,6 +38,8 @@ PAGES = {
     "docs-reference": ("/docs/reference-api", "POST /v2/records"),
     "jobs": ("/jobs", HOSTILE),
     "job": ("/job/r1", HOSTILE),
+    "job-running": ("/job/slurm-470", "Share of the commands"),
+    "reconciliation": ("/reconciliation", "No collector has reported"),
     "users": ("/users", HOSTILE),
     "user-hostile": (f"/users/{quote(HOSTILE, safe='')}", HOSTILE),
     "site": ("/sites/physics", "physics"),
