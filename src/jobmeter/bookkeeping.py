@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from datetime import date
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from jobmeter.model.collection import Collection as Report
-from jobmeter.model.collection import CollectorState, Reconciled
-from jobmeter.model.record import Record
-from jobmeter.model.version import Changed, Edit, Version
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import date
+
+    from jobmeter.model.collection import Collection as Report
+    from jobmeter.model.collection import CollectorState, Reconciled
+    from jobmeter.model.record import Record
+    from jobmeter.model.version import Changed, Edit, Version
 
 
 @runtime_checkable
