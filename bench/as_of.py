@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 from msgspec.structs import replace
@@ -83,8 +84,8 @@ def measure(store: ArchivingStore, count: int) -> None:
     while store.fold():
         pass
     now_seconds, as_of_seconds = (
-        _timed(lambda of=of: _streamed(store, Question(ALL, as_of_us=of))) for of in (None, THEN_US)
-    )  # type: ignore[misc]
+        _timed(partial(_streamed, store, Question(ALL, as_of_us=moment_us))) for moment_us in (None, THEN_US)
+    )
     assert _streamed(store, Question(ALL, as_of_us=THEN_US)) == streamed
     _row("stream all, of now", count / now_seconds, "records/s")
     _row("stream all, as of then", streamed / as_of_seconds, "records/s")
@@ -96,7 +97,7 @@ def measure(store: ArchivingStore, count: int) -> None:
     for name, question in questions.items():
         asked = TotalQuestion(replace(question.where, as_of_us=THEN_US), question.group_by, question.measures)
         began = time.process_time()
-        seconds = _timed(lambda asked=asked: store.totals(asked))  # type: ignore[misc]
+        seconds = _timed(partial(store.totals, asked))
         spent = time.process_time() - began
         assert store.totals(asked) == then[name]
         _row(
