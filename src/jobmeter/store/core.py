@@ -75,6 +75,11 @@ def core_in(body: bytes, key: str, start_us: int, stop_us: int | None) -> bytes:
     return body[len(head) : -len(tail)] if body.startswith(head) and body.endswith(tail) else body
 
 
+def json_of(core: bytes) -> bytes:
+    """A JSON object with the meta and the components of a core."""
+    return core if core.startswith(b"{") else b"{" + core + b"}"
+
+
 def _is_regular(key: str, start_us: int, stop_us: int | None) -> bool:
     """Whether the id stands in JSON as it is, and the times are whole seconds since 1970."""
     return (

@@ -16,7 +16,7 @@ from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.postgresql_reading import streamed
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.read_sums import Row
-from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_amounts, select_times
+from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_cores
 from jobmeter.store.row import Change, storable
 from jobmeter.store.session import Connection
 from jobmeter.store.statement import View, compiled, select_for_sums
@@ -104,10 +104,8 @@ def batches(connection: Connection, limit: int | None) -> Batches:
 
 def sums_of(connection: Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    source = PostgresqlSource(connection)
     sums = Sums()
-    sums.take_times(source.ask(select_times(source.view, only, exact=True)))
-    sums.take_amounts(source.ask(select_amounts(source.view, only, exact=True)))
+    sums.take_rows(streamed(connection, compiled(select_cores(only), _DIALECT)))
     return sums
 
 

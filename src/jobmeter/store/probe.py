@@ -70,14 +70,6 @@ class BodyProbe(Protocol):
         """The components called `name` (None: all), one a row; `number` sets it apart in the statement."""
         ...
 
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """The component's name."""
-        ...
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """The component's scores as JSON text."""
-        ...
-
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """The value of the element's first score called `name`, or NULL."""
         ...
@@ -195,14 +187,6 @@ class SqliteProbe:
         named = true() if name is None else func.json_extract(value, "$.name") == name
         return Element(part, value, func.json_extract(value, "$.amount"), named)
 
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return func.json_extract(element.value, "$.name")
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return func.json_extract(element.value, "$.scores")
-
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
         score = func.json_each(element.value, "$.scores").table_valued("key", "value", name="s")
@@ -304,14 +288,6 @@ class PostgresqlProbe:
         named = true() if name is None else value.op("->>")(literal("name", Text())) == literal(name, Text())
         amount = cast(value.op("->>")(literal("amount", Text())), Numeric)
         return Element(part, value, amount, named)
-
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return element.value.op("->>")(literal("name", Text()))
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return element.value.op("->>")(literal("scores", Text()))
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""

@@ -24,8 +24,7 @@ from jobmeter.store.rollup import (
     Sums,
     kind_of,
     name_digest,
-    select_amounts,
-    select_times,
+    select_cores,
 )
 from jobmeter.store.row import Change, storable
 from jobmeter.store.statement import View, compiled, select_for_sums
@@ -140,10 +139,10 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def sums_of(connection: sqlite3.Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    source = SqliteSource(connection)
     sums = Sums()
-    sums.take_times(_exact(connection, lambda exact: select_times(source.view, only, exact=exact), 4))
-    sums.take_amounts(_exact(connection, lambda exact: select_amounts(source.view, only, exact=exact), 6))
+    rows = connection.execute(*compiled(select_cores(only), _DIALECT))
+    # A connection for writing gives text as such.
+    sums.take_rows(rows if connection.text_factory is bytes else ((*row, core.encode()) for *row, core in rows))
     return sums
 
 
