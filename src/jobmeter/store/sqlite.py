@@ -58,8 +58,14 @@ from jobmeter.store.totalling import archived_sums, total
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (record_id) DO NOTHING"""
+_ROW = "(?, ?, ?, ?, ?, ?, ?)"
+_INSERTS = {
+    count: f"INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) "  # noqa: S608 - marks
+    f"VALUES {', '.join([_ROW] * count)} ON CONFLICT (record_id) DO NOTHING"
+    for count in (500, 50, 1)
+}
+"""Statements for so many rows. Many at once, so that other threads run meanwhile: the lock of the interpreter, given up
+and asked for again at each row, would have to be waited for at each row."""
 
 
 class SqliteStore:
@@ -115,15 +121,15 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
-            added = writer.executemany(
-                _INSERT,
+            added = _inserted(
+                writer,
                 [
                     (start, stop, *numbers[facets], key, core.decode())
                     for start, stop, facets, key, core in zip(
                         batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
                     )
                 ],
-            ).rowcount
+            )
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
@@ -372,6 +378,17 @@ class SqliteStore:
         known = self._numbers.known(wanted)
         fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
+
+
+def _inserted(writer: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
+    """Add rows, but those whose ids are there already; how many were added."""
+    count = done = 0
+    for size, statement in _INSERTS.items():
+        while len(rows) - done >= size:
+            values = [value for row in rows[done : done + size] for value in row]
+            count += writer.execute(statement, values).rowcount
+            done += size
+    return count
 
 
 def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
