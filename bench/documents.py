@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.http import ask, memory_bytes, request, row, send_all, server
+from bench.http import ask, memory_bytes, processor_seconds, request, row, send_all, server
 from jobmeter.model.access import Grant, Limits, Role
 from jobmeter.model.token import Token
 from jobmeter.serve.secret import digest_of
@@ -58,8 +58,11 @@ def measure(port: int, pid: int, count: int) -> int:
     """All rows of one server."""
     made = documents()
     requests = [request("POST", "/", body) for body in islice(made, count)]
+    before = processor_seconds(pid)
     seconds = uvloop.run(send_all(port, requests, CONNECTIONS))
+    used = processor_seconds(pid) - before
     row(f"one document a request, {CONNECTIONS} connections", count / seconds, "documents/s")
+    row("processor time of the server for each", used / count * 1e6, "us")
     arrays = [b"[" + b",".join(islice(made, ARRAY)) + b"]" for _ in range(max(1, count // ARRAY))]
     requests = [request("POST", "/", body) for body in arrays]
     seconds = uvloop.run(send_all(port, requests, ARRAY_CONNECTIONS))

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.http import row, server
 
@@ -33,30 +34,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         _commands(folder, count)
         with server(f"sqlite:///{folder}/records.db", folder) as (port, _):
             url = f"http://127.0.0.1:{port}/"
-            bare = statistics.median(_timed([sys.executable, "-I", "-c", "pass"], {})[0] for _ in range(STARTS))
-            runs = [_run(folder, "-s", "--host", "-u", url)[0] for _ in range(STARTS)][1:]
+            bare = statistics.median(_timed([sys.executable, "-I", "-c", "pass"], {}).seconds for _ in range(STARTS))
+            runs = [_run(folder, "-s", "--host", "-u", url).seconds for _ in range(STARTS)][1:]
             row("sessions and host, more than a bare interpreter", (statistics.median(runs) - bare) * 1000, "ms")
             for array in (1, 500):
-                seconds, memory = _run(folder, "-b", "-q", "all:", "-u", url, "--array", str(array))
-                row(f"{count} jobs, {array} documents a request", seconds, "s")
-                row(f"{count} jobs, {array} documents a request, memory", memory / 1e6, "MB")
+                took = _run(folder, "-b", "-q", "all:", "-u", url, "--array", str(array))
+                work = f"{count} jobs, {array} documents a request"
+                row(work, took.seconds, "s")
+                row(f"{work}, processor time", took.processor_seconds, "s")
+                row(f"{work}, memory", took.memory_bytes / 1e6, "MB")
     return 0
 
 
-def _run(folder: Path, *words: str) -> tuple[float, int]:
+class Took(NamedTuple):
+    """What a process took: `memory_bytes` is the most that it held."""
+
+    seconds: float
+    processor_seconds: float
+    memory_bytes: int
+
+
+def _run(folder: Path, *words: str) -> Took:
     environment = {"PATH": str(folder / "bin"), "STATE_DIRECTORY": str(folder / "state")}
     return _timed([sys.executable, "-c", _CALL, "facility", "--log-level", "warn", *words], environment)
 
 
-def _timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, int]:
-    """Seconds, and the most bytes of memory that the process held."""
+def _timed(command: Sequence[str], environment: dict[str, str]) -> Took:
     began = time.perf_counter()
     process = subprocess.Popen(command, env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)})
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    return Took(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def _commands(folder: Path, count: int) -> None:

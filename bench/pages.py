@@ -1,32 +1,38 @@
 """How fast the pages come with many records, 200 sampled nodes and a day of facility documents.
 
     python -m bench.pages --records 1000000
+    python -m bench.pages --records 10000000 --folder /var/tmp/ten --ingest --browser
 
 Each page is asked for over loopback as a browser does, on one connection. "First" is the median of the first asks of
 five servers that were just started, so nothing is kept from an earlier visitor; "again" the median of twenty more.
+With `--ingest` records pour in meanwhile, with `--browser` Chromium says when it has first painted something. With
+`--folder` or `--database` what was filled once is asked again.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import shutil
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
-from bench.records import FIRST_STOP, SPAN_SECONDS, records
+from bench.records import FIRST_STOP, SPAN_SECONDS, records, site_name
 from jobmeter.contract import DocumentStore, RecordStore
 from jobmeter.model.facility import Received
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind, Metric
+from jobmeter.model.question import Order, Question, Scope
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.serve.app import make_app
 from jobmeter.serve.server import Server, bind
@@ -36,13 +42,22 @@ from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.documents import Documents
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
+from jobmeter.wire.auditor import decode_record
 
 NOW = FIRST_STOP + timedelta(seconds=SPAN_SECONDS)
 NODES = 200
+USER, SITE = "user0007", site_name(3)
 QUEUES = 10
 SERVERS, ASKS = 5, 20
-PATHS = {"now": "/", "nodes": "/nodes", "node": "/nodes/node-007", "queues": "/queues", "health": "/health"}
+PATHS = {
+    "now": "/", "jobs": "/jobs", "jobs of a user": f"/jobs?user={USER}", "jobs, sums": "/jobs/totals",
+    "job": "/job/{job}", "nodes": "/nodes", "node": "/nodes/node-007",
+    "users": "/users", "user": f"/users/{USER}", "site": f"/sites/{SITE}",
+    "queues": "/queues", "reports": "/reports", "health": "/health", "seen and stored": "/reconciliation",
+}  # fmt: skip
+PAINTED = ("now", "jobs", "job", "users", "reports", "health")
 BATCH = 1000
+INGEST_PER_SECOND = 1000
 
 METRICS = (
     Metric("procstats_loadavg_1min", "count", Kind.GAUGE, "Load."),
@@ -64,41 +79,74 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print one line a row."""
     parser = argparse.ArgumentParser(prog="bench.pages", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=100_000, metavar="N")
-    parser.add_argument("--database", metavar="URL", help="default: SQLite in a temporary folder")
+    parser.add_argument("--database", metavar="URL", help="default: SQLite in the folder")
+    parser.add_argument("--folder", type=Path, metavar="F", help="keep database and samples here")
+    parser.add_argument("--ingest", action="store_true", help="write records meanwhile")
+    parser.add_argument("--browser", action="store_true", help="ask Chromium for its first contentful paint, too")
     arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="jobmeter-bench-") as folder:
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobmeter-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
         url = arguments.database or f"sqlite:///{folder}/store.sqlite"
         store, documents = open_store(url, migrate=True), Documents(url)
-        samples = SampleFolder(Path(folder) / "samples", SampleBounds(), Stopped())
-        try:
-            _fill(store, arguments.records)
-            documents.keep(list(_documents()))
-            sink = samples.sink()
-            for batch in _batches():
-                sink.write(batch)
-            sink.flush()
-            print(f"pages with {arguments.records:,} records, {NODES} nodes")
-            measure(store, documents, samples)
-        finally:
-            samples.close()
-            documents.close()
-            store.close()
+        stack.callback(store.close)
+        stack.callback(documents.close)
+        samples = SampleFolder(folder / "samples", SampleBounds(), Stopped())
+        stack.callback(samples.close)
+        last = _filled(store, documents, samples, arguments.records)
+        print(
+            f"pages with {arguments.records:,} records, {NODES} nodes" + (", under ingest" if arguments.ingest else "")
+        )
+        paths = {name: path.format(job=last) for name, path in PATHS.items()}
+        if arguments.ingest:
+            stack.enter_context(_ingest(store))
+        measure(store, documents, samples, paths)
+        if arguments.browser:
+            paint(store, documents, samples, {name: paths[name] for name in PAINTED})
     return 0
 
 
-def measure(store: RecordStore, documents: DocumentStore, samples: SampleFolder) -> None:
+def measure(store: RecordStore, documents: DocumentStore, samples: SampleFolder, paths: Mapping[str, str]) -> None:
     """Ask for all pages, on several servers one after the other."""
-    first: dict[str, list[float]] = {name: [] for name in PATHS}
-    again: dict[str, list[float]] = {name: [] for name in PATHS}
+    first: dict[str, list[float]] = {name: [] for name in paths}
+    again: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(SERVERS):
         with _server(store, documents, samples) as port, closing(http.client.HTTPConnection("127.0.0.1", port)) as line:
-            for name, path in PATHS.items():
+            for name, path in paths.items():
                 first[name].append(_ask(line, path))
-            for name, path in PATHS.items():
+            for name, path in paths.items():
                 again[name] += [_ask(line, path) for _ in range(ASKS // SERVERS)]
-    for name in PATHS:
+    for name in paths:
         print(f"{'page ' + name + ', first':44}{statistics.median(first[name]):12,.1f} ms")
         print(f"{'page ' + name + ', again':44}{statistics.median(again[name]):12,.1f} ms", flush=True)
+
+
+def paint(store: RecordStore, documents: DocumentStore, samples: SampleFolder, paths: Mapping[str, str]) -> None:
+    """When Chromium has first painted something of each page, of servers that were just started."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - an extra of the tests
+
+    painted: dict[str, list[float]] = {name: [] for name in paths}
+    with sync_playwright() as program:
+        chromium = program.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        for _ in range(SERVERS):
+            with _server(store, documents, samples) as port:
+                for name, path in paths.items():
+                    page = chromium.new_page()
+                    page.goto(f"http://127.0.0.1:{port}{path}")
+                    painted[name].append(page.evaluate(FIRST_PAINT))
+                    page.close()
+        chromium.close()
+    for name in paths:
+        print(f"{'painted ' + name + ', first':44}{statistics.median(painted[name]):12,.1f} ms", flush=True)
+
+
+FIRST_PAINT = """new Promise(tell => new PerformanceObserver(list => {
+    const found = list.getEntriesByName("first-contentful-paint");
+    if (found.length) tell(found[0].startTime);
+}).observe({type: "paint", buffered: true}))"""
 
 
 def _ask(line: http.client.HTTPConnection, path: str) -> float:
@@ -128,12 +176,44 @@ def _server(store: RecordStore, documents: DocumentStore, samples: SampleFolder)
         thread.join()
 
 
-def _fill(store: RecordStore, count: int) -> None:
-    given = records(count)
-    while batch := list(islice(given, BATCH)):
-        store.put(batch)
-    while store.fold():
-        pass
+def _filled(store: RecordStore, documents: Documents, samples: SampleFolder, wanted: int) -> str:
+    """Fill what is empty; the id of the newest record."""
+    if not store.counts()[""]:
+        given = records(wanted)
+        while batch := list(islice(given, BATCH)):
+            store.put(batch)
+        while store.fold():
+            pass
+        documents.keep(list(_documents()))
+        sink = samples.sink()
+        for samples_of_node in _batches():
+            sink.write(samples_of_node)
+        sink.flush()
+    newest = Question(Scope.everything(), order=Order(descending=True), limit=1)
+    (body,) = store.page(newest, 1).bodies
+    return decode_record(body).record_id
+
+
+@contextmanager
+def _ingest(store: RecordStore) -> Iterator[None]:
+    """Write so many records a second in another thread, as a bulk post does, and fold them as the server does."""
+    stop = threading.Event()
+
+    def write() -> None:
+        run = time.time_ns()
+        for number in count():
+            given = records(INGEST_PER_SECOND, seed=number)
+            store.put([replace(one, record_id=f"{one.record_id}-{run}-{number}", stop_time=NOW) for one in given])
+            if stop.wait(1.0):
+                return
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _documents() -> Iterator[Received]:

@@ -48,6 +48,10 @@ class Bookkeeping(Protocol):
         """
         ...
 
+    def behind(self) -> int:
+        """About how many stored records are in no rollup yet, so that totals read each of them."""
+        ...
+
     def check_rollups(self) -> list[str]:
         """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -162,6 +163,31 @@ class ConflictStore(Protocol):
 
     def close(self) -> None:
         """Release the database."""
+        ...
+
+
+class ArchiveState(Struct, frozen=True, kw_only=True):
+    """What the archive holds, and when its work was and will be done.
+
+    `newest` is when the newest file was written, by whichever process; success and failure are of this one. `due` is
+    None where nothing is archived by itself; then `months` is None, too: those before so many whole ones are archived.
+    """
+
+    files: int
+    records: int
+    size_bytes: int
+    newest: datetime | None
+    succeeded: datetime | None = None
+    failed: datetime | None = None
+    due: datetime | None = None
+    months: int | None = None
+
+
+class ArchiveView(Protocol):
+    """The archive, to look at. Safe to call from several threads."""
+
+    def state(self, now: datetime) -> ArchiveState:
+        """How it is. Raises StoreUnavailable."""
         ...
 
 

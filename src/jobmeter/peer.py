@@ -10,9 +10,10 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobmeter import __version__
@@ -105,6 +106,31 @@ class Reply:
         return bytes(content)
 
 
+class _InOnePiece(http.client.HTTPConnection):
+    """Sends head and body of a request together: one packet for a small one, and one wake-up of the peer."""
+
+    _pieces: list[bytes] | None = None
+
+    def request(self, *words: Any, **named: Any) -> None:
+        self._pieces = []
+        try:
+            super().request(*words, **named)
+            pieces = self._pieces
+        finally:
+            self._pieces = None
+        super().send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
+class _InOnePieceTls(_InOnePiece, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
 class Peer:
     """An HTTP connection that is opened when needed and kept open. Not for several threads at once.
 
@@ -131,23 +157,21 @@ class Peer:
         self._headers = headers
         self._connection: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
+        self._limit = _Limit(self.wake)
 
     def exchange(self, method: str, path: str, body: bytes | None = None, *, seconds: float | None = None) -> Answer:
         """One request with its whole answer, all within the timeout, or within `seconds`. Raises PeerAway."""
         allowed = self._timeout_seconds if seconds is None else min(seconds, self._timeout_seconds)
-        late = threading.Event()
-        timer = threading.Timer(allowed, self._give_up, [late])
-        timer.daemon = True
-        timer.start()
+        self._limit.begin(allowed)
         try:
             with self.open(method, path, body) as reply:
                 return Answer(reply.status, reply.headers, reply.whole())
         except PeerAway as fault:
-            if late.is_set():
+            if self._limit.passed:
                 raise PeerAway(f"{self.address}: no whole answer in {allowed:g} s") from fault
             raise
         finally:
-            timer.cancel()
+            self._limit.end()
 
     @contextmanager
     def open(self, method: str, path: str, body: bytes | None = None, *, accept: str = "*/*") -> Iterator[Reply]:
@@ -213,17 +237,56 @@ class Peer:
     def _connected(self) -> http.client.HTTPConnection:
         timeout = self._timeout_seconds
         if self._tls is None:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+            connection: http.client.HTTPConnection = _InOnePiece(self._host, self._port, timeout=timeout)
         else:
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+            connection = _InOnePieceTls(self._host, self._port, timeout=timeout, context=self._tls)
         connection.connect()
         self._socket = connection.sock
         return connection
 
-    def _give_up(self, late: threading.Event) -> None:
-        # Called by the timer's thread: it wakes the reader, which then finds the connection at its end.
-        late.set()
-        self.wake()
+
+class _Limit:
+    """Calls `wake` when something takes too long. One thread watches all that is done one after another.
+
+    A thread for each request would take as long as the rest of a short one. It ends when it finds nothing to watch.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._changed = threading.Condition()
+        self._until: float | None = None
+        self._looks_at = 0.0
+        self._is_watched = False
+        self.passed = False
+        """Whether what was begun last took too long."""
+
+    def begin(self, seconds: float) -> None:
+        """Something begins that may take so long."""
+        with self._changed:
+            self.passed = False
+            self._until = time.monotonic() + seconds
+            if not self._is_watched:
+                self._is_watched = True
+                threading.Thread(target=self._watch, name="limit", daemon=True).start()
+            elif self._until < self._looks_at:
+                self._changed.notify()
+
+    def end(self) -> None:
+        """It has ended."""
+        with self._changed:
+            self._until = None
+
+    def _watch(self) -> None:
+        with self._changed:
+            while self._until is not None:
+                left = self._until - time.monotonic()
+                if left > 0:
+                    self._looks_at = self._until
+                    self._changed.wait(left)
+                else:
+                    self.passed, self._until = True, None
+                    self._wake()
+            self._is_watched = False
 
 
 def bearer(token: str | None, file: str | None) -> Callable[[], Mapping[str, str]] | None:

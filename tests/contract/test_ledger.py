@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from msgspec.structs import replace
+
 from jobmeter.contract import RecordStore
-from jobmeter.model.collection import Collection, DayCount
+from jobmeter.model.collection import Collection, Cost, DayCount
 from tests.given import record
 
 DAY, NEXT = date(1970, 1, 1), date(1970, 1, 2)
@@ -48,6 +50,17 @@ def test_a_repeat_changes_nothing_and_a_later_report_counts(store: RecordStore) 
     assert line.counts == DayCount(DAY, records=7, delivered=7)
     (state,) = store.ledger.states()
     assert (state.version, state.waiting, state.reported_us) == ("1.1", 0, 7)
+
+
+def test_what_a_collector_costs_is_kept_and_may_be_unknown(store: RecordStore) -> None:
+    store.ledger.keep(replace(REPORT, cost=Cost(100.0, 2.5, 30_000_000)), 5)
+    (state,) = store.ledger.states()
+    assert state.cost == Cost(100.0, 2.5, 30_000_000)
+    assert state.cost is not None
+    assert state.cost.cpu_share == 0.025
+    store.ledger.keep(REPORT, 6)
+    (state,) = store.ledger.states()
+    assert state.cost is None
 
 
 def test_spools_of_one_source_are_added_up(store: RecordStore) -> None:

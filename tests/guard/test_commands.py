@@ -35,7 +35,7 @@ EPILOG_LIBRARIES = frozenset({"jobmeter", "msgspec", "yaml", "typing_extensions"
 EPILOG_MAY_NOT = frozenset(
     {"http", "ssl", "socketserver", "email", "asyncio", "zipfile", "tomllib", "secrets", "tempfile", "difflib"}
     | {"importlib.resources", "importlib.metadata", "logging.handlers", "uvloop", "regex", "jobmeter.sinks.server"}
-    | {"jobmeter.run.collecting", "jobmeter.observe.slurm.sacct", "jobmeter.observe.slurm.settings"}
+    | {"jobmeter.run.collector.collecting", "jobmeter.observe.slurm.sacct", "jobmeter.observe.slurm.settings"}
 )
 """What would cost the epilog more than it may take. `regex` comes with the first condition of a configuration."""
 
@@ -151,4 +151,4 @@ def test_a_measured_command_is_not_kept_waiting_by_what_delivering_needs() -> No
 
 def test_this_guard_sees_what_is_imported() -> None:
     assert "sqlalchemy" in _roots(_imports("import sqlalchemy"))
-    assert "jobmeter.run.check" in _help("check", "--help")
+    assert "jobmeter.run.commands.check" in _help("check", "--help")

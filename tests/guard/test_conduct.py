@@ -7,16 +7,20 @@ from tests.guard.source import ROOT, Module, modules
 
 SUPERVISORS = {
     "jobmeter.run.main": Supervisor(1, "the outermost border: whatever it is becomes one line and an exit code"),
-    "jobmeter.run.collector": Supervisor(
+    "jobmeter.run.collector.daemon": Supervisor(
         2, "whatever one reading stumbles over, the next may do; a daemon that cannot deliver must end, visibly"
     ),
-    "jobmeter.run.hook": Supervisor(2, "a job's epilog never fails its node; a detached process has nobody to tell"),
-    "jobmeter.run.run": Supervisor(1, "whatever goes wrong in measuring, the command runs on and its status counts"),
-    "jobmeter.run.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
-    "jobmeter.run.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
-    "jobmeter.run.up_family": Supervisor(2, "a member that falls is begun again, and its file says what it fell over"),
+    "jobmeter.run.collector.hook": Supervisor(
+        2, "a job's epilog never fails its node; a detached process has nobody to tell"
+    ),
+    "jobmeter.run.commands.run": Supervisor(
+        1, "whatever goes wrong in measuring, the command runs on and its status counts"
+    ),
+    "jobmeter.run.server.archiving": Supervisor(1, "the server and the next run go on whatever one run met"),
+    "jobmeter.run.server.relay": Supervisor(1, "the relay goes on whatever one try met, and disturbs the server never"),
+    "jobmeter.run.up.family": Supervisor(2, "a member that falls is begun again, and its file says what it fell over"),
     "jobmeter.serve.gauges": Supervisor(1, "gauges are made anew whatever the last round met"),
-    "jobmeter.run.facility_round": Supervisor(1, "a fault of one section must not silence the others"),
+    "jobmeter.run.facility.round": Supervisor(1, "a fault of one section must not silence the others"),
     "jobmeter.deliver.pump": Supervisor(1, "a fault of a sink must neither lose an item nor stop the delivery"),
     "jobmeter.deliver.feeder": Supervisor(2, "a fault of a sample sink must neither lose a sample nor stop the others"),
     "jobmeter.deliver.intake": Supervisor(1, "whoever reaches the gatherer's port must not be able to end it"),

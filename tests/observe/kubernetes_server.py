@@ -43,6 +43,8 @@ class ApiServer(ThreadingHTTPServer):
         """Every watch breaks after so many lines, in the middle of the next."""
         self.drip = False
         """Lines are written in small pieces."""
+        self.started: list[dict[str, Any]] = []
+        """The events that the kubelets told, which are listed where that is allowed."""
         self.closing = False
 
     @property
@@ -127,15 +129,25 @@ class _Handler(BaseHTTPRequestHandler):
         words = parts.path.removeprefix("/api/v1/").split("/")
         namespace = words[1] if words[0] == "namespaces" else "*"
         kind = "watch" if "watch" in query else "find" if "metadata.name" in query.get("fieldSelector", "") else "list"
+        kind = "events" if words[-1] == "events" else kind
         self.server.requests.append((kind, {"namespace": namespace, **query}))
         if self.server.token is not None and self.headers["Authorization"] != f"Bearer {self.server.token}":
             self._answer(401, status(401, "Unauthorized"))
         elif namespace in self.server.denied:
             self._answer(403, status(403, "Forbidden", f'pods is forbidden in the namespace "{namespace}"'))
+        elif kind == "events":
+            self._events()
         elif kind != "watch":
             self._list(namespace, query)
         else:
             self._watch(namespace, query)
+
+    def _events(self) -> None:
+        if "events" in self.server.denied:
+            return self._answer(403, status(403, "Forbidden", "events is forbidden"))
+        metadata = {"resourceVersion": str(self.server.version)}
+        body = {"kind": "EventList", "metadata": metadata, "items": self.server.started}
+        return self._answer(200, json.dumps(body).encode())
 
     def _list(self, namespace: str, query: dict[str, str]) -> None:
         if self.server.lists:

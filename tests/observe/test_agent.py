@@ -23,7 +23,7 @@ from jobmeter.observe.host import this_host
 from jobmeter.observe.jobs.finder import JobFinder
 from jobmeter.observe.jobs.profile import rooted
 from jobmeter.observe.kernel import cgroup, jobproc, taskstats
-from jobmeter.run.node_loop import Signals, loop
+from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.settings.deployment import Metrics
 from tests.observe.kernel_groups import BURN, Groups, groups
 

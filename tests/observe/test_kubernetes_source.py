@@ -496,6 +496,60 @@ def test_everything_is_listed_again_now_and_then(api: ApiServer, make: Make, clo
     assert api.count("list") == 2
 
 
+def started(name: str, minutes: float, uid: str | None = None) -> dict[str, Any]:
+    """The event by which a kubelet tells that a container of the pod started, so many minutes after NOW."""
+    moment = (NOW + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    involved = {"kind": "Pod", "namespace": "jobs", "name": name, "uid": uid or f"uid-of-{name}"}
+    return {"involvedObject": involved, "reason": "Started", "firstTimestamp": moment, "lastTimestamp": moment}
+
+
+def test_a_pod_that_only_events_tell_of_is_refused_by_name(
+    api: ApiServer, make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make()
+    runs, ended = api.put(pod("runs", "Running")), api.put(pod("ended"))
+    first = read(source, None)
+    clock.advance(minutes=30)
+    came = api.put(pod("came", "Running"))
+    api.delete(api.put(pod("went", "Running")), is_told=False)
+    uids = [(each["metadata"]["name"], each["metadata"]["uid"]) for each in (runs, ended, came)]
+    api.started = [*(started(name, 5, uid) for name, uid in uids), started("went", 10), started("went", 11)]
+    api.started += [started("before", -10), {"involvedObject": 7}, {}]
+    second = read(source, first.cursor)
+    assert second.records == {}
+    (reason,) = second.reasons
+    assert "jobs/went (uid-of-went) started at" in reason
+    assert "kubernetes.missed namespace=jobs pods=1" in caplog.text
+    asked = [query for kind, query in api.requests if kind == "events"]
+    assert [query["fieldSelector"] for query in asked] == ["involvedObject.kind=Pod,reason=Started"]
+    assert read(source, second.cursor).reasons == []
+
+
+def test_without_the_right_to_list_events_all_else_goes_on(
+    api: ApiServer, make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make()
+    first = read(source, None)
+    clock.advance(minutes=30)
+    api.denied.add("events")
+    api.forget()
+    api.put(pod("a"))
+    assert list(read(source, first.cursor, 1).records) == ["a"]
+    assert "kubernetes.no_events namespace=jobs" in caplog.text
+
+
+def test_where_pods_are_chosen_by_labels_a_missed_one_is_only_logged(
+    api: ApiServer, make: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make(labels=("a=b",))
+    first = read(source, None)
+    clock.advance(minutes=30)
+    api.started = [started("went", 10)]
+    api.forget()
+    assert read(source, first.cursor).reasons == []
+    assert "kubernetes.missed namespace=jobs pods=1" in caplog.text
+
+
 def test_a_clock_that_was_set_back_lists_again(api: ApiServer, make: Make, clock: Clock) -> None:
     source = make()
     first = read(source, None)

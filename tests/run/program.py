@@ -22,7 +22,7 @@ class Program:
     def add(self, name: str, code: str) -> None:
         """A command whose `execute` runs `code`; the file stands among the real ones."""
         body = "\n".join(f"    {line}" for line in code.splitlines())
-        (self.folder / "jobmeter" / "run" / f"{name}.py").write_text(
+        (self.folder / "jobmeter" / "run" / "commands" / f"{name}.py").write_text(
             f"import sys\nSUMMARY: str = 'ignored'\nSUMMARY: str = \"tests {name}\"\n"
             f"def declare(parser):\n    parser.add_argument('words', nargs='*')\n"
             f"    parser.add_argument('--as-auditor', action='append_const', dest='flags', const='--as-auditor')\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobmeter.run.main import main
-from jobmeter.run.server_settings import load_settings
+from jobmeter.run.server.settings import load_settings
 from jobmeter.serve.casbin import imported, parse_policy
 from jobmeter.serve.policy import policy_of
 from tests.serve.test_casbin import MODEL, POLICY

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from jobmeter.deliver.outbox import Parcel, State
 from jobmeter.model.publication import Fate
-from jobmeter.run.apel_reporter import publications_of
+from jobmeter.run.apel.reporter import publications_of
 
 MADE = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -14,10 +14,11 @@ import pytest
 
 from jobmeter.model.question import Question
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.archive import declare, execute
-from jobmeter.run.archiving import scheduled_archive
+from jobmeter.run.commands.archive import declare, execute
+from jobmeter.run.server.archiving import ArchiveShown, scheduled_archive
 from jobmeter.serve.archive_settings import ArchivalConfig, ArchiveSettings
 from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.table import Beside
 from jobmeter.store.open import ArchivingStore, open_store
 from tests.given import ALL, lines
 from tests.serve.live import live, until
@@ -156,11 +157,16 @@ def test_a_server_archives_by_its_schedule_and_tells_it(store: ArchivingStore, s
     scheduled = scheduled_archive(store, settings, sqlite_url)
     assert scheduled is not None
     before = lines(store, Question(ALL))
-    with live(store) as server:
+    with live(store, beside=Beside(archive=ArchiveShown(store, scheduled))) as server:
+        assert "archived records" in server.ask("GET", "/health").body.decode()
         server.app.tell(scheduled.meter)
         scheduled.start()
         until(lambda: server.metric("jobmeter_archive_last_success_timestamp_seconds") > 0)
         scheduled.stop()
+        state = ArchiveShown(store, scheduled).state(SystemClock().now())
+        assert (state.records, state.months) == (len(before) - 1, 0)
+        assert state.succeeded is not None
+        assert state.due is not None
         assert server.metric("jobmeter_archive_records") == len(before) - 1
         assert server.metric("jobmeter_archive_files") == len(list((tmp_path / "archive").glob("*.parquet")))
         assert server.metric("jobmeter_archive_bytes") > 1000

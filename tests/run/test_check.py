@@ -29,7 +29,7 @@ def checked(program: Program, tmp_path: Path) -> Program:
     (package / "observe" / "batch" / "probe_source.py").write_text(STRUCT.format(name="probe-source", key="rows"))
     (package / "model" / "probe_settings.py").write_text(STRUCT.format(name="probe", key="doors"))
     program.add("probe_command", "pass")
-    file = package / "run" / "probe_command.py"
+    file = package / "run" / "commands" / "probe_command.py"
     file.write_text('SETTINGS: str = "jobmeter.model.probe_settings:Settings"\n' + file.read_text())
     return program
 

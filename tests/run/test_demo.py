@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from jobmeter.model.record import record_fault
-from jobmeter.run import demo, demo_documents, demo_load, demo_samples
+from jobmeter.run.demo import documents as demo_documents
+from jobmeter.run.demo import generator as demo
+from jobmeter.run.demo import load as demo_load
+from jobmeter.run.demo import samples as demo_samples
 from jobmeter.store.open import open_store
 from jobmeter.store.summaries import Summaries
 from jobmeter.wire.received import decode_posted

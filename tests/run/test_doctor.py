@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 from jobmeter.observe.host import Host, SystemClock
-from jobmeter.run.doctor_checks import Check, State, of_kernel, of_machine, of_python
-from jobmeter.run.doctor_reach import of_server, of_spools
+from jobmeter.run.doctor.checks import Check, State, of_kernel, of_machine, of_python
+from jobmeter.run.doctor.reach import of_server, of_spools
 from tests.run.test_serve import command, environment, serving
 
 

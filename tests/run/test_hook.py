@@ -18,7 +18,7 @@ from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.deliver.turn import Turn
 from jobmeter.observe.host import Host, SystemClock
-from jobmeter.run import hook
+from jobmeter.run.collector import hook
 from jobmeter.settings.deployment import Hook
 from jobmeter.settings.fault import SettingsFaulty
 from tests.observe import scontrol_player

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from jobmeter.run import migrate
+from jobmeter.run.commands import migrate
 from jobmeter.store.schema import HEAD
 from tests.postgresql import PrivatePostgresql
 

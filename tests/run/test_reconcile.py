@@ -12,8 +12,8 @@ from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.model.outcome import Rejected
 from jobmeter.peer import Endpoint
+from jobmeter.run.collector.reporting import Reporter
 from jobmeter.run.main import main
-from jobmeter.run.reporting import Reporter
 from jobmeter.settings.deployment import Deployment, SpoolBounds
 from jobmeter.sinks.server import Settings, open_sink
 from tests.clients.server import free_port, live

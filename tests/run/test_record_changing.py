@@ -13,7 +13,7 @@ import pytest
 
 from jobmeter.model.access import Grant, Role
 from jobmeter.model.token import Token
-from jobmeter.run.records import declare, execute
+from jobmeter.run.commands.records import declare, execute
 from jobmeter.serve.access import AccessSettings
 from jobmeter.serve.secret import digest_of
 from jobmeter.serve.settings import ServeSettings

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from jobmeter.run.record_question import add_question, moment, one_record, query_of
+from jobmeter.run.records.question import add_question, moment, one_record, query_of
 
 
 def query(*words: str, otherwise: str = "") -> str:

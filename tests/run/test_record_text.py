@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobmeter.run.record_text import details, table, table_row, visible
-from jobmeter.wire.record_csv import CSV_COLUMNS, harmless, known_column, write_csv
+from jobmeter.run.records.text import details, table, table_row, visible
+from jobmeter.wire.record_csv import CSV_COLUMNS, known_column, write_csv
+from jobmeter.wire.spreadsheet import harmless
 
 RECORD: dict[str, Any] = {
     "record_id": "slurm-1",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobmeter.run.records import declare, execute
+from jobmeter.run.commands.records import declare, execute
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -234,7 +234,8 @@ def test_dead_letters_that_are_none_fail(step: Step) -> None:
 
 
 PROGRAM = (
-    "import argparse, sys; from jobmeter.run.records import declare, execute; parser = argparse.ArgumentParser();"
+    "import argparse, sys; from jobmeter.run.commands.records import declare, execute;"
+    "parser = argparse.ArgumentParser();"
     "declare(parser); sys.exit(execute(parser.parse_args()))"
 )
 
@@ -277,7 +278,7 @@ def test_a_terminal_without_unicode_shows_escapes() -> None:
 
 
 def test_no_server_library_is_imported() -> None:
-    told = "import sys, jobmeter.run.records; print(*sys.modules)"
+    told = "import sys, jobmeter.run.commands.records; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     found = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
     assert not {"starlette", "uvicorn", "sqlalchemy", "msgspec", "yaml", "rich"} & set(found.stdout.split())

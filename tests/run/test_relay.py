@@ -12,7 +12,7 @@ import pytest
 
 from jobmeter.contract import Bookmarks
 from jobmeter.model.facility import Received
-from jobmeter.run.relay import Forwarder, RelayUnusable, relaying, sink_of
+from jobmeter.run.server.relay import Forwarder, RelayUnusable, relaying, sink_of
 from jobmeter.serve.settings import Relay
 from jobmeter.store.documents import Documents
 from jobmeter.store.open import open_store

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from jobmeter.run.run_keeping import spools_of
-from jobmeter.run.run_measuring import busy_seconds, shared
+from jobmeter.run.measured.keeping import spools_of
+from jobmeter.run.measured.measuring import busy_seconds, shared
 from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.open import open_store

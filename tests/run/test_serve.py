@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from jobmeter.run import serve
-from jobmeter.run.server_settings import load_settings
+from jobmeter.run.commands import serve
+from jobmeter.run.server.settings import load_settings
 from jobmeter.settings.fault import SettingsFaulty
 from tests.postgresql import PrivatePostgresql
 

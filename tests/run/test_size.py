@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from jobmeter.run import size
+from jobmeter.run.commands import size
 from tests.run.test_serve import command, environment
 
 ASKED = size.Asked(nodes=100, jobs_a_day=5000, jobs_on_node=8, period_seconds=5, raw_days=30, years=5)

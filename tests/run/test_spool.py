@@ -9,7 +9,7 @@ import pytest
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.model.outcome import Rejected
-from jobmeter.run.spool import declare, execute
+from jobmeter.run.commands.spool import declare, execute
 from tests.deliver.material import SetClock, batch
 
 

@@ -21,7 +21,10 @@ from typing import Any
 import pytest
 
 from jobmeter.observe.host import Host, SystemClock, this_host
-from jobmeter.run import kinds, up_files, up_findings, up_progress
+from jobmeter.run import kinds
+from jobmeter.run.up import files as up_files
+from jobmeter.run.up import findings as up_findings
+from jobmeter.run.up import progress as up_progress
 from jobmeter.settings.load import load
 from tests.observe import slurm_tables
 from tests.run.test_serve import READY, SOURCE, Serving, command, environment

@@ -104,7 +104,7 @@ def test_on_sqlite_one_process_serves_and_says_so(tmp_path: Path) -> None:
 
 _FAILING = """
 import sys, os
-from jobmeter.run.workers import Workers
+from jobmeter.run.server.workers import Workers
 def work(ready):
     if os.getpid() % 2:
         ready()

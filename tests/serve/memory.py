@@ -179,6 +179,9 @@ class MemoryStore:
         self._answer()
         return 0
 
+    def behind(self) -> int:
+        return 0
+
     def check_rollups(self) -> list[str]:
         return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -219,6 +221,30 @@ def test_questions_about_the_facility_are_answered_without_counting_twice(receiv
     assert hosts["hosts"][0]["network"] == {"sent_bytes_per_second": 2.0, "received_bytes_per_second": 1.0}
     assert hosts["space"] == {"total": 100, "used": 40, "free": 60}
     assert ask(receiver, "/v2/facility/users?cluster=OTHER")["users"][-1]["any"] == 0
+
+
+def test_every_question_answers_in_csv(receiver: Receiver) -> None:
+    _fill(receiver)
+    queues = lines(receiver, "queues?step_seconds=86400")
+    assert set(queues[0]) >= {"start", "cluster", "queue", "means.idle"}
+    assert {line["queue"] for line in queues} == {"all"}
+    assert [line["user"] for line in lines(receiver, "sessions")].count("alice") == 2
+    assert lines(receiver, "waits")[0]["still_waiting"] == "1"
+    assert json.loads(lines(receiver, "hosts")[0]["disks"])[0]["total"] == 100
+    assert lines(receiver, "users?by=month")[-1]["any"] == "4"
+    assert lines(receiver, "sessions?cluster=OTHER") == []
+    headers = {"authorization": f"Bearer {READER}"}
+    answer = receiver.server.ask("GET", "/v2/facility/hosts?format=xml", headers=headers)
+    assert (answer.status, answer.json()["field"]) == (400, "format")
+
+
+def lines(receiver: Receiver, query: str) -> list[dict[str, str]]:
+    """The lines of an answer in CSV, by the heads."""
+    path = f"/v2/facility/{query}{'&' if '?' in query else '?'}format=csv"
+    answer = receiver.server.ask("GET", path, headers={"authorization": f"Bearer {READER}"})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.body.decode())))
 
 
 def test_without_required_access_anybody_on_this_machine_may_send(store: RecordStore, database_url: str) -> None:

@@ -85,13 +85,14 @@ def test_who_may_only_write_sees_nothing_at_all(server: Live) -> None:
 
 
 def test_a_browser_gets_csv_of_what_the_asker_may_see_only(server: Live) -> None:
-    answer = server.ask("GET", "/v2/totals.csv?group_by=site_id&sum=count", headers={"authorization": "Bearer site"})
+    path = "/v2/totals?group_by=site_id&sum=count&format=csv"
+    answer = server.ask("GET", path, headers={"authorization": "Bearer site"})
     assert answer.status == 200
-    assert answer.headers["content-disposition"] == 'attachment; filename="totals.csv"'
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert b"physics" in answer.body
     assert b"astro" not in answer.body
-    assert server.ask("GET", "/v2/samples.csv", headers={}).status == 401
-    assert server.ask("GET", "/v2/samples.csv", headers={"authorization": "Bearer writer"}).status == 403
+    assert server.ask("GET", "/v2/samples?format=csv", headers={}).status == 401
+    assert server.ask("GET", "/v2/samples?format=csv", headers={"authorization": "Bearer writer"}).status == 403
 
 
 def test_a_form_with_a_name_and_password_is_let_in_for_pages_only(server: Live) -> None:

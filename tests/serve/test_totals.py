@@ -72,3 +72,10 @@ def test_a_store_that_is_away_is_a_503(server: Live, store: MemoryStore) -> None
     answer = server.ask("GET", "/v2/totals")
     assert answer.status == 503
     assert answer.headers["retry-after"] == "5"
+
+
+def test_a_site_that_a_spreadsheet_would_take_for_a_formula_is_text_in_csv(server: Live) -> None:
+    times = {"start_time": "2024-01-31T23:00:00Z", "stop_time": "2024-02-01T00:00:00Z"}
+    server.post("/record", record("3", meta={"site_id": ["=1+1"]}, components=[], **times))
+    answer = server.ask("GET", "/v2/totals?group_by=site_id&sum=count&format=csv")
+    assert b"\n'=1+1,1,1\r\n" in answer.body

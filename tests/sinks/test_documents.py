@@ -157,6 +157,31 @@ def test_many_documents_go_over_several_connections_and_each_has_its_own_outcome
     assert len(server.requests) == 200
 
 
+def test_documents_of_other_kinds_go_before_and_after_many_of_one_kind_in_their_order() -> None:
+    ends = [encode_document(Document(kind, "UC-AF", datetime.now(UTC), {})) for kind in ("CPU", "MEM", "DISK")]
+    with ScriptedServer(lambda _: answer(200)) as server:
+        outcomes = sent(server, [*ends, *(item(number) for number in range(100)), *ends])
+    assert outcomes == [Accepted()] * 106
+    kinds = [body["kind"] for body in bodies(server)]
+    assert kinds == ["CPU", "MEM", "DISK", *["ssh"] * 100, "CPU", "MEM", "DISK"]
+
+
+def test_one_document_that_cannot_be_sent_now_keeps_none_of_many_others() -> None:
+    def judge(request: Request) -> Step:
+        return answer(500) if b'"n7"' in request.body else answer(200)
+
+    with ScriptedServer(judge) as server:
+        outcomes = sent(server, [item(number) for number in range(200)])
+    assert [number for number, outcome in enumerate(outcomes) if outcome != Accepted()] == [7]
+
+
+def test_an_endpoint_that_is_away_is_tried_once_by_each_connection() -> None:
+    with ScriptedServer(lambda _: answer(503)) as server:
+        outcomes = sent(server, [item(number) for number in range(200)], connections=4)
+        assert len(server.requests) == 4
+    assert len(kept(outcomes)) == 200
+
+
 def test_a_hung_peer_is_given_up_when_the_time_for_sending_is_over() -> None:
     with ScriptedServer(lambda _: Step(b"HTTP/1.1 200 OK\r\n" * 100, pause_seconds=0.5)) as server:
         with sink(server, timeout_seconds=60) as one:

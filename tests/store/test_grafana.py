@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from jobmeter.run import demo
+from jobmeter.run.demo import generator as demo
 from jobmeter.store.open import open_store
 
 DASHBOARD = Path(__file__).parents[2] / "packaging/grafana/account-postgresql.json"

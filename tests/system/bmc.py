@@ -6,44 +6,21 @@ The power that it tells is what a file holds.
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
-from tests.system.oar_cluster import free_port, no_service_starts, wait_until
+from tests.process import free_port, wait_until
+from tests.system.debian import install
 
 PACKAGES = ("openipmi", "libopenipmi-dev", "gcc", "libc6-dev", "ipmitool", "freeipmi-tools")
-_COMMANDS = ("ipmi_sim", "gcc", "ipmitool", "ipmi-dcmi")
-_HEADER = Path("/usr/include/OpenIPMI/mcserv.h")
+_NEEDED = ("ipmi_sim", "gcc", "ipmitool", "ipmi-dcmi", "/usr/include/OpenIPMI/mcserv.h")
 USER = "reader"
 
 
-class BmcUnavailable(Exception):  # noqa: N818 - the name says the fact
-    """This machine cannot run the controller; the message says why."""
-
-
 def install_bmc() -> None:
-    """Install Debian's packages when they are missing, without starting any service. Raises BmcUnavailable."""
-    if not _missing():
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise BmcUnavailable(f"{', '.join(_missing())} not found, and cannot be installed")
-    with no_service_starts():
-        quiet: dict[str, Any] = {
-            "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True,
-        }  # fmt: skip
-        options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"]
-        done = subprocess.run(["apt-get", "install", *options, *PACKAGES], check=False, timeout=900, **quiet)
-    if _missing():
-        raise BmcUnavailable(f"apt-get install failed: {done.stderr[-500:]}")
-
-
-def _missing() -> list[str]:
-    missing = [name for name in _COMMANDS if shutil.which(name) is None]
-    return missing if _HEADER.exists() else [*missing, str(_HEADER)]
+    """Install Debian's packages when they are missing, without starting any service. Raises Unavailable."""
+    install(PACKAGES, _NEEDED)
 
 
 class Bmc:

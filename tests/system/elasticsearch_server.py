@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clients.server import free_port
+from tests.process import free_port
 
 _PACKAGE = "elasticsearch-mock-js@1.0.6"
 _START_SECONDS = 90

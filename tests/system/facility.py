@@ -1,4 +1,4 @@
-"""The command `jobmeter facility` against a real batch system, its documents as values."""
+"""The command `jobmeter facility` against real sources, its documents as values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ Document = dict[str, Any]
 
 
 def documents(folder: Path, environment: dict[str, str], *words: str) -> tuple[int, list[Document], str]:
-    """Exit code, the documents that one run with `-d` writes, and what it logs. Places are kept in the folder."""
+    """Exit code, the documents that one run with `-d` writes, and what it logs. Places are kept in the folder.
+
+    They are given file by file, those of a file in the order in which they were written.
+    """
     files = folder / "files"
     files.mkdir(exist_ok=True)
     for file in files.iterdir():
         file.unlink()
     done = subprocess.run(
-        [sys.executable, "-m", "jobmeter", "facility", "-d", "-b", *words],
+        [sys.executable, "-m", "jobmeter", "facility", "-d", *words],
         env={**os.environ, **environment, "PYTHONPATH": str(SRC), "STATE_DIRECTORY": str(folder)},
         cwd=files,
         capture_output=True,
@@ -28,12 +31,13 @@ def documents(folder: Path, environment: dict[str, str], *words: str) -> tuple[i
         timeout=120,
         check=False,
     )
-    return done.returncode, decoded(files / "condor.json"), done.stderr
+    found = [document for file in sorted(files.iterdir()) for document in decoded(file)]
+    return done.returncode, found, done.stderr
 
 
 def decoded(file: Path) -> list[Document]:
     """The documents of a file that has nothing between them."""
-    text = file.read_text() if file.exists() else ""
+    text = file.read_text()
     found, at = [], 0
     while at < len(text):
         document, at = json.JSONDecoder().raw_decode(text, at)

@@ -8,32 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.process import free_port, wait_until
 from tests.system.htcondor_root import USERS, htcondor_root
 
 SCHEDDS = ("first@", "second@")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(fact: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
-    """Return once `fact` holds; raise TimeoutError naming `what` when it does not within `seconds`."""
-    end = time.monotonic() + seconds
-    while not fact():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.3)
 
 
 class HtcondorPool:

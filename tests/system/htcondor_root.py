@@ -6,33 +6,30 @@ Made once by mmdebstrap (about a minute) and kept. Nothing is mounted and nothin
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.system.debian import Unavailable, install, mirror
+
 ROOT = Path(__file__).parents[2] / ".cache" / "htcondor" / "root"
 USERS = {"alice": 5001, "bob": 5002, "carol": 5003}
+_TOOLS = ("mmdebstrap", "debian-archive-keyring", "util-linux")
 _NEEDED = ("mmdebstrap", "unshare", "nsenter")
 _PACKAGES = "ca-certificates,condor,passwd,procps"
-_MIRROR = "http://deb.debian.org/debian"
-
-
-class HtcondorUnavailable(Exception):  # noqa: N818 - the name says the fact
-    """This machine cannot run the private HTCondor; the message says why."""
 
 
 def htcondor_root() -> Path:
-    """The root, made now where it is missing. Raises HtcondorUnavailable."""
+    """The root, made now where it is missing. Raises Unavailable."""
     if os.geteuid() != 0:
-        raise HtcondorUnavailable("starting HTCondor's daemons needs root")
+        raise Unavailable("starting HTCondor's daemons needs root")
     if (ROOT / "usr/sbin/condor_master").exists():
         return ROOT
-    _install_tools()
+    install(_TOOLS, _NEEDED)
     made = ROOT.with_name(f"making-{os.getpid()}")
     made.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _run("mmdebstrap", *_options(), "trixie", str(made), _mirror(), seconds=1800)
+        _run("mmdebstrap", *_options(), "trixie", str(made), mirror(), seconds=1800)
         for name, number in USERS.items():
             _run("chroot", str(made), "useradd", "-m", "-u", str(number), "-s", "/bin/sh", name, seconds=60)
         made.rename(ROOT)
@@ -54,26 +51,6 @@ def _options() -> list[str]:
     ]
 
 
-def _install_tools() -> None:
-    if all(shutil.which(name) for name in _NEEDED):
-        return
-    if shutil.which("apt-get") is None:
-        raise HtcondorUnavailable(f"one of {', '.join(_NEEDED)} is missing, and there is no apt-get to install it")
-    _run("apt-get", "update", "-qq", seconds=600)
-    options = ("-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
-    _run("apt-get", "install", *options, "mmdebstrap", "debian-archive-keyring", "util-linux", seconds=1800)
-
-
-def _mirror() -> str:
-    """The mirror that this machine uses itself, where it is a Debian."""
-    for file in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")):
-        if file.is_file() and (
-            found := re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(https?://\S+)", file.read_text(), re.M)
-        ):
-            return found[1]
-    return _MIRROR
-
-
 def _run(*argv: str, seconds: float) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
@@ -87,6 +64,6 @@ def _run(*argv: str, seconds: float) -> None:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise HtcondorUnavailable(f"{argv[0]}: {fault}") from None
+        raise Unavailable(f"{argv[0]}: {fault}") from None
     if done.returncode != 0:
-        raise HtcondorUnavailable(f"{argv[0]} ended with status {done.returncode}: {done.stderr[-500:]}")
+        raise Unavailable(f"{argv[0]} ended with status {done.returncode}: {done.stderr[-500:]}")

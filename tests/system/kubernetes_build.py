@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.system.debian import install, mirror
+
 VERSION = "1.20.5+really1.20.2-1.1+deb12u1"
 TREE = "kubernetes-1.20.2"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "k8s"
@@ -32,21 +34,13 @@ def api_server(cache: Path = CACHE) -> Path | None:
     return binary if os.access(binary, os.X_OK) else None
 
 
-def _mirror() -> str:
-    for listing in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")):
-        for word in listing.read_text(encoding="utf-8").split() if listing.exists() else ():
-            if word.startswith("http") and "snapshot" not in word:
-                return word
-    return "http://deb.debian.org/debian"
-
-
 def _fetch_source(source: Path) -> None:
     """Download and unpack the source package with an apt state of its own: the machine's sources stay as they are."""
     apt = source / "apt"
     for folder in ("etc", "state/lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True, exist_ok=True)
     signed = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    (apt / "etc/sources.list").write_text(f"deb-src [signed-by={signed}] {_mirror()} bookworm main\n", encoding="utf-8")
+    (apt / "etc/sources.list").write_text(f"deb-src [signed-by={signed}] {mirror()} bookworm main\n", encoding="utf-8")
     options = {
         "Dir::Etc": apt / "etc",
         "Dir::Etc::sourcelist": apt / "etc/sources.list",
@@ -63,35 +57,14 @@ def _fetch_source(source: Path) -> None:
     subprocess.run(["tar", "xf", archive.name], check=True, cwd=source)
 
 
-def install(*packages: str) -> None:
-    """Install Debian packages without starting their services. Raises CalledProcessError."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    is_ours = not policy.exists()
-    if is_ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    try:
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=False, env=environment)
-        subprocess.run([*command, *packages], check=True, env=environment)
-    finally:
-        if is_ours:
-            policy.unlink()
-
-
 def build(cache: Path = CACHE) -> Path:
-    """The API server's binary, built now if it is not there; raises CalledProcessError with what failed."""
+    """The API server's binary, built now if it is not there. Raises Unavailable or CalledProcessError."""
     if (built := api_server(cache)) is not None:
         return built
     source = cache / "src"
     (cache / "bin").mkdir(parents=True, exist_ok=True)
     source.mkdir(parents=True, exist_ok=True)
-    packages = ["golang-1.19-go", "make", "rsync"]
-    subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600", *packages],
-        check=True,
-    )
+    install(("golang-1.19-go", "make", "rsync"), ("/usr/lib/go-1.19/bin/go", "make", "rsync"))
     tree = source / TREE
     if not tree.is_dir():
         _fetch_source(source)

@@ -10,37 +10,33 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import ssl
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.system.kubernetes_build import api_server, build, install
-from tests.system.slurm_cluster import free_port, wait_until
+from tests.process import free_port, wait_until
+from tests.system.daemons import Daemons
+from tests.system.debian import Unavailable, install
+from tests.system.kubernetes_build import api_server, build
 
 BUILD_ASKED = "JOBMETER_BUILD_KUBERNETES"
 """The environment variable that asks for the API server to be built when it is not there."""
-
-
-class KubernetesUnavailable(Exception):  # noqa: N818 - the name says the fact
-    """This machine cannot run the API server; the message says why."""
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+COLLECTOR = "collector"
+"""A user who may list and watch pods, and list events, in the namespaces that say so (`allow`)."""
 
 
 def install_kubernetes() -> Path:
-    """The API server's binary, with etcd and openssl beside it. Raises KubernetesUnavailable."""
+    """The API server's binary, with etcd and openssl beside it. Raises Unavailable."""
     binary = api_server()
     if binary is None and not os.environ.get(BUILD_ASKED):
-        raise KubernetesUnavailable(
+        raise Unavailable(
             f"kube-apiserver is not built; {BUILD_ASKED}=1 or `python -m tests.system.kubernetes_build` does it"
         )
-    if shutil.which("etcd") is None or shutil.which("openssl") is None or binary is None:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise KubernetesUnavailable("etcd or openssl is missing, and only root on Debian can install them")
-        install("etcd-server", "openssl")
-        binary = binary or build()
-    return binary
+    install(("etcd-server", "openssl"), ("etcd", "openssl"))
+    return binary or build()
 
 
 class KubernetesCluster:
@@ -50,23 +46,31 @@ class KubernetesCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="jobmeter-kubernetes-"))
         self._binary = binary
         self._etcd_port, self._peer_port, self.port = free_port(), free_port(), free_port()
-        self._etcd: subprocess.Popen[bytes] | None = None
+        self._daemons = Daemons(self.folder)
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._make_keys()
         etcd, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
-        self._etcd = self._spawn(
-            "etcd", f"--data-dir={self.folder / 'etcd'}", f"--listen-client-urls={etcd}",
+        self._daemons.start(
+            "etcd", "etcd", f"--data-dir={self.folder / 'etcd'}", f"--listen-client-urls={etcd}",
             f"--advertise-client-urls={etcd}", f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}", "--unsafe-no-fsync",
         )  # fmt: skip
         self.start_server()
+        self.add_user(COLLECTOR)
+        self.kubeconfig(COLLECTOR)
+        rules = [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+        ]
+        self.call("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "pods"}, "rules": rules})
 
     def start_server(self) -> None:
         keys = self.folder
-        self._server = self._spawn(
-            str(self._binary), f"--etcd-servers=http://127.0.0.1:{self._etcd_port}", "--bind-address=127.0.0.1",
+        self._server = self._daemons.start(
+            "apiserver", str(self._binary), f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            "--bind-address=127.0.0.1",
             f"--secure-port={self.port}", "--advertise-address=127.0.0.1", f"--tls-cert-file={keys / 'server.crt'}",
             f"--tls-private-key-file={keys / 'server.key'}", f"--client-ca-file={keys / 'ca.crt'}",
             f"--service-account-key-file={keys / 'sa.pub'}", f"--service-account-signing-key-file={keys / 'sa.key'}",
@@ -76,7 +80,8 @@ class KubernetesCluster:
         wait_until(self._is_ready, "the API server is ready", 120)
 
     def stop_server(self) -> None:
-        self._end(self._server)
+        assert self._server is not None
+        self._daemons.end(self._server)
 
     def compact(self) -> None:
         """Forget all versions before the present one, as the API server asks of etcd every five minutes."""
@@ -87,8 +92,7 @@ class KubernetesCluster:
         connection.close()
 
     def stop(self) -> None:
-        self._end(self._server)
-        self._end(self._etcd)
+        self._daemons.end_all()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kubeconfig(self, user: str = "admin") -> Path:
@@ -110,6 +114,16 @@ class KubernetesCluster:
         """A client certificate for a user."""
         self._sign(name, subject or f"/CN={name}", "extendedKeyUsage=clientAuth")
 
+    def allow(self, namespace: str) -> None:
+        """Let the collector read the pods of a namespace."""
+        group = "rbac.authorization.k8s.io"
+        role = {
+            "metadata": {"name": COLLECTOR},
+            "roleRef": {"kind": "ClusterRole", "name": "pods", "apiGroup": group},
+            "subjects": [{"kind": "User", "name": COLLECTOR, "apiGroup": group}],
+        }
+        self.call("POST", f"{RBAC}/namespaces/{namespace}/rolebindings", role)
+
     def call(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
         """One request of the administrator's; its answer. Raises RuntimeError on a status from 400 on."""
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
@@ -128,27 +142,11 @@ class KubernetesCluster:
     def _is_ready(self) -> bool:
         assert self._server is not None
         if self._server.poll() is not None:
-            raise RuntimeError((self.folder / "kube-apiserver.log").read_text("utf-8", "replace")[-2000:])
+            raise RuntimeError(self._daemons.log_of("apiserver").read_text("utf-8", "replace")[-2000:])
         try:
             return bool(self.call("GET", "/readyz") == b"ok")
         except (OSError, RuntimeError, http.client.HTTPException):
             return False
-
-    def _spawn(self, *argv: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{Path(argv[0]).name}.log").open("ab") as log:
-            return subprocess.Popen(
-                argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def _end(self, process: subprocess.Popen[bytes] | None) -> None:
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
     def _make_keys(self) -> None:
         self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key", "-out",

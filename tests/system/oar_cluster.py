@@ -12,13 +12,11 @@ import pwd
 import re
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.postgresql import PrivatePostgresql
+from tests.process import free_port, wait_until
+from tests.system.daemons import Daemons
+from tests.system.debian import PATH, Unavailable, install
 
 PACKAGES = (
     "oar-server", "oar-server-pgsql", "oar-user", "oar-user-pgsql", "oar-node", "openssh-server", "taktuk",
@@ -34,67 +35,15 @@ PACKAGES = (
 USERS = ("jm-oar-ann", "jm-oar-bob")
 CORES_PER_HOST = 2
 _COMMANDS = ("oarsub", "oarstat", "oarnodesetting", "oar-database", "Almighty", "sshd", "taktuk", "psql")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_POLICY = Path("/usr/sbin/policy-rc.d")
 _CONF = Path("/etc/oar/oar.conf")
 _KEPT = Path("/etc/oar/oar.conf.jobmeter-kept")
 
 
-class OarUnavailable(Exception):  # noqa: N818 - the name says the fact
-    """This machine cannot run the private OAR; the message says why."""
-
-
 def install_oar() -> None:
-    """Install Debian's packages when they are missing, without starting any service. Raises OarUnavailable."""
+    """Install Debian's packages when they are missing, without starting any service. Raises Unavailable."""
     if os.geteuid() != 0:
-        raise OarUnavailable("OAR needs root")
-    if not _missing():
-        return
-    if shutil.which("apt-get") is None:
-        raise OarUnavailable(f"{', '.join(_missing())} not found, and there is no apt-get to install them")
-    with no_service_starts():
-        quiet: dict[str, Any] = {
-            "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True,
-        }  # fmt: skip
-        subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=600, **quiet)
-        options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600"]
-        done = subprocess.run(["apt-get", "install", *options, *PACKAGES], check=False, timeout=1800, **quiet)
-    if _missing():
-        raise OarUnavailable(f"apt-get install failed: {done.stderr[-500:]}")
-
-
-def _missing() -> list[str]:
-    return [name for name in _COMMANDS if shutil.which(name, path=_PATH) is None]
-
-
-@contextmanager
-def no_service_starts() -> Iterator[None]:
-    """Keep maintainer scripts from starting daemons (Debian policy-rc.d), and leave the machine as it was."""
-    if _POLICY.exists():
-        yield
-        return
-    _POLICY.write_text("#!/bin/sh\nexit 101\n")
-    _POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        _POLICY.unlink()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(fact: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Return once `fact` holds; raise TimeoutError naming `what` when it does not within `seconds`."""
-    end = time.monotonic() + seconds
-    while not fact():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.2)
+        raise Unavailable("OAR needs root")
+    install(PACKAGES, _COMMANDS)
 
 
 class OarCluster:
@@ -112,7 +61,7 @@ class OarCluster:
         self.hosts = ("localhost", socket.gethostname().split(".")[0])
         self._socket = str(conninfo_to_dict(postgresql.url("oar"))["host"])
         self._server_port, self._ssh_port = free_port(), free_port()
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons = Daemons(self.folder, {"PATH": PATH, "LC_ALL": "C.UTF-8"})
         self._password = ""
         self._made: list[str] = []
 
@@ -136,16 +85,9 @@ class OarCluster:
 
     def stop(self) -> None:
         """End the jobs, the daemons and the users, and put the configuration back."""
-        if self._daemons and all(daemon.poll() is None for daemon in self._daemons):
+        if self._daemons.all_run():
             self.end_all()
-        for daemon in reversed(self._daemons):
-            if daemon.poll() is None:
-                daemon.send_signal(signal.SIGTERM)
-                try:
-                    daemon.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    daemon.kill()
-                    daemon.wait()
+        self._daemons.end_all()
         if self._password:
             self._run(["usermod", "-p", self._password, "oar"], check=False)
         for user in self._made:
@@ -209,7 +151,7 @@ class OarCluster:
     def _run(
         self, argv: list[str], *, user: str = "root", check: bool = True, seconds: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
+        environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
         given: dict[str, Any] = {"cwd": "/"}
         if user != "root":
             known = pwd.getpwnam(user)
@@ -256,11 +198,11 @@ class OarCluster:
         Path("/run/sshd").mkdir(exist_ok=True)
         config = self.folder / "sshd_config"
         config.write_text(_SSHD_CONFIG.format(port=self._ssh_port))
-        self._spawn("sshd", "/usr/sbin/sshd", "-D", "-e", "-f", str(config))
+        self._daemons.start("sshd", "/usr/sbin/sshd", "-D", "-e", "-f", str(config))
         wait_until(lambda: _answers(self._ssh_port), "sshd answers", 20)
 
     def _start_server(self) -> None:
-        self._spawn("almighty", "/usr/sbin/Almighty")
+        self._daemons.start("almighty", "/usr/sbin/Almighty")
         wait_until(lambda: _answers(self._server_port), "the server answers", 30)
         for name in ("host", "cpu", "core"):
             self._run(["oarproperty", "-a", name, *(["-c"] if name == "host" else [])])
@@ -273,20 +215,6 @@ class OarCluster:
                 core += 1
         alive = "SELECT count(*) FROM resources WHERE state = 'Alive'"
         wait_until(lambda: self.ask(alive) == [(core,)], "the nodes are alive", 60)
-
-    def _spawn(self, name: str, *argv: str) -> None:
-        with (self.folder / f"{name}.out").open("ab") as output:
-            self._daemons.append(
-                subprocess.Popen(
-                    argv,
-                    env={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-            )
 
 
 def _answers(port: int) -> bool:

@@ -14,74 +14,23 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from tests.process import free_port, wait_until
+from tests.system.daemons import Daemons
+from tests.system.debian import PATH, Unavailable, install
+
 PACKAGES = ("slurm-wlm", "slurmdbd", "slurm-wlm-mysql-plugin", "munge", "mariadb-server", "mariadb-client")
-_DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sacct", "sbatch", "mariadb-install-db")
-_POLICY = Path("/usr/sbin/policy-rc.d")
+_COMMANDS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sacct", "sbatch", "mariadb-install-db")
 CLUSTER = "jobmetertest"
 
 
-class SlurmUnavailable(Exception):  # noqa: N818 - the name says the fact
-    """This machine cannot run the private Slurm; the message says why."""
-
-
 def install_slurm() -> None:
-    """Install Debian's packages when they are missing, without starting any service. Raises SlurmUnavailable."""
+    """Install Debian's packages when they are missing, without starting any service. Raises Unavailable."""
     if os.geteuid() != 0:
-        raise SlurmUnavailable("starting slurmd needs root")
-    if not _missing():
-        return
-    if shutil.which("apt-get") is None:
-        raise SlurmUnavailable(f"{', '.join(_missing())} not found, and there is no apt-get to install them")
-    with _no_service_starts():
-        quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True, "text": True}
-        subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=600, **quiet)  # type: ignore[call-overload]
-        done = subprocess.run(  # type: ignore[call-overload]
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600", *PACKAGES],
-            check=False,
-            timeout=1800,
-            **quiet,
-        )
-    if _missing():
-        raise SlurmUnavailable(f"apt-get install failed: {done.stderr[-500:]}")
-
-
-def _missing() -> list[str]:
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return [name for name in _DAEMONS if shutil.which(name, path=path) is None]
-
-
-@contextmanager
-def _no_service_starts() -> Iterator[None]:
-    """Keep maintainer scripts from starting daemons (Debian policy-rc.d), and leave the machine as it was."""
-    if _POLICY.exists():
-        yield
-        return
-    _POLICY.write_text("#!/bin/sh\nexit 101\n")
-    _POLICY.chmod(0o755)
-    try:
-        yield
-    finally:
-        _POLICY.unlink()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_until(fact: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Return once `fact` holds; raise TimeoutError naming `what` when it does not within `seconds`."""
-    end = time.monotonic() + seconds
-    while not fact():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.2)
+        raise Unavailable("starting slurmd needs root")
+    install(PACKAGES, _COMMANDS)
 
 
 class SlurmCluster:
@@ -90,16 +39,16 @@ class SlurmCluster:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jobmeter-slurm-"))
         self.folder.chmod(0o755)
-        self._daemons: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._database_port = free_port()
         self.environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": PATH,
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "LC_ALL": "C.UTF-8",
         }
+        self._daemons = Daemons(self.folder, self.environment)
 
     def start(self) -> None:
-        for name in ("log", "munge", "state", "spool", "mysql", "jobs"):
+        for name in ("munge", "state", "spool", "mysql", "jobs"):
             (self.folder / name).mkdir()
         (self.folder / "munge").chmod(0o755)
         (self.folder / "jobs").chmod(0o1777)
@@ -115,14 +64,7 @@ class SlurmCluster:
                 self.run("scancel", "-s", "KILL", job, check=False, timeout=20)
                 self.run("scancel", job, check=False, timeout=20)
             self.wait_idle(20)
-        for name, process in reversed(self._daemons):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(timeout=30 if name == "mariadbd" else 15)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+        self._daemons.end_all()
         for pid in self._left_behind():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -222,18 +164,12 @@ class SlurmCluster:
         )
         (folder / "slurmdbd.conf").chmod(0o600)
 
-    def _spawn(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
-        with (self.folder / "log" / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._daemons.append((name, process))
-        return process
-
     def _start_munge(self) -> None:
         munge = self.folder / "munge"
         paths = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        self._spawn("munged", "munged", "--foreground", *(f"--{key}={munge / name}" for key, name in paths.items()))
+        self._daemons.start(
+            "munged", "munged", "--foreground", *(f"--{key}={munge / name}" for key, name in paths.items())
+        )
         wait_until((munge / "sock").exists, "munged answers", 15)
 
     def _start_database(self) -> None:
@@ -243,7 +179,7 @@ class SlurmCluster:
             "mariadb-install-db", "--no-defaults", user, f"--datadir={data}",
             "--auth-root-authentication-method=normal", "--skip-test-db", timeout=180,
         )  # fmt: skip
-        self._spawn(
+        self._daemons.start(
             "mariadbd", "mariadbd", "--no-defaults", user, f"--datadir={data}", "--bind-address=127.0.0.1",
             f"--port={self._database_port}", f"--socket={sock}", f"--pid-file={data / 'pid'}",
             "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900",
@@ -258,16 +194,16 @@ class SlurmCluster:
         )
 
     def _start_slurm(self) -> None:
-        self._spawn("slurmdbd", "slurmdbd", "-D")
+        self._daemons.start("slurmdbd", "slurmdbd", "-D")
         wait_until(lambda: self._answers("sacctmgr", "-n", "show", "cluster"), "slurmdbd answers", 120)
         self.run("sacctmgr", "-i", "add", "cluster", CLUSTER)
         self.run("sacctmgr", "-i", "add", "account", "physics", "Description=physics", "Organization=test")
         for user in ("root", "nobody"):
             self.run("sacctmgr", "-i", "add", "user", user, "account=physics", "DefaultAccount=physics", check=False)
-        self._spawn("slurmctld", "slurmctld", "-D")
+        self._daemons.start("slurmctld", "slurmctld", "-D")
         wait_until(lambda: self._answers("scontrol", "ping"), "slurmctld answers", 60)
         for node in ("n1", "n2"):
-            self._spawn(f"slurmd-{node}", "slurmd", "-D", "-N", node)
+            self._daemons.start(f"slurmd-{node}", "slurmd", "-D", "-N", node)
         wait_until(
             lambda: set(self.run("sinfo", "-h", "-o", "%T").stdout.split()) == {"idle"}, "the nodes are idle", 60
         )
@@ -325,7 +261,7 @@ DbdAddr=127.0.0.1
 DbdHost=localhost
 DbdPort={port}
 SlurmUser=root
-LogFile={folder}/log/slurmdbd-own.log
+LogFile={folder}/slurmdbd-own.log
 PidFile={folder}/state/slurmdbd.pid
 StorageType=accounting_storage/mysql
 StorageHost=127.0.0.1

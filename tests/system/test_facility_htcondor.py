@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.process import wait_until
+from tests.system.debian import Unavailable
 from tests.system.facility import documents, of_kind
-from tests.system.htcondor_pool import HtcondorPool, wait_until
-from tests.system.htcondor_root import HtcondorUnavailable
+from tests.system.htcondor_pool import HtcondorPool
 from tests.system.test_htcondor import shell
 
 pytestmark = pytest.mark.system
@@ -26,7 +27,7 @@ QUEUES = (
 def pool() -> Iterator[HtcondorPool]:
     try:
         running = HtcondorPool()
-    except HtcondorUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     try:
         running.start()
@@ -62,7 +63,7 @@ def _environment(pool: HtcondorPool) -> dict[str, str]:
 
 
 def test_queues_and_jobs_are_those_of_the_pool(pool: HtcondorPool, queued: dict[str, str], tmp_path: Path) -> None:
-    code, found, told = documents(tmp_path, _environment(pool), *_settings(tmp_path), *QUEUES)
+    code, found, told = documents(tmp_path, _environment(pool), "-b", *_settings(tmp_path), *QUEUES)
     assert code == 0, told
     queues = {document["queue"]: document for document in of_kind(found, "condorqueue")}
     assert list(queues) == ["all", "of alice", "big", "none"]
@@ -97,7 +98,7 @@ def test_a_finished_job_is_told_of_once(pool: HtcondorPool, queued: dict[str, st
     settings = _settings(tmp_path)
 
     def finished() -> list[str]:
-        code, found, told = documents(tmp_path, _environment(pool), *settings)
+        code, found, told = documents(tmp_path, _environment(pool), "-b", *settings)
         assert code == 0, told
         return [document["Id"] for document in of_kind(found, "condorjob") if document["state"] == "finished"]
 
@@ -113,7 +114,7 @@ def test_an_expression_that_makes_no_sense_costs_its_queue_only(
     pool: HtcondorPool, queued: dict[str, str], tmp_path: Path
 ) -> None:
     words = [*_settings(tmp_path), "-q", "all:", "-q", "odd:Owner == ((", "-q", 'alices:Owner=="alice"']
-    code, found, told = documents(tmp_path, _environment(pool), *words)
+    code, found, told = documents(tmp_path, _environment(pool), "-b", *words)
     assert code == 1
     assert "queue odd" in told
     assert [document["queue"] for document in of_kind(found, "condorqueue")] == ["all", "alices"]
@@ -123,7 +124,7 @@ def test_an_expression_that_makes_no_sense_costs_its_queue_only(
 def test_a_schedd_that_is_not_there_is_no_empty_queue(pool: HtcondorPool, tmp_path: Path) -> None:
     file = tmp_path / "facility.toml"
     file.write_text('[batch]\nschedds = ["nowhere@"]\n')
-    code, found, told = documents(tmp_path, _environment(pool), "--config", str(file), "-q", "all:")
+    code, found, told = documents(tmp_path, _environment(pool), "-b", "--config", str(file), "-q", "all:")
     assert code == 1
     assert found == []
     assert "the queue" in told

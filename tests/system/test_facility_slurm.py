@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.process import wait_until
 from tests.system.facility import documents, of_kind
-from tests.system.slurm_cluster import SlurmCluster, wait_until
+from tests.system.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.system
 
@@ -32,7 +33,7 @@ def test_queues_and_jobs_are_those_of_slurm(slurm: SlurmCluster, tmp_path: Path)
     held = slurm.submit("true\n", "-p", "batch", "-H", "--array=1-3")
     slurm.wait_running(running)
     try:
-        code, found, told = documents(tmp_path, slurm.environment, *settings, *QUEUES)
+        code, found, told = documents(tmp_path, slurm.environment, "-b", *settings, *QUEUES)
         assert code == 0, told
         queues = {document["queue"]: document for document in of_kind(found, "condorqueue")}
         assert [queues["all"][key] for key in ("idle", "running", "held")] == [0, 1, 3]
@@ -48,7 +49,7 @@ def test_queues_and_jobs_are_those_of_slurm(slurm: SlurmCluster, tmp_path: Path)
         if recorded := os.environ.get("JOBMETER_RECORD_FACILITY"):
             Path(recorded).mkdir(parents=True, exist_ok=True)
             (Path(recorded) / "slurm.json").write_text(json.dumps(found, indent=1))
-        code, found, told = documents(tmp_path, slurm.environment, *settings)
+        code, found, told = documents(tmp_path, slurm.environment, "-b", *settings)
         assert code == 0, told
         assert not [document for document in of_kind(found, "condorjob") if document["state"] == "finished"]
     finally:
@@ -59,7 +60,7 @@ def test_queues_and_jobs_are_those_of_slurm(slurm: SlurmCluster, tmp_path: Path)
 def test_a_slurm_that_does_not_answer_is_no_empty_queue(tmp_path: Path) -> None:
     nowhere = tmp_path / "slurm.conf"
     nowhere.write_text("ClusterName=x\nSlurmctldHost=localhost(127.0.0.1)\nSlurmctldPort=1\nMessageTimeout=2\n")
-    code, found, told = documents(tmp_path, {"SLURM_CONF": str(nowhere)}, *_settings(tmp_path), "-q", "all:")
+    code, found, told = documents(tmp_path, {"SLURM_CONF": str(nowhere)}, "-b", *_settings(tmp_path), "-q", "all:")
     assert code == 1
     assert found == []
     assert "the queue" in told

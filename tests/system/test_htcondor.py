@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.run.test_collect import Server
+from tests.system.debian import Unavailable
 from tests.system.htcondor_pool import SCHEDDS, HtcondorPool
-from tests.system.htcondor_root import HtcondorUnavailable
 
 pytestmark = pytest.mark.system
 
@@ -33,7 +33,7 @@ def pool() -> Iterator[HtcondorPool]:
     """A private pool with two schedds, empty."""
     try:
         running = HtcondorPool()
-    except HtcondorUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     try:
         running.start()

@@ -18,37 +18,24 @@ from typing import Any
 import pytest
 import yaml
 
+from jobmeter.deliver.settings import SpoolSettings
+from jobmeter.deliver.spool import Spool
+from jobmeter.observe.host import SystemClock
+from tests.process import free_port, wait_until
 from tests.run.test_serve import Serving, serving
-from tests.system.kubernetes_cluster import KubernetesCluster, KubernetesUnavailable, install_kubernetes
-from tests.system.slurm_cluster import free_port, wait_until
+from tests.system.kubernetes_cluster import RBAC, KubernetesCluster
 
 pytestmark = pytest.mark.system
 
 SRC = Path(__file__).parents[2] / "src"
 MANIFEST = SRC.parent / "packaging" / "kubernetes" / "collector.yaml"
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 UGLY = 'a|b \'c\' "d" \\ e\nsecond line, § ünï € <x> {"user": "root"}'
 CORES, MEMORY_BYTES = 2, 512 * 2**20
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[KubernetesCluster]:
-    try:
-        binary = install_kubernetes()
-    except KubernetesUnavailable as reason:
-        pytest.skip(str(reason))
-    made = KubernetesCluster(binary)
-    try:
-        made.start()
-        made.add_user("collector")
-        role = {"metadata": {"name": "pods"}, "rules": [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
-        ]}  # fmt: skip
-        made.call("POST", f"{RBAC}/clusterroles", role)
-        made.kubeconfig("collector")
-        yield made
-    finally:
-        made.stop()
+@pytest.fixture
+def cluster(kubernetes: KubernetesCluster) -> KubernetesCluster:
+    return kubernetes
 
 
 class Namespace:
@@ -60,12 +47,7 @@ class Namespace:
         self._cluster = cluster
         cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         if is_allowed:
-            role = {
-                "metadata": {"name": "collector"},
-                "roleRef": {"kind": "ClusterRole", "name": "pods", "apiGroup": "rbac.authorization.k8s.io"},
-                "subjects": [{"kind": "User", "name": "collector", "apiGroup": "rbac.authorization.k8s.io"}],
-            }
-            cluster.call("POST", f"{RBAC}/namespaces/{name}/rolebindings", role)
+            cluster.allow(name)
 
     def path(self, pod: str = "", part: str = "") -> str:
         return "/".join(word for word in (f"/api/v1/namespaces/{self.name}/pods", pod, part) if word)
@@ -120,6 +102,20 @@ class Namespace:
             "containers": len(pod["spec"]["containers"]),
             "owner": metadata.get("ownerReferences", [{"name": None}])[0]["name"],
         }
+
+    def tell_start(self, pod: dict[str, Any]) -> None:
+        """The event that a kubelet would write."""
+        named = {key: pod["metadata"][key] for key in ("namespace", "name", "uid")}
+        event = {
+            "metadata": {"generateName": "started-"},
+            "involvedObject": {"kind": "Pod", "apiVersion": "v1", **named},
+            "reason": "Started",
+            "type": "Normal",
+            "firstTimestamp": now(),
+            "lastTimestamp": now(),
+            "count": 1,
+        }
+        self._cluster.call("POST", f"/api/v1/namespaces/{self.name}/events", event)
 
     def delete(self, name: str) -> None:
         self._cluster.call("DELETE", self.path(name), {"gracePeriodSeconds": 0})
@@ -330,6 +326,9 @@ def test_api_server_away_versions_forgotten_and_server_away_lose_nothing(
     here.delete("vanishes")
     here.expect(vanishes, "Running", "Deleted", None)
     here.end(here.run("while-stopped", 3))
+    unheard = here.run("unheard-of")
+    here.tell_start(unheard)
+    here.delete("unheard-of")
     cluster.compact()
     cluster.stop_server()  # its cache would still know the versions
     cluster.start_server()
@@ -340,4 +339,8 @@ def test_api_server_away_versions_forgotten_and_server_away_lose_nothing(
         found = next(record for record in stored(server).values() if record["meta"]["podname"] == ["vanishes"])
         assert found["meta"]["stop_time_from"] == ["last_seen"]
     assert b"kubernetes.listing_again" in log.read_bytes()
+    assert b"kubernetes.missed namespace=away pods=1" in log.read_bytes()
+    with Spool(tmp_path / "mqueue.db.spool", SpoolSettings(), SystemClock()) as spool:
+        (letter,) = spool.letters(9)
+    assert f"away/unheard-of ({unheard['metadata']['uid']}) started at" in letter.reason
     assert b"Traceback" not in log.read_bytes()

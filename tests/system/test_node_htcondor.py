@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.htcondor_pool import HtcondorPool, wait_until
-from tests.system.htcondor_root import HtcondorUnavailable
+from tests.process import wait_until
+from tests.system.debian import Unavailable
+from tests.system.htcondor_pool import HtcondorPool
 from tests.system.watched_node import watching
 
 pytestmark = pytest.mark.system
@@ -34,7 +35,7 @@ def tracked() -> Iterator[TrackedPool]:
         pytest.skip("this machine has no control groups of version 1")
     try:
         pool = TrackedPool()
-    except HtcondorUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     made = not _LINK.exists()
     if made:  # HTCondor looks for the two in one folder; where they are mounted apart it finds none

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.system.bmc import Bmc, BmcUnavailable, install_bmc
-from tests.system.oar_cluster import wait_until
+from tests.process import wait_until
+from tests.system.bmc import Bmc, install_bmc
+from tests.system.debian import Unavailable
 
 pytestmark = pytest.mark.system
 
@@ -23,7 +24,7 @@ def bmc(tmp_path: Path) -> Iterator[Bmc]:
     """A controller whose node takes 240 watts."""
     try:
         install_bmc()
-    except BmcUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     folder = tmp_path / "bmc"
     folder.mkdir()

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.postgresql import PrivatePostgresql
-from tests.system.oar_cluster import USERS, OarCluster, OarUnavailable, install_oar, wait_until
+from tests.process import wait_until
+from tests.system.debian import Unavailable
+from tests.system.oar_cluster import USERS, OarCluster, install_oar
 from tests.system.watched_node import burning, used_seconds, watching
 
 pytestmark = pytest.mark.system
@@ -49,7 +51,7 @@ def tracked(postgresql: PrivatePostgresql) -> Iterator[OarCluster]:
         pytest.skip("this machine has no control groups of version 1")
     try:
         install_oar()
-    except OarUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     there = {path for path in _LEFT if path.exists()}
     cluster = TrackedCluster(postgresql)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.observe.kernel_groups import BURN
-from tests.system.slurm_cluster import SlurmCluster, SlurmUnavailable, install_slurm
+from tests.system.debian import Unavailable
+from tests.system.slurm_cluster import SlurmCluster, install_slurm
 
 pytestmark = pytest.mark.system
 
@@ -44,7 +45,7 @@ def tracked() -> Iterator[SlurmCluster]:
         pytest.skip("this machine has no control groups of version 1")
     try:
         install_slurm()
-    except SlurmUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     cluster = TrackedCluster()
     try:

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.postgresql import PrivatePostgresql
+from tests.process import wait_until
 from tests.run.test_serve import serving
-from tests.system.oar_cluster import OarCluster, OarUnavailable, install_oar, wait_until
+from tests.system.debian import Unavailable
+from tests.system.oar_cluster import OarCluster, install_oar
 from tests.system.oar_history import BEYOND_LATIN, LINES, UGLY, configuration, expected, make_history, plain
 
 pytestmark = pytest.mark.system
@@ -29,7 +31,7 @@ def oar(postgresql: PrivatePostgresql) -> Iterator[OarCluster]:
     """A private OAR, empty."""
     try:
         install_oar()
-    except OarUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     cluster = OarCluster(postgresql)
     try:

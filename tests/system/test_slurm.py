@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.process import wait_until
 from tests.run.test_serve import serving
-from tests.system.slurm_cluster import SlurmCluster, wait_until
+from tests.system.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.system
 

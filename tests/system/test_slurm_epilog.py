@@ -19,8 +19,10 @@ from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.observe.host import SystemClock
 from tests.observe.test_slurm_epilog_text import SPOOFS
+from tests.process import free_port, wait_until
 from tests.run.test_serve import Serving, serving
-from tests.system.slurm_cluster import SlurmCluster, SlurmUnavailable, free_port, install_slurm, wait_until
+from tests.system.debian import Unavailable
+from tests.system.slurm_cluster import SlurmCluster, install_slurm
 
 pytestmark = pytest.mark.system
 
@@ -84,7 +86,7 @@ class EpilogCluster(SlurmCluster):
 def cluster() -> Iterator[EpilogCluster]:
     try:
         install_slurm()
-    except SlurmUnavailable as reason:
+    except Unavailable as reason:
         pytest.skip(str(reason))
     private = EpilogCluster()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from msgspec import Struct
 from jobmeter.deliver.days import count_days, day_of
 from jobmeter.deliver.tally import Age, Tally
 
+_ASKED_AT_ONCE = 500
 _COLUMNS = "number, source, format, CAST(body AS BLOB), attempts"
 
 
@@ -70,6 +71,36 @@ def append(db: sqlite3.Connection, tally: Tally, items: Sequence[tuple[str, str,
         [(source, format_, body, age.seconds, now, now) for source, format_, body in items],
     )
     tally.queue(len(items), sum(len(body) for _, _, body in items))
+
+
+def still_there(db: sqlite3.Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of the entries that nobody has taken out."""
+    found: set[int] = set()
+    for at in range(0, len(numbers), _ASKED_AT_ONCE):
+        some = numbers[at : at + _ASKED_AT_ONCE]
+        marks = ",".join("?" * len(some))
+        found.update(row[0] for row in db.execute(f"SELECT number FROM entries WHERE number IN ({marks})", some))  # noqa: S608 - marks only
+    return found
+
+
+def put_off(db: sqlite3.Connection, seconds: Mapping[int, float], now: int) -> None:
+    """Let entries wait for so long from `now` (microseconds) on."""
+    db.executemany(
+        "UPDATE entries SET wait_from = ?, wait_until = ? WHERE number = ?",
+        [(now, now + round(wait * 1_000_000), number) for number, wait in seconds.items()],
+    )
+
+
+def take_out(db: sqlite3.Connection, tally: Tally, entries: Collection[Entry], counter: str) -> None:
+    """Take entries out, each of which is there, and count them as `delivered` or `rejected`."""
+    db.executemany("DELETE FROM entries WHERE number = ?", [(entry.number,) for entry in entries])
+    tally.queue(-len(entries), -sum(len(entry.body) for entry in entries))
+    tally.count(counter, len(entries))
+    by_source: dict[str, list[int | None]] = {}
+    for entry in entries:
+        by_source.setdefault(entry.source, []).append(day_of(entry.format, entry.body))
+    for source, days in by_source.items():
+        count_days(db, source, counter, days)
 
 
 def drop_for_room(db: sqlite3.Connection, tally: Tally, excess_bytes: int) -> None:

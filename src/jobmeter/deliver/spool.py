@@ -25,7 +25,18 @@ from jobmeter.deliver.days import RECORD_FORMAT, changed_days, count_days, day_a
 from jobmeter.deliver.fault import SpoolCorrupt, SpoolFull
 from jobmeter.deliver.letters import Letters
 from jobmeter.deliver.offer import Offer, offer_of
-from jobmeter.deliver.queue import Entry, append, drop_aged, drop_for_room, due_entries, leading_group, next_due
+from jobmeter.deliver.queue import (
+    Entry,
+    append,
+    drop_aged,
+    drop_for_room,
+    due_entries,
+    leading_group,
+    next_due,
+    put_off,
+    still_there,
+    take_out,
+)
 from jobmeter.deliver.seen import Kind, Memory
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spoolfile import open_file, translated
@@ -207,22 +218,24 @@ class Spool:
         it) is passed over.
         """
         with self._writing() as (db, tally, _, moment):
-            now = microseconds(moment)
+            there = still_there(db, [entry.number for entry, _ in outcomes])
+            accepted: dict[int, Entry] = {}
+            rejected: dict[int, tuple[Entry, Rejected]] = {}
+            kept: dict[int, float] = {}
             for entry, outcome in outcomes:
-                if not isinstance(outcome, Accepted | Rejected):
-                    until = now + round(outcome.delay_seconds * 1_000_000)
-                    db.execute(
-                        "UPDATE entries SET wait_from = ?, wait_until = ? WHERE number = ?", (now, until, entry.number)
-                    )
-                elif db.execute("DELETE FROM entries WHERE number = ?", (entry.number,)).rowcount:
-                    tally.queue(-1, -len(entry.body))
-                    if isinstance(outcome, Accepted):
-                        tally.count("delivered", 1)
-                        count_days(db, entry.source, "delivered", [day_of(entry.format, entry.body)])
-                    else:
-                        tally.count("rejected", 1)
-                        count_days(db, entry.source, "rejected", [day_of(entry.format, entry.body)])
-                        self._letters.add_rejected(db, tally, entry, outcome.reason, moment)
+                if entry.number not in there or entry.number in accepted or entry.number in rejected:
+                    continue
+                if isinstance(outcome, Accepted):
+                    accepted[entry.number] = entry
+                elif isinstance(outcome, Rejected):
+                    rejected[entry.number] = (entry, outcome)
+                else:
+                    kept[entry.number] = outcome.delay_seconds
+            put_off(db, kept, microseconds(moment))
+            take_out(db, tally, accepted.values(), "delivered")
+            take_out(db, tally, [entry for entry, _ in rejected.values()], "rejected")
+            for entry, outcome in rejected.values():
+                self._letters.add_rejected(db, tally, entry, outcome.reason, moment)
 
     def letters(self, limit: int, before: int | None = None) -> list[DeadLetter]:
         """The newest dead letters, newest first; with `before`, those numbered below it."""

@@ -36,6 +36,19 @@ class DayCount(Struct, frozen=True):
         return self.records + self.again - self.delivered - self.rejected - self.dropped
 
 
+class Cost(Struct, frozen=True):
+    """What a collector's process used of its machine since it was started `up_seconds` ago."""
+
+    up_seconds: Annotated[float, Meta(ge=0, le=2**40)]
+    cpu_seconds: Annotated[float, Meta(ge=0, le=2**40)]
+    peak_bytes: Count
+
+    @property
+    def cpu_share(self) -> float | None:
+        """The part of one core; None of a process that has only begun."""
+        return self.cpu_seconds / self.up_seconds if self.up_seconds else None
+
+
 class Collection(Struct, frozen=True):
     """The report of one spool: how it is now, and the days that changed, each with its counts so far.
 
@@ -51,6 +64,7 @@ class Collection(Struct, frozen=True):
     letters: Count = 0
     oldest_seconds: Count | None = None
     days: tuple[DayCount, ...] = ()
+    cost: Cost | None = None
 
 
 class CollectorState(Struct, frozen=True):
@@ -63,6 +77,7 @@ class CollectorState(Struct, frozen=True):
     letters: int
     oldest_seconds: int | None
     reported_us: int
+    cost: Cost | None = None
 
 
 class Reconciled(Struct, frozen=True):

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from jobmeter.run.node_jobs import refuse_unknown
-from jobmeter.run.node_sources import wanted
-from jobmeter.run.outputs import output_settings
+from jobmeter.run.agent.jobs import refuse_unknown
+from jobmeter.run.agent.sources import wanted
+from jobmeter.run.gatherer.outputs import output_settings
 from jobmeter.settings.agent import NodeSettings
 from jobmeter.settings.fault import Fault, SettingsFaulty
 from jobmeter.settings.gather import GatherSettings

@@ -14,9 +14,9 @@ from jobmeter import registry
 from jobmeter.model.metric import Metric
 from jobmeter.observe.selfmeasure import METRICS as AGENT_METRICS
 from jobmeter.run import kinds
+from jobmeter.run.collector.sources import Chosen
 from jobmeter.run.commands import command, summaries
 from jobmeter.run.main import add_log_level
-from jobmeter.run.sources import Chosen
 from jobmeter.settings.options import Option, options
 
 _HEAD = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"

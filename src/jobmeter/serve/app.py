@@ -23,7 +23,7 @@ from jobmeter.serve.meter import Meter
 from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import NOTHING_BESIDE, Beside, Entry, Parts, facility_table, parts_of, table
-from jobmeter.serve.web.table import download_table, page_table, site_of
+from jobmeter.serve.web.table import page_table, site_of
 
 NOT_FOUND = b"The requested resource was not found. 404 Not Found"
 
@@ -97,7 +97,7 @@ def make_app(  # noqa: PLR0913 - one argument per store that a server may have
     entries = table(parts)
     if documents is not None:
         entries |= facility_table(parts, documents, keyring)
-    for path, methods in (download_table(entries) | page_table(site)).items():
+    for path, methods in page_table(site).items():
         entries[path] = {**entries.get(path, {}), **methods}
     endpoints = {
         path: {method: behind_the_door(path, method, entry) for method, entry in methods.items()}

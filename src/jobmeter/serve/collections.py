@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
-from jobmeter.model.collection import CollectorState, Reconciled
+from jobmeter.model.collection import CollectorState, Cost, Reconciled
 from jobmeter.model.record import from_microseconds, microseconds
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
 from jobmeter.serve.asker import asker_of
@@ -57,6 +57,7 @@ class CollectorLine(Struct, frozen=True):
     dead_letters: int
     oldest_seconds: int | None
     last_seen: str
+    cost: Cost | None
 
 
 class Reconciliation(Struct, frozen=True):
@@ -164,5 +165,5 @@ def _line(one: Reconciled) -> DayLine:
 def _collector(state: CollectorState) -> CollectorLine:
     seen = from_microseconds(state.reported_us).isoformat(timespec="seconds").replace("+00:00", "Z")
     return CollectorLine(
-        state.source, state.spool, state.version, state.waiting, state.letters, state.oldest_seconds, seen
+        state.source, state.spool, state.version, state.waiting, state.letters, state.oldest_seconds, seen, state.cost
     )

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from jobmeter.model.facility import Waits
 from jobmeter.serve.answer import Problem
-from jobmeter.serve.facility import Hosts, QueuePoint, Sessions, Users
+from jobmeter.serve.facility import Hosts, QueuesOfSteps, Sessions, UsersOfSpans
 from jobmeter.serve.operation import Kind, Operation, Reply
 
 
@@ -28,18 +28,6 @@ class DocumentsListed(Struct, frozen=True):
     before: int | None
 
 
-class UsersOfSpans(Struct, frozen=True):
-    """Different people in each span of time."""
-
-    users: list[Users]
-
-
-class QueuesOfSteps(Struct, frozen=True):
-    """The means of the queues in each step of time."""
-
-    queues: list[QueuePoint]
-
-
 _AWAY = Reply(503, "Not possible now; ask again after the time in Retry-After.", (Problem,))
 _BAD = Reply(400, "A parameter is not understood.", (Problem,))
 _SPAN = ("cluster", "since", "until")
@@ -56,8 +44,9 @@ _ONE_OR_MANY = dict[str, Any] | list[dict[str, Any]]
 
 
 def _question(name: str, says: str, answer: Any, *parameters: str) -> Operation:
-    replies = (Reply(200, says, (answer,)), _BAD, _AWAY)
-    return Operation("GET", f"/v2/facility/{name}", f"get{name.title()}", says, replies, parameters=parameters)
+    replies = (Reply(200, says, (answer,), (Kind.JSON, Kind.CSV)), _BAD, _AWAY)
+    given = (*parameters, "format.csv")
+    return Operation("GET", f"/v2/facility/{name}", f"get{name.title()}", says, replies, parameters=given)
 
 
 DOCUMENT_OPERATIONS: tuple[Operation, ...] = (

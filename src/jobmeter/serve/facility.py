@@ -1,7 +1,7 @@
 """Questions about the facility: `GET /v2/facility/users`, `/sessions`, `/queues`, `/waits`, `/hosts`.
 
-All take `cluster`; all but `hosts` take `since` and `until`. Answers are made of documents as they came: the same user
-on several hosts is one user, and the space of a server is counted once however many hosts mount it.
+All take `cluster` and `format`; all but `hosts` take `since` and `until`. Answers are made of documents as they came:
+the same user on several hosts is one user, and the space of a server is counted once however many hosts mount it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from jobmeter.contract import Clock, DocumentStore, StoreUnavailable
 from jobmeter.model.facility import Clusters, Received, Waits
 from jobmeter.query.facility import Unit, sessions, space, spans, waits
-from jobmeter.serve.answer import Endpoint, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.query.fault import BadQuery
+from jobmeter.serve.answer import Endpoint, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.documents import clusters_of
+from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.parameters import BadParameter, Parameters
 from jobmeter.serve.reads import Readers
+from jobmeter.wire import spreadsheet
 
 HOST_KINDS = ("CPU", "MEM", "NETWORK", "DISK")
 NEWEST = timedelta(minutes=30)
@@ -68,6 +71,18 @@ class QueuePoint(Struct, frozen=True):
     means: dict[str, float]
 
 
+class UsersOfSpans(Struct, frozen=True):
+    """Different people in each span of time."""
+
+    users: list[Users]
+
+
+class QueuesOfSteps(Struct, frozen=True):
+    """The means of the queues in each step of time."""
+
+    queues: list[QueuePoint]
+
+
 class Host(Struct, frozen=True):
     """A host as its newest documents tell."""
 
@@ -103,21 +118,25 @@ class Questions:
         }  # fmt: skip
         return {f"/v2/facility/{name}": self._endpoint(answer) for name, answer in answers.items()}
 
-    def _endpoint(self, answer: Callable[[Clusters, Parameters], Awaitable[object]]) -> Endpoint:
+    def _endpoint(self, answer: Callable[[Clusters, Parameters], Awaitable[Struct]]) -> Endpoint:
         async def serve(scope: Scope, receive: Receive, send: Send) -> int:
             del receive
             try:
-                given = Parameters(scope["query_string"], self._clock.now())
-                found = await answer(clusters_of(asker_of(scope)), given)
+                form, query = form_asked(scope, ("json", "csv"))
+                found = await answer(clusters_of(asker_of(scope)), Parameters(query, self._clock.now()))
             except BadParameter as fault:
                 return await send_json(send, 400, Problem(str(fault), fault.name))
+            except BadQuery as fault:
+                return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))
             except StoreUnavailable as fault:
                 return await send_away(send, str(fault))
+            if form is Form.CSV:
+                return await send_bytes(send, 200, spreadsheet.csv_of_values(_rows(found)), spreadsheet.TYPE)
             return await send_json(send, 200, found)
 
         return serve
 
-    async def _users(self, clusters: Clusters, given: Parameters) -> dict[str, list[Users]]:
+    async def _users(self, clusters: Clusters, given: Parameters) -> UsersOfSpans:
         cluster, unit = given.text("cluster"), cast("Unit", given.choice("by", ("day", "week", "month")))
         first, last = given.days(30, 3660)
         given.require_known()
@@ -125,7 +144,7 @@ class Questions:
         if len(wanted) > _SPANS_MAX:
             raise BadParameter("since", f"asks for more than {_SPANS_MAX} of a {unit}")
         counts = await self._readers.ask(self._store.users, clusters, cluster, wanted)
-        return {"users": [Users(count.start, count.stop, count.any, count.by_access) for count in counts]}
+        return UsersOfSpans([Users(count.start, count.stop, count.any, count.by_access) for count in counts])
 
     async def _sessions(self, clusters: Clusters, given: Parameters) -> Sessions:
         cluster, span = given.text("cluster"), given.span(timedelta(days=1), timedelta(days=31))
@@ -137,7 +156,7 @@ class Questions:
         ]
         return Sessions(shown, len(found), len(found) > _SESSIONS_MAX)
 
-    async def _queues(self, clusters: Clusters, given: Parameters) -> dict[str, list[QueuePoint]]:
+    async def _queues(self, clusters: Clusters, given: Parameters) -> QueuesOfSteps:
         cluster, queue = given.text("cluster"), given.text("queue")
         span = given.span(timedelta(days=1), timedelta(days=400))
         step = given.number("step_seconds", 3600, 31 * 86_400) or 3600
@@ -147,7 +166,7 @@ class Questions:
             documents = self._store.series(clusters, cluster, "condorqueue", span)
             return queue_points((one for one in documents if queue in (None, one.subject)), step)
 
-        return {"queues": await self._readers.ask(asked)}
+        return QueuesOfSteps(await self._readers.ask(asked))
 
     async def _waits(self, clusters: Clusters, given: Parameters) -> Waits:
         cluster, span = given.text("cluster"), given.span(timedelta(days=1), timedelta(days=31))
@@ -159,6 +178,12 @@ class Questions:
         given.require_known()
         since = self._clock.now() - NEWEST
         return hosts_of(await self._readers.ask(self._store.newest, clusters, cluster, HOST_KINDS, since))
+
+
+def _rows(found: Struct) -> Iterable[object]:
+    """What stands in a line each: the list that an answer holds, or the answer itself."""
+    lists = [value for value in structs.asdict(found).values() if isinstance(value, list)]
+    return lists[0] if lists else [found]
 
 
 def queue_points(documents: Iterable[Received], step_seconds: int) -> list[QueuePoint]:

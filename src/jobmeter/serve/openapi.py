@@ -105,7 +105,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "string", "enum": ["json", "ndjson", "csv", "parquet"]},
         "The form of the answer, in place of the header Accept: for links.",
     ),
-    "format.totals": _query("format", {"type": "string", "enum": ["json", "csv"]}, "In place of the header Accept."),
+    "format.csv": _query("format", {"type": "string", "enum": ["json", "csv"]}, "In place of the header Accept."),
     "format.samples": _query(
         "format", {"type": "string", "enum": ["json", "ndjson", "csv"]}, "In place of the header Accept."
     ),

@@ -238,7 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.totals"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.csv"),
     ),
     Operation(
         "POST",

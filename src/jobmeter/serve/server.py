@@ -85,6 +85,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                headers=[("x-content-type-options", "nosniff")],  # what answers is never taken for a page
                 backlog=BACKLOG,
                 timeout_keep_alive=limits.keep_alive_seconds,
                 timeout_graceful_shutdown=limits.shutdown_seconds,

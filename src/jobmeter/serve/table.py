@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobmeter.contract import Clock, DocumentStore, RecordStore
-from jobmeter.keeping import ConflictStore, PublicationStore, SampleStore, SummaryStore
+from jobmeter.keeping import ArchiveView, ConflictStore, PublicationStore, SampleStore, SummaryStore
 from jobmeter.model.access import Role
 from jobmeter.model.question import Scope as Rows
 from jobmeter.serve.answer import Endpoint
@@ -47,6 +47,7 @@ class Beside(NamedTuple):
     summaries: SummaryStore | None = None
     publications: PublicationStore | None = None
     conflicts: ConflictStore | None = None
+    archive: ArchiveView | None = None
 
 
 NOTHING_BESIDE = Beside()
@@ -69,6 +70,7 @@ class Parts(NamedTuple):
     summaries: SummaryStore | None = None
     publications: PublicationStore | None = None
     conflicts: ConflictStore | None = None
+    archive: ArchiveView | None = None
     joiner: Joiner | None = None
 
 

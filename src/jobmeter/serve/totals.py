@@ -6,8 +6,6 @@ have no such value; in CSV, which has no null, that is an empty cell.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -26,8 +24,7 @@ from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_away
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.reads import Readers
-
-CSV = b"text/csv; charset=utf-8"
+from jobmeter.wire import spreadsheet
 
 # A cell is text, a whole number, a decimal, or None; msgspec's types cannot say decimal beside text.
 Cell = Any
@@ -68,7 +65,7 @@ class RecordTotals:
             return await send_json(send, 400, Problem(str(fault)))
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
-        return await send_bytes(send, 200, body, JSON if wanted is json_of else CSV)
+        return await send_bytes(send, 200, body, JSON if wanted is json_of else spreadsheet.TYPE)
 
 
 def json_of(question: TotalQuestion, totals: Sequence[Total]) -> bytes:
@@ -79,16 +76,10 @@ def json_of(question: TotalQuestion, totals: Sequence[Total]) -> bytes:
 
 def csv_of(question: TotalQuestion, totals: Sequence[Total]) -> bytes:
     """The totals in CSV: the parts of the key, the measures, then for each measure of how many terms it was made."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     group_by, measures = _heads(question)
-    writer.writerow([*group_by, *measures, *[f"{measure} counted" for measure in measures]])
-    for total in totals:
-        cells = [*_key(question, total), *_values(question, total), *_counted(total)]
-        writer.writerow(
-            "" if cell is None else format(cell, "f") if isinstance(cell, Decimal) else cell for cell in cells
-        )
-    return text.getvalue().encode()
+    heads = [*group_by, *measures, *[f"{measure} counted" for measure in measures]]
+    rows = ([*_key(question, total), *_values(question, total), *_counted(total)] for total in totals)
+    return spreadsheet.csv_of(heads, rows)
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -6,6 +6,7 @@ options. A source's `Settings` gives it as the property `deployment`, so that th
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -36,6 +37,16 @@ ServerToken = Annotated[
 ]
 ServerTokenFile = Annotated[
     str | None, Meta(description="File with the bearer token that the server asks for, read again for every request.")
+]
+
+
+ServerAddr = Annotated[str, Meta(description="Address of the server.")]
+ServerPort = Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")]
+ServerTls = Annotated[Tls | None, Meta(description="Encryption and client certificate.")]
+Earliest = Annotated[datetime, Meta(tz=True)] | None
+LogLevel = Annotated[
+    Literal["trace", "debug", "info", "warn", "error"],
+    Meta(description="Which events are logged.", extra={"any_case": True}),
 ]
 
 
@@ -82,6 +93,10 @@ class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     addr: Annotated[str, Meta(description="Address to serve /metrics at.")] = "127.0.0.1"
     port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="Port to serve /metrics at.")] = None
+
+
+WaitingRoom = Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")]
+SelfMetrics = Annotated[Metrics, Meta(description="Where the daemon tells how it is.")]
 
 
 class Hook(Struct, frozen=True):

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,12 +25,12 @@ from msgspec import Meta, Struct
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.peer import TIMEOUT_MAX_SECONDS, Answer, Endpoint, Peer, PeerAway
-from jobmeter.wire.document import decode_document
+from jobmeter.wire.document import decode_document, kind_of
 
 _LATE_SECONDS = 60
 _BATCH_DOCUMENTS = 1000
 _MANY = 64
-"""From so many requests on they go over several connections."""
+"""So many requests with documents of one kind go over several connections."""
 _REASON_MAX_CHARACTERS = 500
 _DELAY_DIGITS_MAX = 6
 
@@ -58,7 +59,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "late"
     connections: Annotated[
-        int, Meta(ge=1, le=64, description="Connections side by side when there is much to send.")
+        int, Meta(ge=1, le=64, description="Connections side by side when there are many documents of one kind.")
     ] = 8
     timeout_seconds: Annotated[
         float, Meta(gt=0, le=TIMEOUT_MAX_SECONDS, description="How long an answer may take, to its last byte.")
@@ -89,6 +90,40 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
+class _Work:
+    """Documents of one stretch, handed out in their order to the connections, and what became of each.
+
+    `head` stands at the beginning of each: the token.
+    """
+
+    def __init__(self, items: Sequence[bytes], size: int, head: bytes, until: float | None) -> None:
+        self.head = head
+        self.until = until
+        self.outcomes: list[Outcome] = [Keep(reason="a connection failed")] * len(items)
+        self._items = items
+        self._size = size
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> tuple[int, Sequence[bytes]] | None:
+        """The next documents for one request, and the place of the first; None at the end."""
+        with self._lock:
+            place = self._next
+            self._next = min(place + self._size, len(self._items))
+        return (place, self._items[place : place + self._size]) if place < len(self._items) else None
+
+    def tell(self, place: int, outcome: Outcome, number: int) -> None:
+        """What became of some documents."""
+        self.outcomes[place : place + number] = [outcome] * number
+
+    def give_up(self, kept: Keep) -> bool:
+        """Keep what no connection has taken. Whether there was some."""
+        with self._lock:
+            place, self._next = self._next, len(self._items)
+        self.tell(place, kept, len(self._items) - place)
+        return place < len(self._items)
+
+
 class _Lane:
     """One connection, for one thread at a time."""
 
@@ -96,58 +131,61 @@ class _Lane:
         self._settings = settings
         self._key = ""
         self._peer = Peer(settings.endpoint, headers=lambda: {"Idempotency-Key": self._key})
+        self.stopped: Keep | None = None
+        """Why it stopped before the end of the last work."""
 
-    def send(self, items: Sequence[bytes], token: str | None, until: float | None) -> list[Outcome]:
-        """What became of each item. One that cannot be sent now keeps those after it, too."""
-        outcomes: list[Outcome] = []
-        groups = [items[at : at + self._settings.array] for at in range(0, len(items), self._settings.array)]
-        groups.reverse()
-        while groups:
-            group = groups.pop()
-            told = self._post(group, token, until)
-            if isinstance(told, Keep):
-                return [*outcomes, *([told] * (len(items) - len(outcomes)))]
-            if isinstance(told, Rejected) and len(group) > 1:
-                middle = len(group) // 2
-                groups += [group[middle:], group[:middle]]
-                continue
-            outcomes += [told] * len(group)
-        return outcomes
+    def send(self, work: _Work) -> None:
+        """Send until nothing is left, or something cannot be sent now."""
+        self.stopped = None
+        while self.stopped is None and (taken := work.take()) is not None:
+            groups = [taken]
+            while groups:
+                place, group = groups.pop()
+                told = self.stopped or self._post(group, work)
+                if isinstance(told, Rejected) and len(group) > 1:
+                    middle = len(group) // 2
+                    groups += [(place + middle, group[middle:]), (place, group[:middle])]
+                    continue
+                if isinstance(told, Keep):
+                    self.stopped = told
+                work.tell(place, told, len(group))
 
     def close(self) -> None:
         """Close the connection."""
         self._peer.close()
 
-    def _post(self, group: Sequence[bytes], token: str | None, until: float | None) -> Outcome:
+    def _post(self, group: Sequence[bytes], work: _Work) -> Outcome:
         seconds = None
-        if until is not None and (seconds := until - time.monotonic()) <= 0:
+        if work.until is not None and (seconds := work.until - time.monotonic()) <= 0:
             return Keep(reason="the time for sending was over")
         self._key = hashlib.blake2b(b"".join(group), digest_size=16).hexdigest()
-        documents = [self._document(item, token, in_array=self._settings.array > 1) for item in group]
+        documents = [self._document(item, work.head) for item in group]
         body = b"[" + b",".join(documents) + b"]" if self._settings.array > 1 else documents[0]
         try:
             return judged(self._peer.exchange("POST", self._settings.path, body, seconds=seconds))
         except PeerAway as fault:
             return Keep(reason=str(fault))
 
-    def _document(self, item: bytes, token: str | None, *, in_array: bool) -> bytes:
+    def _document(self, item: bytes, head: bytes) -> bytes:
         """The document with the token before its fields, and its time behind them where it needs one."""
         envelope = decode_document(item)
         fields = bytes(envelope.document)[1:-1]
         wanted = self._settings.timestamps
-        late = (datetime.now(UTC) - envelope.observed).total_seconds() > _LATE_SECONDS
-        stamp = b""
-        if wanted == "always" or (wanted == "late" and (late or in_array)):
-            moment = envelope.observed.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            stamp = b',"timestamp":' + _encode(moment)
-        return b'{"token":' + _encode(token) + b"," + fields + stamp + b"}"
+        if wanted == "never" or (wanted == "late" and not self._is_late(envelope.observed)):
+            return head + fields + b"}"
+        moment = envelope.observed.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return head + fields + b',"timestamp":' + _encode(moment) + b"}"
+
+    def _is_late(self, observed: datetime) -> bool:
+        return self._settings.array > 1 or (datetime.now(UTC) - observed).total_seconds() > _LATE_SECONDS
 
 
 class DocumentSink:
     """A Sink; see `jobmeter.contract`. Items are encoded by `jobmeter.wire.document`.
 
-    Few documents go over one connection in their order, many over several. After `until` (of the monotonic clock)
-    nothing more is begun, and what is under way is given up.
+    Documents go over one connection in their order, but many of one kind that follow one another, such as jobs, over
+    several: these are begun in their order. After `until` (of the monotonic clock) nothing more is begun, and what is
+    under way is given up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -159,43 +197,67 @@ class DocumentSink:
     def send(self, items: Sequence[bytes]) -> Sequence[Outcome]:
         """What became of each item."""
         try:
-            token = self._token()
-        except OSError as fault:
+            head = b'{"token":' + _encode(self._token()) + b","
+        except (OSError, UnicodeDecodeError) as fault:
             return [Keep(reason=f"token_file: {fault}")] * len(items)
-        if len(items) < _MANY * self._settings.array or self._settings.connections == 1:
-            return self._lanes[0].send(items, token, self.until)
-        return self._side_by_side(items, token)
+        outcomes: list[Outcome] = []
+        for stretch in stretches([kind_of(item) for item in items], _MANY * self._settings.array):
+            work = _Work(items[stretch.start : stretch.stop], self._settings.array, head, self.until)
+            stopped = self._send(work, self._settings.connections if stretch.is_uniform else 1)
+            outcomes += work.outcomes
+            if stopped is not None:
+                return [*outcomes, *([stopped] * (len(items) - len(outcomes)))]
+        return outcomes
 
     def close(self) -> None:
         """Close the connections."""
         for lane in self._lanes:
             lane.close()
 
-    def _side_by_side(self, items: Sequence[bytes], token: str | None) -> list[Outcome]:
-        number = self._settings.connections
-        self._lanes += [_Lane(self._settings) for _ in range(number - len(self._lanes))]
-        told: list[list[Outcome]] = [[] for _ in range(number)]
-
-        def send(place: int) -> None:
-            told[place] = self._lanes[place].send(items[place::number], token, self.until)
-
-        threads = [threading.Thread(target=send, args=[place], daemon=True) for place in range(number)]
+    def _send(self, work: _Work, connections: int) -> Keep | None:
+        """Send over so many connections. Why something was left when all of them had stopped, or None."""
+        self._lanes += [_Lane(self._settings) for _ in range(connections - len(self._lanes))]
+        lanes = self._lanes[:connections]
+        threads = [threading.Thread(target=lane.send, args=[work], daemon=True) for lane in lanes[1:]]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
-        # A lane whose thread failed told nothing; what it was to send is kept.
-        missing = Keep(reason="a connection failed")
-        outcomes: list[Outcome] = [missing] * len(items)
-        for place, part in enumerate(told):
-            for at, outcome in enumerate(part):
-                outcomes[place + at * number] = outcome
-        return outcomes
+        try:
+            lanes[0].send(work)
+        finally:
+            for thread in threads:
+                thread.join()
+        stopped = next((lane.stopped for lane in lanes if lane.stopped is not None), None)
+        if stopped is None or not (work.give_up(stopped) or connections == 1):
+            return None
+        return stopped
 
     def _token(self) -> str | None:
         if self._settings.token_file is None:
             return self._settings.token
         return Path(self._settings.token_file).read_text(encoding="utf-8").strip()
+
+
+class Stretch(NamedTuple):
+    """Some documents that follow one another, from `start` on, before `stop`; whether they are of one kind."""
+
+    start: int
+    stop: int
+    is_uniform: bool
+
+
+def stretches(kinds: Sequence[str], many: int) -> Iterator[Stretch]:
+    """The stretches where `many` or more documents of one kind follow one another, and those between them."""
+    begin = at = 0
+    for _, same in groupby(kinds):
+        size = len(list(same))
+        if size >= many:
+            if begin < at:
+                yield Stretch(begin, at, is_uniform=False)
+            yield Stretch(at, at + size, is_uniform=True)
+            begin = at + size
+        at += size
+    if begin < at:
+        yield Stretch(begin, at, is_uniform=False)
 
 
 def open_sink(settings: Settings) -> DocumentSink:

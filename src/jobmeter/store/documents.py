@@ -47,6 +47,8 @@ class _People(Struct):
 
 _people = msgspec.json.Decoder(_People).decode
 _STARTED = ("running", "finished")
+_COLUMNS = ("received_us", "observed_us", "kind", "cluster", "node", "subject", "state", "identity", "body")
+_INSERT = "INSERT INTO documents ({columns}) VALUES ({marks}) ON CONFLICT (identity) DO NOTHING"
 
 
 class Documents:
@@ -57,7 +59,12 @@ class Documents:
         self._changed = threading.Condition()
         self._asking = 0
         self._stored_people: set[tuple[int, str, str, str]] = set()
-        self._insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        is_postgresql = self._engine.dialect.name == "postgresql"
+        self._insert_users = (postgresql if is_postgresql else sqlite).insert(document_users).on_conflict_do_nothing()
+        # In the driver's words, as building each statement anew costs more than the database needs to execute it.
+        self._insert = _INSERT.format(
+            columns=", ".join(_COLUMNS), marks=", ".join(["%s" if is_postgresql else "?"] * len(_COLUMNS))
+        )
 
     def keep(self, received: Sequence[Received]) -> None:
         """See DocumentStore."""
@@ -68,13 +75,11 @@ class Documents:
             for user in document.users
         }
         people -= self._stored_people
-        known = self._insert(documents).on_conflict_do_nothing(index_elements=[documents.c.identity])
-        seen = self._insert(document_users).on_conflict_do_nothing()
         with self._connected() as connection:
-            connection.execute(known, [_values(document) for document in received])
+            connection.exec_driver_sql(self._insert, [_row(document) for document in received])
             if people:
                 rows = [dict(zip(("day", "cluster", "access", "usr"), row, strict=True)) for row in sorted(people)]
-                connection.execute(seen, rows)
+                connection.execute(self._insert_users, rows)
         # The same people are told of every few minutes. Only after the commit it is known that they are stored.
         if len(self._stored_people) > _PEOPLE_REMEMBERED_MAX:
             self._stored_people.clear()
@@ -239,18 +244,19 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _values(document: Received) -> dict[str, Any]:
-    return {
-        "received_us": microseconds(document.received),
-        "observed_us": microseconds(document.observed),
-        "kind": document.kind,
-        "cluster": document.cluster,
-        "node": document.node,
-        "subject": document.subject,
-        "state": document.state,
-        "identity": document.identity,
-        "body": document.body.decode(),
-    }
+def _row(document: Received) -> tuple[Any, ...]:
+    """The values of `_COLUMNS`."""
+    return (
+        microseconds(document.received),
+        microseconds(document.observed),
+        document.kind,
+        document.cluster,
+        document.node,
+        document.subject,
+        document.state,
+        document.identity,
+        document.body.decode(),
+    )
 
 
 def _received(row: Any) -> Received:

@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from typing import Any, Protocol
 
-from jobmeter.model.collection import Collection, CollectorState, DayCount, Reconciled
+from jobmeter.model.collection import Collection, CollectorState, Cost, DayCount, Reconciled
 
 _DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
 _COUNTS = ("records", "again", "refused", "ignored", "delivered", "rejected", "dropped")
 _LAST = "\U0010ffff"
 
-_STATE = """INSERT INTO collectors (source, spool, version, prefix, waiting, letters, oldest_seconds, reported_us)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, spool) DO UPDATE SET version = excluded.version,
-    prefix = excluded.prefix, waiting = excluded.waiting, letters = excluded.letters,
-    oldest_seconds = excluded.oldest_seconds, reported_us = excluded.reported_us"""
+_COST = ("up_us", "cpu_us", "peak_bytes")
+_STATES = ("version", "prefix", "waiting", "letters", "oldest_seconds", "reported_us", *_COST)
+
+_STATE = f"""INSERT INTO collectors (source, spool, {", ".join(_STATES)}) VALUES (?, ?, {", ".join("?" * len(_STATES))})
+    ON CONFLICT (source, spool) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _STATES)}"""  # noqa: S608 - constants
 
 _DAY = f"""INSERT INTO collected_days (day, source, spool, {", ".join(_COUNTS)}) VALUES (?, ?, ?, {", ".join("?" * 7)})
     ON CONFLICT (day, source, spool) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COUNTS)}"""  # noqa: S608 - constants
@@ -58,6 +59,7 @@ class Ledger:
             report.letters,
             report.oldest_seconds,
             now_us,
+            *_cost_row(report.cost),
         )
         days = [
             (_number(count.day), report.source, report.spool, *(getattr(count, name) for name in _COUNTS))
@@ -68,11 +70,11 @@ class Ledger:
     def states(self) -> list[CollectorState]:
         """How every spool was when it reported last."""
         rows = self._runner.ask(
-            "SELECT source, spool, version, waiting, letters, oldest_seconds, reported_us FROM collectors "
-            "ORDER BY source, spool",
+            f"SELECT source, spool, version, waiting, letters, oldest_seconds, reported_us, {', '.join(_COST)} "  # noqa: S608
+            "FROM collectors ORDER BY source, spool",
             (),
         )
-        return [CollectorState(*row) for row in rows]
+        return [CollectorState(*(*row[:7], _cost(*row[7:]))) for row in rows]
 
     def reconciled(self, since: date, until: date) -> list[Reconciled]:
         """Every source and day from `since` to before `until` that was reported or is stored."""
@@ -104,6 +106,18 @@ class Ledger:
         clear = {source: next(iter(names)) if len(names) == 1 else None for source, names in found.items()}
         shared = list(clear.values())
         return {source: None if shared.count(prefix) > 1 else prefix for source, prefix in clear.items()}
+
+
+def _cost_row(cost: Cost | None) -> tuple[int | None, ...]:
+    if cost is None:
+        return (None, None, None)
+    return round(cost.up_seconds * 1e6), round(cost.cpu_seconds * 1e6), cost.peak_bytes
+
+
+def _cost(up_us: int | None, cpu_us: int | None, peak_bytes: int | None) -> Cost | None:
+    if up_us is None or cpu_us is None or peak_bytes is None:
+        return None
+    return Cost(up_us / 1e6, cpu_us / 1e6, peak_bytes)
 
 
 def _number(day: date) -> int:

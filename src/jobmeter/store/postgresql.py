@@ -225,6 +225,12 @@ class PostgresqlStore:
 
         return self._write(work)
 
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._readers.lend() as reader:
+            rows = reader.execute("SELECT coalesce(sum(cardinality(seqs)), 0) FROM rollup_pending").fetchall()
+        return int(rows[0][0])
+
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():

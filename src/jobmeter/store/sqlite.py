@@ -230,6 +230,12 @@ class SqliteStore:
         with self._writing() as writer:
             return add_folded(writer, folded, batches_max)
 
+    def behind(self) -> int:
+        """See RecordStore."""
+        with answering(), self._askers.lend() as reader:
+            (records,) = reader.execute("SELECT coalesce(sum(high - low + 1), 0) FROM rollup_pending").fetchone()
+        return int(records)
+
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):

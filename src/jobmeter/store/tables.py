@@ -202,6 +202,9 @@ collectors = Table(
     Column("letters", BigInteger, nullable=False),
     Column("oldest_seconds", BigInteger),
     Column("reported_us", BigInteger, nullable=False),
+    Column("up_us", BigInteger),
+    Column("cpu_us", BigInteger),
+    Column("peak_bytes", BigInteger),
 )
 
 collected_days = Table(

@@ -23,8 +23,17 @@ class Envelope(Struct, frozen=True):
     document: msgspec.Raw
 
 
+class _Kind(Struct, frozen=True):
+    kind: str = ""
+
+
+class _OfAKind(Struct, frozen=True):
+    document: _Kind
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Envelope).decode
+_kind = msgspec.json.Decoder(_OfAKind).decode
 
 
 def encode_document(document: Document) -> bytes:
@@ -41,3 +50,8 @@ def encode_fields(observed: datetime, fields: bytes) -> bytes:
 def decode_document(item: bytes) -> Envelope:
     """The envelope that `encode_document` made. Raises msgspec.MsgspecError for anything else."""
     return _decode(item)
+
+
+def kind_of(item: bytes) -> str:
+    """The kind of the document in an envelope. Raises msgspec.MsgspecError for what is none."""
+    return _kind(item).document.kind

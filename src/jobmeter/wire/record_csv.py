@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from jobmeter.wire.spreadsheet import harmless
+
 CSV_COLUMNS = (
     "record_id",
     "meta.site_id",
@@ -27,7 +29,6 @@ FOUND_MAX = 500
 _FIELDS = ("record_id", "start_time", "stop_time", "runtime")
 _WHOLE = ("components", "meta")
 _KEYED = ("meta", "component", "score")
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Output(Protocol):
@@ -69,11 +70,6 @@ def write_rows(
     for record in records:
         cells = (_encodable(cell(record, column)) for column in columns)
         writer.writerow(cells if exact else map(harmless, cells))
-
-
-def harmless(cell: str) -> str:
-    """`cell` such that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_SIGNS) else cell
 
 
 def known_column(name: str) -> bool:

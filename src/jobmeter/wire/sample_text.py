@@ -18,12 +18,12 @@ from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample
 from jobmeter.model.series import SampleColumn, SampleTable, Series, Value
+from jobmeter.wire.spreadsheet import harmless
 
 CSV_COLUMNS = (
     "time", "manager", "cluster", "job", "run", "node", "source", "instance", "metric", "form", "unit", "value"
 )  # fmt: skip
 _encode = msgspec.json.Encoder().encode
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def series_fields(series: Series) -> dict[str, Any]:
@@ -86,10 +86,10 @@ def as_csv(tables: Iterable[SampleTable]) -> Iterator[bytes]:
         job = series.job
         about = ["", "", "", ""] if job is None else [job.manager, job.cluster, job.job, str(job.run)]
         about += [series.node, series.source, series.instance]
-        about = [_harmless(one) for one in about]
+        about = [harmless(one) for one in about]
         times = [repr(_seconds(time_ns)) for time_ns in table.times_ns]
         for column in table.columns:
-            what = [_harmless(column.metric.name), column.form, column.metric.unit]
+            what = [harmless(column.metric.name), column.form, column.metric.unit]
             writer.writerows(
                 [time, *about, *what, repr(value)]
                 for time, value in zip(times, column.values, strict=True)
@@ -174,8 +174,3 @@ def _finite(values: Iterable[Value]) -> Iterator[Value | str]:
     """JSON has no numbers for these; a text keeps them apart from what is missing."""
     for value in values:
         yield value if value is None or isinstance(value, int) or math.isfinite(value) else repr(value)
-
-
-def _harmless(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

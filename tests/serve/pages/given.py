@@ -113,8 +113,9 @@ def tags(answer: Answer) -> list[str]:
     return parser.tags
 
 
-def link(answer: Answer, text: str) -> str:
-    """The address behind the link with this text, from `/`."""
-    found = re.search(rf'<a href="([^"]*)"[^>]*>{re.escape(text)}<', answer.body.decode())
+def link(answer: Answer, text: str, unseen: str = "") -> str:
+    """The address behind the link with this text, from `/`; `unseen` is what is only read out of it."""
+    more = f'(?:<span class="unseen">){re.escape(unseen)}<' if unseen else "<"
+    found = re.search(rf'<a href="([^"]*)"[^>]*>{re.escape(text)}{more}', answer.body.decode())
     assert found is not None, text
     return "/" + unescape(found[1]).lstrip("./")

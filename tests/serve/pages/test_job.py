@@ -14,6 +14,7 @@ from jobmeter.model.record import microseconds
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.summary import JobSummary, MetricSummary
 from jobmeter.observe.groups.files import METRICS
+from jobmeter.observe.kernel import commands
 from jobmeter.serve.joined import JoinRule, jobs_named
 from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
@@ -38,8 +39,12 @@ def measured(number: int) -> SampleBatch:
         for node, cores in (("n1", 1.0), ("n2", 0.5)):
             values = (int(second * cores * 1e9), 2**30)
             samples.append(Sample("cgroup", node, identity, time, NAMES, values))
+            names = tuple(metric.name for metric in commands.METRICS)
+            for command, part in ((HOSTILE, 0.25), ("=cmd()", 0.125)):
+                told = (int(second * cores * 100 * part), 2**20, 3)
+                samples.append(Sample("commands", node, identity, time, names, told, command))
         samples.append(Sample("ipmi", "n1", None, time, ("ipmi_power",), (200,), "", None, (identity,)))
-    return SampleBatch("n1", tuple(samples), (*METRICS, POWER))
+    return SampleBatch("n1", tuple(samples), (*METRICS, *commands.METRICS, POWER))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,19 @@ def test_samples_are_tables_without_a_script_and_files(server: Live) -> None:
     file = seen(server, link(answer, "CSV"))
     assert file.status == 200
     assert file.body.decode().count("cgroup_cpu_usage") > 300
+
+
+def test_the_share_of_each_command_stands_there_and_what_nobody_saw(server: Live) -> None:
+    answer = seen(server, "/job/slurm-1")
+    found = rows(answer)
+    assert [HOSTILE, "22 min 26 s", "37 %", "1.0 GiB"] in found
+    assert ["=cmd()", "11 min 13 s", "19 %", "1.0 GiB"] in found
+    assert ["not seen", "26 min 21 s", "44 %", "–"] in found  # noqa: RUF001
+    assert "<script>alert" not in answer.body.decode()
+    file = seen(server, link(answer, "CSV", " of the commands"))
+    assert file.status == 200
+    assert "'=cmd()" in file.body.decode()
+    assert ",=cmd()" not in file.body.decode()
 
 
 def test_a_reader_of_one_site_sees_the_samples_of_its_jobs_and_none_of_nodes(server: Live) -> None:

@@ -18,8 +18,8 @@ from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.outcome import Accepted, Rejected
 from jobmeter.model.sample import JobEnd, Sample, SampleBatch
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.gather_own import open_sample_store
-from jobmeter.run.summarizing import SummaryOutput
+from jobmeter.run.gatherer.own import open_sample_store
+from jobmeter.run.gatherer.summarizing import SummaryOutput
 from jobmeter.settings.samples import SampleStoreSettings
 from jobmeter.sinks.samples import elasticsearch, hdf5, parquet, remote_write, text
 from jobmeter.wire.colmet_columns import RECORDS

@@ -11,7 +11,17 @@ import regex
 from msgspec import Meta, Struct
 
 from jobmeter.observe.htcondor.job import folded
-from jobmeter.settings.deployment import Deployment, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
+from jobmeter.settings.deployment import (
+    Deployment,
+    Metrics,
+    SelfMetrics,
+    ServerPort,
+    ServerTls,
+    ServerToken,
+    ServerTokenFile,
+    SpoolBounds,
+    WaitingRoom,
+)
 from jobmeter.settings.fault import WrongValue
 
 SITE = "site"
@@ -111,9 +121,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     environment_prefix: ClassVar[str] = "JOBMETER_HTCONDOR_"
 
     addr: Annotated[str, Meta(description="Address of the server, with or without http:// before it.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8080
+    port: ServerPort = 8080
     timeout: Annotated[float, Meta(gt=0, description="Seconds that an answer of the server may take.")] = 30
-    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    tls_config: ServerTls = None
     token: ServerToken = None
     token_file: ServerTokenFile = None
     state_db: Annotated[
@@ -188,8 +198,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="CLUSTER or CLUSTER.PROC after which the first reading begins, whatever was read before.",
         ),
     ] = None
-    spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
-    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
+    spool: WaitingRoom = SpoolBounds()
+    metrics: SelfMetrics = Metrics()
 
     def __post_init__(self) -> None:
         for key, entries in self.meta.items():

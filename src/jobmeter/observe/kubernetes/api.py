@@ -1,4 +1,4 @@
-"""The API server's pods: lists in pages and watches as lines. Verified with Kubernetes 1.20."""
+"""The API server's pods and events: lists in pages and watches as lines. Verified with Kubernetes 1.20."""
 
 from __future__ import annotations
 
@@ -43,10 +43,17 @@ class Api:
 
     def pages(self, namespace: str, selector: str, limit: int, fields: str = "") -> Iterator[wire.PodList]:
         """All pods of a namespace in pages, each of the same version. Raises ApiAway, ApiDenied, VersionGone."""
+        return self._pages(_path(namespace), {"limit": str(limit), "labelSelector": selector, "fieldSelector": fields})
+
+    def events(self, namespace: str, fields: str, limit: int) -> Iterator[bytes]:
+        """The events of a namespace that are kept. Raises ApiAway, ApiDenied, VersionGone."""
+        for page in self._pages(_path(namespace, "events"), {"limit": str(limit), "fieldSelector": fields}):
+            yield from map(bytes, page.items or ())
+
+    def _pages(self, path: str, query: dict[str, str]) -> Iterator[wire.PodList]:
         going_on: str | None = ""
         while going_on is not None:
-            query = {"limit": str(limit), "labelSelector": selector, "fieldSelector": fields, "continue": going_on}
-            with self._answer(_path(namespace), query) as reply:
+            with self._answer(path, {**query, "continue": going_on}) as reply:
                 page = _page(_whole(reply))
             yield page
             going_on = page.metadata.continue_ or None
@@ -121,8 +128,8 @@ def version_of(raw: bytes) -> str:
         return ""
 
 
-def _path(namespace: str) -> str:
-    return "/api/v1/pods" if namespace == EVERYWHERE else f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
+def _path(namespace: str, kind: str = "pods") -> str:
+    return f"/api/v1/{kind}" if namespace == EVERYWHERE else f"/api/v1/namespaces/{quote(namespace, safe='')}/{kind}"
 
 
 def _fault(reply: Reply) -> ApiAway | ApiDenied | VersionGone:

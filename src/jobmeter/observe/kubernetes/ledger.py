@@ -60,6 +60,11 @@ class Ledger:
         scope.version, scope.listed, scope.alive = version, now, now
         self._found = set()
 
+    def knows(self, uid: str) -> bool:
+        """Whether the pod was found by the list that is under way, or seen before."""
+        scope = self.scope
+        return uid in scope.running or uid in scope.held or bool({mark(uid)} & (self._found | scope.done))
+
     def told(self, kind: str, pod: Pod, now: datetime) -> None:
         """An event of the watch."""
         if kind != "DELETED":

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from jobmeter.contract import Clock, JobBatch, Refused
 from jobmeter.model.record import Record
 from jobmeter.observe.host import Host
-from jobmeter.observe.kubernetes.api import Api, ApiDenied
+from jobmeter.observe.kubernetes.api import Api, ApiAway, ApiDenied, VersionGone
 from jobmeter.observe.kubernetes.cursor import Held, Scope, State
 from jobmeter.observe.kubernetes.ending import Ending
 from jobmeter.observe.kubernetes.ledger import Ledger
+from jobmeter.observe.kubernetes.missed import STARTED, missed
 from jobmeter.observe.kubernetes.pod import Pod, parse
 from jobmeter.observe.kubernetes.record import Shaper
 from jobmeter.observe.kubernetes.settings import Settings
@@ -89,6 +90,7 @@ class Round:
             pods = [pod for raw in message.pods if (pod := self._parsed(raw)) is not None]
             ledger.page(pods, now, is_first=message.is_first)
             if message.is_last:
+                self._look_for_missed(message.namespace, ledger, now)
                 ledger.listed(message.version, now)
                 self._is_urgent = True
                 log.info("kubernetes.listed namespace=%s running=%d", message.namespace, len(ledger.scope.running))
@@ -162,6 +164,25 @@ class Round:
         """What is left, with the cursor."""
         batch = self.batch(is_last=True)
         return batch if batch is not None else JobBatch((), (), self._state.text(), 0, {})
+
+    def _look_for_missed(self, namespace: str, ledger: Ledger, now: datetime) -> None:
+        """Refuse the pods that only events tell of. Whatever stands in the way of that stands in no other's."""
+        since = ledger.scope.alive or ledger.scope.listed
+        if since is None or not self._settings.missed_pods:
+            return
+        try:
+            events = list(self._api.events(namespace, STARTED, self._settings.page_size))
+            found = missed(
+                events, since, now, lambda pod: ledger.knows(pod.uid) or self._api.has(pod.namespace, pod.name, pod.uid)
+            )
+        except (ApiAway, ApiDenied, VersionGone) as fault:
+            log.warning("kubernetes.no_events namespace=%s reason=%r", namespace, str(fault))
+            return
+        if found:
+            log.error("kubernetes.missed namespace=%s pods=%d since=%s", namespace, len(found), since.isoformat())
+        if not self._settings.job_filter.selector:
+            # An event does not tell the labels of its pod.
+            self._refused += found
 
     def _ledger(self, scope: Scope) -> Ledger:
         settle = timedelta(seconds=self._settings.settle_seconds)

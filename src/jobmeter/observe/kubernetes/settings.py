@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from jobmeter.settings.deployment import Deployment, Logging, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
+from jobmeter.settings.deployment import (
+    Deployment,
+    Earliest,
+    Logging,
+    LogLevel,
+    Metrics,
+    SelfMetrics,
+    ServerAddr,
+    ServerPort,
+    ServerTls,
+    ServerToken,
+    ServerTokenFile,
+    SpoolBounds,
+    WaitingRoom,
+)
 from jobmeter.settings.fault import WrongValue
 
 EVERYWHERE = "*"
@@ -73,8 +86,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     environment_prefix: ClassVar[str] = "JOBMETER_KUBERNETES_"
 
-    auditor_addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
-    auditor_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
+    auditor_addr: ServerAddr = "127.0.0.1"
+    auditor_port: ServerPort = 8000
     auditor_timeout: Annotated[
         int, Meta(ge=1, le=3600, description="How long an answer of the server may take.", extra={"unit": "seconds"})
     ] = 10
@@ -87,7 +100,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 60
     record_prefix: Annotated[str, Meta(description="First part of every record id.")] = ""
     earliest_datetime: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
+        Earliest,
         Meta(description="Pods that ended from then on are collected at the first start; default: now."),
     ] = None
     collect_interval: Annotated[
@@ -115,11 +128,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, Meta(description="Folder of AUDITOR's mqueue.db, which is read once; the spool stands beside it.")
     ] = "."
     job_filter: Annotated[JobFilter, Meta(description="Which pods are collected.")] = JobFilter()
-    log_level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"],
-        Meta(description="Which events are logged.", extra={"any_case": True}),
-    ] = "info"
-    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    log_level: LogLevel = "info"
+    tls_config: ServerTls = None
     token: ServerToken = None
     token_file: ServerTokenFile = None
 
@@ -150,11 +160,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     settle_seconds: Annotated[
         int, Meta(ge=0, description="How long the times of the containers of a pod that ended are waited for.")
     ] = 60
+    missed_pods: Annotated[
+        bool,
+        Meta(
+            description="Whether events are asked for pods that began and vanished while nobody listened; needs the "
+            "right to list events."
+        ),
+    ] = True
     usage_patience_seconds: Annotated[
         int, Meta(ge=1, description="A pod is recorded without usage when Prometheus was away for so long.")
     ] = 86_400
-    spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
-    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
+    spool: WaitingRoom = SpoolBounds()
+    metrics: SelfMetrics = Metrics()
 
     def __post_init__(self) -> None:
         if len({rule.name for rule in self.meta}) < len(self.meta):

@@ -162,6 +162,23 @@ class PodList(_Wire, frozen=True):
     items: list[msgspec.Raw] | None = None
 
 
+class Involved(_Wire, frozen=True):
+    """What an event is of."""
+
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Event(_Wire, frozen=True):
+    """What a component told of an object, once or several times."""
+
+    involved_object: Involved = Involved()
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+
+
 class WatchEvent(_Wire, frozen=True):
     """One line of a watch."""
 

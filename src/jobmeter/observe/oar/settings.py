@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +10,20 @@ from msgspec import Meta, Struct
 
 from jobmeter.observe.oar.job import ALIASES, COLUMNS, ENDED_STATES
 from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRule
-from jobmeter.settings.deployment import Deployment, Logging, Metrics, ServerToken, ServerTokenFile, SpoolBounds, Tls
+from jobmeter.settings.deployment import (
+    Deployment,
+    Earliest,
+    Logging,
+    LogLevel,
+    Metrics,
+    SelfMetrics,
+    ServerAddr,
+    ServerPort,
+    ServerTls,
+    ServerToken,
+    ServerTokenFile,
+    SpoolBounds,
+)
 from jobmeter.settings.fault import WrongValue
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter/oar.spool")
@@ -37,9 +49,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     environment_prefix: ClassVar[str] = "JOBMETER_OAR_"
 
-    addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
-    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    addr: ServerAddr = "127.0.0.1"
+    port: ServerPort = 8000
+    tls_config: ServerTls = None
     token: ServerToken = None
     token_file: ServerTokenFile = None
     record_prefix: Annotated[str, Meta(min_length=1, description="First part of every record id.")] = "oar"
@@ -78,7 +90,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ComponentRule("Cores", "cores"),
     )
     earliest_datetime: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
+        Earliest,
         Meta(description="Jobs that ended from then on are collected at the first start; default: now."),
     ] = None
     read_every_seconds: Annotated[int, Meta(ge=1, description="Seconds between two readings.")] = 60
@@ -101,11 +113,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     spool: Annotated[
         SpoolBounds, Meta(description=f"Where and how much may wait for the server; default path: {DEFAULT_SPOOL}.")
     ] = SpoolBounds()
-    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
-    log_level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"],
-        Meta(description="Which events are logged.", extra={"any_case": True}),
-    ] = "info"
+    metrics: SelfMetrics = Metrics()
+    log_level: LogLevel = "info"
     logging: Annotated[Logging | None, Meta(description="A log file beside the standard error.")] = None
 
     def __post_init__(self) -> None:

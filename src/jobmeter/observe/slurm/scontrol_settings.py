@@ -15,11 +15,16 @@ from jobmeter.settings.deployment import (
     Deployment,
     Hook,
     Logging,
+    LogLevel,
     Metrics,
+    SelfMetrics,
+    ServerAddr,
+    ServerPort,
+    ServerTls,
     ServerToken,
     ServerTokenFile,
     SpoolBounds,
-    Tls,
+    WaitingRoom,
 )
 
 DEFAULT_SPOOL = Path("/var/lib/jobmeter-epilog/jobs.spool")
@@ -65,19 +70,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     environment_prefix: ClassVar[str] = "AUDITOR_"
     hook_variable: ClassVar[str] = JOB_VARIABLE
 
-    addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
+    addr: ServerAddr = "127.0.0.1"
+    port: ServerPort = 8000
     record_prefix: Annotated[str, Meta(min_length=1, description="First part of every record id.")] = "slurm"
     site_id: Annotated[str, Meta(min_length=1, description="The site's name, kept as meta site_id.")] = "none"
     components: Annotated[tuple[ComponentRule, ...], Meta(description="Values of scontrol that become components.")] = (
         ComponentRule("Cores", "NumCPUs"),
     )
-    log_level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"],
-        Meta(description="Which events are logged.", extra={"any_case": True}),
-    ] = "info"
+    log_level: LogLevel = "info"
     logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
-    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    tls_config: ServerTls = None
     token: ServerToken = None
     token_file: ServerTokenFile = None
 
@@ -116,8 +118,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, description="When a job could not be taken for so long it becomes a dead letter; see MinJobAge."),
     ] = 3600
-    spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
-    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
+    spool: WaitingRoom = SpoolBounds()
+    metrics: SelfMetrics = Metrics()
 
     @property
     def unit(self) -> Literal["seconds", "milliseconds"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -13,12 +12,18 @@ from jobmeter.observe.shape.rules import ComponentRule, MetaRule, Rules, SiteRul
 from jobmeter.observe.slurm.states import canonical_state
 from jobmeter.settings.deployment import (
     Deployment,
+    Earliest,
     Logging,
+    LogLevel,
     Metrics,
+    SelfMetrics,
+    ServerAddr,
+    ServerPort,
+    ServerTls,
     ServerToken,
     ServerTokenFile,
     SpoolBounds,
-    Tls,
+    WaitingRoom,
     database_file,
 )
 from jobmeter.settings.fault import WrongValue
@@ -55,14 +60,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     environment_prefix: ClassVar[str] = "AUDITOR_SLURM_COLLECTOR_"
 
-    addr: Annotated[str, Meta(description="Address of the server.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535, description="Port of the server.")] = 8000
+    addr: ServerAddr = "127.0.0.1"
+    port: ServerPort = 8000
     record_prefix: Annotated[str, Meta(description="First part of every record id.")] = "slurm"
     job_filter: Annotated[JobFilter, Meta(description="Which jobs are collected.")] = JobFilter()
     sacct_frequency: Annotated[int, Meta(ge=1, description="Seconds between two readings of sacct.")] = 10
     sender_frequency: Annotated[int, Meta(ge=1, description="Seconds between two looks into the spool.")] = 1
     earliest_datetime: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None,
+        Earliest,
         Meta(description="Jobs that ended from then on are collected at the first start; default: now."),
     ] = None
     database_path: Annotated[
@@ -75,12 +80,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     components: Annotated[tuple[ComponentRule, ...], Meta(description="Columns that become components.")] = (
         ComponentRule("Cores", "NCPUS"),
     )
-    log_level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"],
-        Meta(description="Which events are logged.", extra={"any_case": True}),
-    ] = "info"
+    log_level: LogLevel = "info"
     logging: Annotated[Logging | None, Meta(description="Log file, as AUDITOR 0.11 has it.")] = None
-    tls_config: Annotated[Tls | None, Meta(description="Encryption and client certificate.")] = None
+    tls_config: ServerTls = None
     token: ServerToken = None
     token_file: ServerTokenFile = None
 
@@ -115,8 +117,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         172_800
     )
     sweep_every_seconds: Annotated[int, Meta(ge=1, description="Seconds between two deeper sweeps.")] = 3600
-    spool: Annotated[SpoolBounds, Meta(description="Where and how much may wait for the server.")] = SpoolBounds()
-    metrics: Annotated[Metrics, Meta(description="Where the daemon tells how it is.")] = Metrics()
+    spool: WaitingRoom = SpoolBounds()
+    metrics: SelfMetrics = Metrics()
 
     def __post_init__(self) -> None:
         if not self.sites:

@@ -16,6 +16,7 @@ from jobmeter.model.record import from_microseconds, microseconds
 from jobmeter.model.total import COUNT, Extreme, MetaDimension, TotalQuestion
 from jobmeter.query.nodes import AGENT_METRICS, agent_states
 from jobmeter.serve.meter import Fate
+from jobmeter.serve.view.upkeep import archive, behind, collectors, conflicts, sees_sources, silent_agents
 from jobmeter.serve.web.asked import lately, newest, sees_nodes
 from jobmeter.serve.web.page import Page, Values, Visit
 
@@ -46,6 +47,7 @@ def show(visit: Visit) -> Values:
     administers = visit.asker.may(Role.ADMINISTER)
     reads = visit.asker.may(Role.READ)
     reachable = database.fault is None
+    agents = agent_states(lately(visit, AGENT_METRICS))
     return {
         "now": visit.now,
         "database": database,
@@ -53,10 +55,16 @@ def show(visit: Visit) -> Values:
         "reads": reads,
         "sees_nodes": sees_nodes(visit),
         "has_samples": visit.stores.samples is not None,
-        "agents": agent_states(lately(visit, AGENT_METRICS)),
+        "agents": agents,
+        "silent": silent_agents(visit, [one.node for one in agents]),
         "samples": _samples(visit),
         "feeds": _records(visit) if reads and reachable else [],
         "documents": _documents(visit) if reads and reachable else [],
+        "sees_sources": sees_sources(visit),
+        "collectors": collectors(visit) if reachable else [],
+        "conflicts": conflicts(visit) if reachable else None,
+        "behind": behind(visit) if reachable and reads else None,
+        "archive": archive(visit) if reachable and reads else None,
         "letters": _letters(visit) if administers and reachable else [],
         "fates": _fates(visit) if administers else [],
         "site_days": SITE_DAYS,

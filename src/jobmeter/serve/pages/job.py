@@ -13,9 +13,10 @@ from jobmeter.report.why.facts import facts_of
 from jobmeter.report.why.job import explain
 from jobmeter.serve.samples import Visible
 from jobmeter.serve.view.amounts import amounts_of, summed
-from jobmeter.serve.view.curves import drawn, shares
+from jobmeter.serve.view.curves import drawn
 from jobmeter.serve.view.past import past_of, visible
 from jobmeter.serve.view.rows import records_of
+from jobmeter.serve.view.shares import commands_of, nodes_of
 from jobmeter.serve.view.traces import tables_of, trace_of
 from jobmeter.serve.web.page import NotThere, Page, Values, Visit
 
@@ -47,11 +48,13 @@ def show(visit: Visit) -> Values:
         "summary": summary,
         "summed": () if summary is None else summed(summary.metrics),
         "quoted": quote(record_id, safe=""),
-        **_traces(visit, record, summary),
+        **_traces(visit, record, summary, facts.cpu_seconds),
     }
 
 
-def _traces(visit: Visit, record: Record, summary: JobSummary | None) -> Mapping[str, object]:
+def _traces(
+    visit: Visit, record: Record, summary: JobSummary | None, cpu_seconds: float | None
+) -> Mapping[str, object]:
     nodes = visit.asker.may_everywhere(Role.READ)
     trace = trace_of(record.record_id, record.start_time, record.stop_time or visit.now, summary, visit.stores.rules)
     found = []
@@ -62,7 +65,8 @@ def _traces(visit: Visit, record: Record, summary: JobSummary | None) -> Mapping
         "trace": trace,
         "samples": "" if trace is None else trace.address(nodes=nodes),
         "pictures": drawn(found),
-        "shares": shares(found),
+        "nodes": nodes_of(found),
+        "commands": commands_of(found, cpu_seconds),
         "running": record.stop_time is None,
         "kept": visit.stores.samples is not None,
     }

@@ -45,8 +45,10 @@ class Drawn(Struct, frozen=True):
 
 _KNOWN = (
     Picture("Processor", "cores", ("cgroup_cpu_usage", "cgroup_cpu_user", "cgroup_cpu_system"), 1e-9),
+    Picture("Processor by command", "cores", ("commands_cpu",), 1e-2),
     Picture("Memory", "bytes", ("cgroup_memory_current", "cgroup_memory_anon", "cgroup_memory_file")),
     Picture("Resident memory", "bytes", ("jobproc_vmrss",), 1024),
+    Picture("Resident memory by command", "bytes", ("commands_vmrss",), 1024),
     Picture("Read and written on devices", "bytes/s", ("cgroup_io_read_bytes", "cgroup_io_write_bytes")),
     Picture("Read and written by processes", "bytes/s", ("jobproc_rchar", "jobproc_wchar")),
     Picture("Lustre", "bytes/s", ("lustre_read_bytes", "lustre_write_bytes")),
@@ -132,24 +134,3 @@ def _label(table: SampleTable, column: SampleColumn, picture: Picture) -> str:
     if table.series.instance:
         parts.append(table.series.instance)
     return " · ".join(parts)
-
-
-class Share(Struct, frozen=True):
-    """What one node did of a job's processor time, in core seconds, and as a part of all."""
-
-    node: str
-    cpu_seconds: float
-    part: float
-
-
-def shares(tables: Iterable[SampleTable]) -> list[Share]:
-    """The nodes of a job by the processor time that they spent on it, the most first."""
-    by_node: dict[str, float] = {}
-    for table in tables:
-        for column in table.columns:
-            if column.metric.name == "cgroup_cpu_usage" and column.form == "increase" and table.series.job is not None:
-                spent = sum(value for value in column.values if value is not None and math.isfinite(value)) / 1e9
-                by_node[table.series.node] = by_node.get(table.series.node, 0.0) + spent
-    whole = sum(by_node.values())
-    found = [Share(node, spent, spent / whole) for node, spent in by_node.items() if whole > 0]
-    return sorted(found, key=lambda one: -one.cpu_seconds)

@@ -39,7 +39,6 @@ class Asset(Struct, frozen=True):
             (b"cross-origin-resource-policy", b"same-origin"),
             (b"etag", self.tag),
             (b"vary", b"accept-encoding"),
-            (b"x-content-type-options", b"nosniff"),
         ]
         sent = {name: value for name, value in scope["headers"] if name in (b"if-none-match", b"accept-encoding")}
         if self.tag in sent.get(b"if-none-match", b""):

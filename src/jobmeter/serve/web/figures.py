@@ -51,11 +51,13 @@ def span(seconds: float | None) -> str:
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
-    """How long before now, as text."""
+    """How long before now, or after, as text."""
     if moment is None:
         return ABSENT
-    past = now - moment
-    return "just now" if timedelta(seconds=-5) < past < timedelta(seconds=1) else f"{span(past.total_seconds())} ago"
+    past = (now - moment).total_seconds()
+    if -5 < past < 1:
+        return "just now"
+    return f"{span(past)} ago" if past > 0 else f"in {span(-past)}"
 
 
 def moment(value: datetime | None) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from jobmeter.contract import DocumentStore, RecordStore
-from jobmeter.keeping import PublicationStore, SampleStore, SummaryStore
+from jobmeter.keeping import ArchiveView, ConflictStore, PublicationStore, SampleStore, SummaryStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.serve.joined import OWN_RULES, JoinRule
 from jobmeter.serve.meter import Meter
@@ -39,6 +39,8 @@ class Stores(NamedTuple):
     publications: PublicationStore | None = None
     rules: tuple[JoinRule, ...] = OWN_RULES
     """Which record belongs to which job."""
+    conflicts: ConflictStore | None = None
+    archive: ArchiveView | None = None
 
 
 class Visit(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jobmeter.serve.door import Need
 from jobmeter.serve.table import Entry, Parts, Table
-from jobmeter.serve.web.download import CSV_PATHS, as_csv
 from jobmeter.serve.web.page import Stores
 from jobmeter.serve.web.site import Site
 
@@ -19,17 +18,10 @@ def site_of(parts: Parts) -> Site:
         parts.meter,
         parts.publications,
         parts.settings.join.rules,
+        parts.conflicts,
+        parts.archive,
     )
     return Site(stores, parts.readers, parts.clock)
-
-
-def download_table(entries: Table) -> Table:
-    """The operations that answer in CSV, under addresses of their own for it."""
-    return {
-        f"{path}.csv": {"GET": entry._replace(endpoint=as_csv(entry.endpoint, path.rpartition("/")[2]))}
-        for path in CSV_PATHS
-        for entry in [entries[path]["GET"]]
-    }
 
 
 def page_table(site: Site) -> Table:

@@ -1,0 +1,1 @@
+"""The node agent, put together: flags, sources, the loop, where its batches go."""

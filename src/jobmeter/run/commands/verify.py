@@ -1,0 +1,78 @@
+"""`jobmeter verify`: whether the account adds up: rollups against records, and the chain of versions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.run.records.text import visible
+from jobmeter.run.server.settings import database_url, load_settings
+from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
+from jobmeter.store.open import open_store
+
+SUMMARY: str = "checks that a database adds up, and builds its rollups anew"
+
+TOLD_MAX = 20
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("config", nargs="?", metavar="CONFIG", type=Path, help="settings of the server")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE (default: that of the settings and the environment)",
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="first forget the rollups and make them anew of the records"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check, and say what does not add up. 0: all is well, 1: it is not or there is no answer, 2: no such database."""
+    url = arguments.database
+    if url is None:
+        loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=False)
+        url = database_url(loaded.settings, arguments.data)
+    try:
+        store = open_store(url)
+        try:
+            return _checked(store, rebuild=arguments.rebuild)
+        finally:
+            store.close()
+    except (DatabaseUrlFaulty, SchemaUnfit) as fault:
+        sys.stderr.write(f"jobmeter verify: {fault}\n")
+        return 2
+    except StoreUnavailable as fault:
+        sys.stderr.write(f"jobmeter verify: {fault}\n")
+        return 1
+
+
+def _checked(store: RecordStore, *, rebuild: bool) -> int:
+    if rebuild:
+        store.rebuild_rollups()
+        while store.fold():
+            pass
+        sys.stdout.write("rollups: made anew\n")
+    faults = store.check_rollups()
+    for fault in faults[:TOLD_MAX]:
+        sys.stdout.write(f"rollups: {fault}\n")
+    if faults:
+        sys.stdout.write(f"rollups: {len(faults)} rows are not what the records add up to; mend with --rebuild\n")
+        return 1
+    sys.stdout.write(f"rollups: {store.counts()['']} records add up\n")
+    return _checked_versions(store)
+
+
+def _checked_versions(store: RecordStore) -> int:
+    faults = store.check_versions()
+    for fault in faults[:TOLD_MAX]:
+        sys.stdout.write(f"versions: {visible(fault)}\n")
+    sys.stdout.write(f"versions: {len(faults)} faults\n" if faults else "versions: the chain holds\n")
+    return 1 if faults else 0

@@ -1,0 +1,1 @@
+"""What `jobmeter doctor` looks at."""

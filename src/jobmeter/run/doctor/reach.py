@@ -1,0 +1,83 @@
+"""What `jobmeter doctor` looks at beyond the kernel: batch systems, spools, and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from jobmeter.deliver.fault import SpoolFault
+from jobmeter.deliver.settings import SpoolSettings
+from jobmeter.deliver.spool import Spool
+from jobmeter.observe.host import Host, SystemClock
+from jobmeter.peer import Endpoint, Peer, PeerAway, bearer
+from jobmeter.run.doctor.checks import Check, State
+from jobmeter.run.up.findings import batch_systems
+
+_SECONDS = 5.0
+_OLD_SECONDS = 3600
+
+
+def of_batch(host: Host, which: Callable[[str], str | None]) -> Iterator[Check]:
+    """Each batch system: whether it is here and answers."""
+    for found in batch_systems(host, which, ()):
+        if found.used:
+            yield Check(found.name, State.GOOD, found.note)
+        elif found.absent:
+            yield Check(found.name, State.NONE, found.note)
+        else:
+            yield Check(
+                found.name, State.WARNING, found.note, f"run the command by hand: {found.meaning} must answer it"
+            )
+
+
+def of_spools(folders: Sequence[Path]) -> Iterator[Check]:
+    """What waits in the spools below the folders, and what can never be delivered."""
+    files = sorted(
+        {file for folder in folders if folder.is_dir() for file in folder.rglob("*.spool") if file.is_file()}
+    )
+    for file in files:
+        yield _spool(file)
+
+
+def _spool(file: Path) -> Check:
+    name = f"spool {file}"
+    try:
+        with Spool(file, SpoolSettings(), SystemClock()) as spool:
+            status = spool.status()
+    except (SpoolFault, OSError) as fault:
+        return Check(name, State.BAD, str(fault), f"jobmeter spool {file} status")
+    found = f"{status.entries} waiting, {status.letters} dead letters"
+    if status.letters:
+        return Check(name, State.WARNING, found, f"jobmeter spool {file} letters")
+    if (status.oldest_seconds or 0) > _OLD_SECONDS:
+        return Check(name, State.WARNING, f"{found}; the oldest waits {status.oldest_seconds} s", "is the server away?")
+    return Check(name, State.GOOD, found)
+
+
+def of_server(address: str, token_file: Path | None) -> Iterator[Check]:
+    """Whether the server answers, and whether it knows the token."""
+    endpoint = Endpoint(address, _SECONDS)
+    if (fault := endpoint.fault()) is not None:
+        yield Check("server", State.BAD, fault, "give --server http://HOST:PORT")
+        return
+    try:
+        peer = Peer(endpoint, headers=bearer(None, None if token_file is None else str(token_file)))
+        health = peer.exchange("GET", "/health_check")
+        asked = peer.exchange("GET", "/v2/totals")
+        peer.close()
+    except (PeerAway, OSError) as reason:
+        yield Check("server", State.WARNING, f"{address} does not answer: {reason}", "jobmeter up, or --server URL")
+        return
+    good = health.status == 200
+    mend = "" if good else "look into its log"
+    yield Check("server", State.GOOD if good else State.BAD, f"{address} answers with {health.status}", mend)
+    yield _token(asked.status, token_file)
+
+
+def _token(status: int, file: Path | None) -> Check:
+    shown = "without a token" if file is None else f"with the token in {file}"
+    if status == 401:
+        return Check("token", State.BAD, f"the server refuses us {shown}", "jobmeter token create NAME --role read")
+    if status == 403:
+        return Check("token", State.WARNING, f"the server knows us {shown}, and does not let us read")
+    return Check("token", State.GOOD, f"the server answers us {shown}")

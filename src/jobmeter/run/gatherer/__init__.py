@@ -1,0 +1,1 @@
+"""The gatherer, put together: the gate, the journal, the outputs and the sums of jobs."""

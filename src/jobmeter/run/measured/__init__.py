@@ -1,0 +1,1 @@
+"""One measured command of `jobmeter run`: measuring, keeping, delivering, telling."""

@@ -1,0 +1,1 @@
+"""The kinds of `jobmeter report`, a file each with `ABOUT`, `options` and `perform`."""

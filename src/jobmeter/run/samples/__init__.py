@@ -1,0 +1,1 @@
+"""What `jobmeter samples` reads and how it shows it."""

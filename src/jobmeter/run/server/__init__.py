@@ -1,0 +1,1 @@
+"""The server, put together: its settings, sockets and workers, and what works beside it."""

@@ -1,0 +1,1 @@
+"""Everything on one machine: what is found, the files, the family of processes."""
