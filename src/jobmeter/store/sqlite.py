@@ -7,7 +7,7 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,7 @@ from jobmeter.store.schema import ADVICE, VERSION_TABLE
 from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.sqlite_rows import insert, rows_of
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
 from jobmeter.store.sqlite_sums import (
     SqliteSource,
@@ -54,18 +55,6 @@ from jobmeter.store.sqlite_sums import (
     sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
-
-_KEYS_AT_ONCE = 500
-"""Parameters of one statement; an old SQLite takes 999."""
-
-_ROW = "(?, ?, ?, ?, ?, ?, ?)"
-_INSERTS = {
-    count: f"INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) "  # noqa: S608 - marks
-    f"VALUES {', '.join([_ROW] * count)} ON CONFLICT (record_id) DO NOTHING"
-    for count in (500, 50, 1)
-}
-"""Statements for so many rows. Many at once, so that other threads run meanwhile: the lock of the interpreter, given up
-and asked for again at each row, would have to be waited for at each row."""
 
 
 class SqliteStore:
@@ -121,19 +110,11 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
-            added = _inserted(
-                writer,
-                [
-                    (start, stop, *numbers[facets], key, core.decode())
-                    for start, stop, facets, key, core in zip(
-                        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
-                    )
-                ],
-            )
+            added = insert(writer, batch, numbers)
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
-                stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+                stored = {key: body.encode() for key, _, _, body in rows_of(writer, set(batch.keys) - new)}
             stored |= without_archived(self.archive, executing(writer), new)
             stored |= without_withdrawn(executing(writer), new)
             if new:
@@ -145,7 +126,7 @@ class SqliteStore:
         """See RecordStore."""
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
-            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in rows_of(writer, keys)}
             archived = self.archive.held(executing(writer), keys - held.keys())
             held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
@@ -384,26 +365,3 @@ class SqliteStore:
         known = self._numbers.known(wanted)
         fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
-
-
-def _inserted(writer: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
-    """Add rows, but those whose ids are there already; how many were added."""
-    count = done = 0
-    for size, statement in _INSERTS.items():
-        while len(rows) - done >= size:
-            values = [value for row in rows[done : done + size] for value in row]
-            count += writer.execute(statement, values).rowcount
-            done += size
-    return count
-
-
-def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """Key, seq, start_us and body of those `keys` that are stored."""
-    rest = list(keys)
-    while rest:
-        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
-        marks = ", ".join("?" * len(some))
-        yield from writer.execute(
-            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
-            some,
-        )
