@@ -72,6 +72,9 @@ class Collections(Protocol):
         """How every spool was when it reported last."""
         ...
 
-    def reconciled(self, since: date, until: date) -> list[Reconciled]:
-        """Every source and day from `since` to before `until` that was reported or is stored."""
+    def reconciled(self, since: date, until: date, *, look_up: bool = True) -> list[Reconciled]:
+        """Every source and day from `since` to before `until` that was reported or is stored.
+
+        Without `look_up` the account is not counted, which takes long for many records: nothing is said of `stored`.
+        """
         ...

@@ -60,6 +60,25 @@ def test_the_same_is_not_said_twice(outbox: Outbox) -> None:
     assert outbox.put(KEY, [b"on", b"e"], {})
 
 
+def test_what_was_counted_is_the_newest_also_where_nothing_new_is_said(outbox: Outbox) -> None:
+    outbox.put(KEY, [b"one"], {"unfit": 1})
+    accept_all(outbox)
+    assert not outbox.put(KEY, [b"one"], {"unfit": 2})
+    assert outbox.accepted(KEY) == {"unfit": 2}
+
+
+def test_what_somebody_was_told_is_told_again_only_when_it_changes(outbox: Outbox) -> None:
+    outbox.put(KEY, [b"one", b"two"], {})
+    outbox.tell(outbox.untold(1))
+    assert [parcel.number for parcel in outbox.untold(10)] == [2]
+    outbox.tell(outbox.untold(10))
+    assert outbox.untold(10) == []
+    seen = outbox.history(10)
+    accept_all(outbox)
+    outbox.tell(seen)  # of the past: what became of them since was not told
+    assert [parcel.receipt for parcel in outbox.untold(10)] == ["id-1", "id-2"]
+
+
 def test_keys_whose_parts_run_together_are_different(outbox: Outbox) -> None:
     assert outbox.put(("a", "bc"), [b"x"], {})
     assert outbox.put(("ab", "c"), [b"x"], {})

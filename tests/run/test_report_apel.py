@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,18 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore
+from jobmeter.deliver.outbox import Outbox
 from jobmeter.model.record import Record
+from jobmeter.observe.host import SystemClock
 from jobmeter.report.month import Month
 from jobmeter.run import main as program
+from jobmeter.run.apel.reporter import TOLD_AT_ONCE
+from jobmeter.serve.table import Beside
 from jobmeter.store.open import open_store
+from jobmeter.store.publications import Publications
 from tests.report.test_apel_summary import job
 from tests.serve.live import live
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
@@ -99,7 +106,8 @@ class Service:
 class Site:
     """The account, the service, and the command between them."""
 
-    def __init__(self, store: RecordStore, service: Service, config: Path) -> None:
+    def __init__(self, store: RecordStore, service: Service, config: Path, port: int) -> None:
+        self.port = port
         self.store = store
         self.service = service
         self.config = config
@@ -125,16 +133,19 @@ def arranged(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[[str], Site]]
     certificate, key = made(ec.generate_private_key(ec.SECP256R1()))
     (tmp_path / "cert.pem").write_bytes(certificate)
     (tmp_path / "key.pem").write_bytes(key)
-    with live(store) as account, ScriptedServer([], server_tls(tmp_path)) as peer:
+    kept = Publications(sqlite_url)
+    beside = Beside(None, None, kept)
+    with live(store, beside=beside) as account, ScriptedServer([], server_tls(tmp_path)) as peer:
         service = Service(peer)
         peer.script = service.take
 
         def arrange(kind: str) -> Site:
             file = tmp_path / "apel.yml"
             file.write_text(CONFIG.format(folder=tmp_path, service=peer.address, port=account.port, kind=kind))
-            return Site(store, service, file)
+            return Site(store, service, file, account.port)
 
         yield arrange
+    kept.close()
     store.close()
 
 
@@ -186,6 +197,49 @@ def test_the_history_tells_what_was_sent_with_its_receipt(site: Site, capsys: py
     assert sync["receipt"] == "2"
     assert site.report("history") == 0
     assert "accepted   SITE_A 2024-03 summary jobs=1" in capsys.readouterr().out
+
+
+def test_stored_and_published_are_reconciled_across_the_names_of_sites(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never_ran = replace(job(4), start_time=job(4).stop_time)
+    site.put(job(1), job(2, site="a2"), job(3, site="b"), never_ran, replace(job(5), components=()), job(6, site="c"))
+    assert site.publish() == 0
+
+    def reconciled() -> tuple[int, list[str]]:
+        capsys.readouterr()
+        words = ["--since", "2024-03-01", "--until", "2024-04-01", "--server", f"http://127.0.0.1:{site.port}"]
+        code = program.main(["reconcile", *words])
+        return code, [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+    code, lines = reconciled()
+    assert lines[-5:] == [
+        "MONTH PUBLISHED AS SITES STORED PUBLISHED LEFT OUT NOT RUN GAP",
+        "2024-03 SITE_A a1, a2 4 2 1 1 0",
+        "2024-03 SITE_B b 1 1 0 0 0",
+        "2024-03 c c 1 ? ? ? ?",
+        "no gaps",
+    ]
+    assert code == 0
+    site.put(job(7, site="a2"), replace(job(8), start_time=job(8).stop_time))
+    code, lines = reconciled()
+    assert (code, lines[-2:]) == (1, ["gap: SITE_A 2024-03: 2 stored and not published", "1 months with a gap"])
+    assert site.publish() == 0
+    assert reconciled()[0] == 0
+    site.put(replace(job(9), start_time=job(9).stop_time))  # it changes no message, but what is counted beside them
+    assert site.publish() == 0
+    assert reconciled()[0] == 0
+
+
+def test_more_messages_than_one_telling_takes_are_all_told(site: Site) -> None:
+    with Outbox(site.config.with_name("time.reports.db"), SystemClock()) as outbox:
+        for number in range(2 * TOLD_AT_ONCE + 30):
+            outbox.put(("apel", "SITE_A", f"2024-03-{number % 31 + 1:02}", "jobs"), [b"%d" % number], {"jobs": number})
+        assert site.publish() in {0, 1}
+        assert outbox.untold(10) == []
+    asked = f"http://127.0.0.1:{site.port}/v2/publications"
+    with urllib.request.urlopen(asked, timeout=10) as told:
+        assert len(json.loads(told.read())["publications"]) == 2 * TOLD_AT_ONCE + 30
 
 
 @pytest.mark.parametrize("step", [answer(500), answer(401), Step(close=True), answer(200, b"<html>")])

@@ -35,7 +35,7 @@ class MemoryLedger:
     def states(self) -> list[CollectorState]:
         return []
 
-    def reconciled(self, since: date, until: date) -> list[Reconciled]:  # noqa: ARG002
+    def reconciled(self, since: date, until: date, *, look_up: bool = True) -> list[Reconciled]:  # noqa: ARG002
         return []
 
 

@@ -7,6 +7,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -131,6 +132,26 @@ rolled_questions = st.builds(
         max_size=3,
     ).map(tuple),
 )
+# Few questions about whole days, asked again and again: sums of days are kept of them.
+day_us = 86_400_000_000
+day_questions = st.builds(
+    TotalQuestion,
+    st.builds(
+        Question,
+        scope=st.just(Scope.everything()),
+        stop_time=st.sampled_from(
+            [(-day_us, day_us), (0, day_us), (-day_us, day_us + 1), (-1, day_us), (0, 1_400_000)]
+        ).map(lambda stretch: (Bound(Op.GTE, stretch[0]), Bound(Op.LT, stretch[1]))),
+        runtime=st.sampled_from([(), (Bound(Op.GT, 0),)]),
+    ),
+    st.sampled_from([(), (MetaDimension("site_id"),), (MetaDimension("k"),)]),
+    st.sampled_from(
+        [
+            (Product(), Product((Factor("a"),))),
+            (Product((Factor("a", ("a",)),), Span.RUNTIME), Extreme(Column.STOP_TIME, latest=True)),
+        ]
+    ),
+)
 orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
 
 
@@ -196,6 +217,13 @@ class Machine(RuleBasedStateMachine):
     def ask_rolled_totals(self, question: TotalQuestion) -> None:
         assert self.store.totals(question) == plain_totals(self.plain.answer(question.where), question)
 
+    @rule(question=day_questions, folded=st.booleans())
+    def ask_totals_of_days(self, question: TotalQuestion, folded: bool) -> None:
+        while folded and self.store.fold():
+            pass
+        for _ in range(2):
+            assert self.store.totals(question) == plain_totals(self.plain.answer(question.where), question)
+
     @rule(batches=st.integers(1, 3))
     def fold(self, batches: int) -> None:
         self.store.fold(batches)
@@ -232,6 +260,11 @@ def run(kind: type[Machine], *, examples: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def sums_of_days_are_kept_of_few_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobmeter.store.day_sums.RECORDS_A_DAY", 0)
 
 
 def test_sqlite_answers_as_a_dictionary_would(sqlite_template: Path) -> None:

@@ -54,7 +54,17 @@ CREATE TABLE IF NOT EXISTS parcels (
 );
 CREATE INDEX IF NOT EXISTS parcels_due ON parcels (state, due_us, number);
 CREATE INDEX IF NOT EXISTS parcels_consignment ON parcels (consignment, part);
+CREATE TABLE IF NOT EXISTS told (
+    parcel INTEGER PRIMARY KEY,
+    said TEXT NOT NULL
+);
 """
+
+_SAID = "p.state || ' ' || coalesce(p.settled_us, '') || ' ' || p.reason || ' ' || c.about"
+_HISTORY = f"""SELECT p.number, c.key, p.part, (SELECT count(*) FROM parcels WHERE consignment = c.number),
+    p.digest, c.made_us, c.about, p.state, p.attempts, p.settled_us, p.receipt, p.reason,
+    NOT EXISTS (SELECT 1 FROM consignments n WHERE n.key = c.key AND n.number > c.number), {_SAID}
+    FROM parcels p JOIN consignments c ON c.number = p.consignment"""  # noqa: S608 - constants
 
 
 class State(Enum):
@@ -70,7 +80,7 @@ class State(Enum):
 class Parcel(Struct, frozen=True):
     """A parcel in the history: `digest` is the SHA-256 of its body, `about` what the report counted in all parts.
 
-    `is_newest` tells whether nothing was put under its key after it.
+    `is_newest` tells whether nothing was put under its key after it, `said` changes with all of this that can change.
     """
 
     number: int
@@ -86,6 +96,7 @@ class Parcel(Struct, frozen=True):
     receipt: str
     reason: str
     is_newest: bool
+    said: str = ""
 
 
 class Outbox:
@@ -118,11 +129,18 @@ class Outbox:
     def put(self, key: Key, bodies: Sequence[bytes], about: Mapping[str, int], *, again: bool = False) -> bool:
         """Publish `bodies` under `key`. False when the newest consignment says the same, unless it is to be said again.
 
-        What still waits under the key is superseded. No bodies: nothing is to be published any more.
+        What still waits under the key is superseded. No bodies: nothing is to be published any more. What was counted
+        is always the newest: jobs that are in no message may have come.
         """
         digest = _digest(*bodies)
         with self._transaction():
+            counted = msgspec.json.encode(dict(about)).decode()
             if not again and self._newest(key) == digest:
+                self._db.execute(
+                    "UPDATE consignments SET about = ? WHERE number = (SELECT max(number) FROM consignments "
+                    "WHERE key = ?)",
+                    (counted, _text(key)),
+                )
                 return False
             self._db.execute(
                 "UPDATE parcels SET state = 'superseded', settled_us = ? WHERE state = 'waiting' AND consignment IN "
@@ -131,7 +149,7 @@ class Outbox:
             )
             number = self._db.execute(
                 "INSERT INTO consignments (key, digest, made_us, about) VALUES (?, ?, ?, ?)",
-                (_text(key), digest, self._now(), msgspec.json.encode(dict(about)).decode()),
+                (_text(key), digest, self._now(), counted),
             ).lastrowid
             self._db.executemany(
                 "INSERT INTO parcels (consignment, part, body, digest, state, attempts, due_us, receipt, reason) "
@@ -204,15 +222,31 @@ class Outbox:
 
     def history(self, limit: int, key: Key | None = None) -> list[Parcel]:
         """The newest parcels, newest first; those under `key` when it is given."""
+        named = (None if key is None else _text(key),) * 2
+        return self._parcels("WHERE ? IS NULL OR c.key = ? ORDER BY p.number DESC LIMIT ?", (*named, limit))
+
+    def rejected(self) -> list[Parcel]:
+        """All parcels that were rejected, and that nothing newer took the place of."""
+        return [parcel for parcel in self._parcels("WHERE p.state = 'rejected'", ()) if parcel.is_newest]
+
+    def untold(self, limit: int) -> list[Parcel]:
+        """The oldest parcels of which `tell` was not told what became of them since."""
+        return self._parcels(
+            f"LEFT JOIN told t ON t.parcel = p.number WHERE t.said IS NULL OR t.said <> {_SAID} "
+            "ORDER BY p.number LIMIT ?",
+            (limit,),
+        )
+
+    def tell(self, parcels: Sequence[Parcel]) -> None:
+        """Write down that somebody was told of these, as they stand there."""
         with self._transaction():
-            rows = self._db.execute(
-                "SELECT p.number, c.key, p.part, (SELECT count(*) FROM parcels WHERE consignment = c.number), "
-                "p.digest, c.made_us, c.about, p.state, p.attempts, p.settled_us, p.receipt, p.reason, "
-                "NOT EXISTS (SELECT 1 FROM consignments n WHERE n.key = c.key AND n.number > c.number) "
-                "FROM parcels p JOIN consignments c ON c.number = p.consignment "
-                "WHERE ? IS NULL OR c.key = ? ORDER BY p.number DESC LIMIT ?",
-                (*[None if key is None else _text(key)] * 2, limit),
-            ).fetchall()
+            self._db.executemany(
+                "INSERT OR REPLACE INTO told (parcel, said) VALUES (?, ?)", [(one.number, one.said) for one in parcels]
+            )
+
+    def _parcels(self, which: str, values: Sequence[object]) -> list[Parcel]:
+        with self._transaction():
+            rows = self._db.execute(f"{_HISTORY} {which}", values).fetchall()
         return [_parcel(row) for row in rows]
 
     def _newest(self, key: Key) -> str | None:
@@ -251,7 +285,7 @@ def _digest(*bodies: bytes) -> str:
 
 
 def _parcel(row: Sequence[object]) -> Parcel:
-    number, key, part, parts, digest, made, about, state, attempts, settled, receipt, reason, is_newest = row
+    number, key, part, parts, digest, made, about, state, attempts, settled, receipt, reason, is_newest, said = row
     return msgspec.convert(
         {
             "number": number,
@@ -267,6 +301,7 @@ def _parcel(row: Sequence[object]) -> Parcel:
             "receipt": receipt,
             "reason": reason,
             "is_newest": bool(is_newest),
+            "said": said,
         },
         Parcel,
     )

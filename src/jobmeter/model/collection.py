@@ -101,7 +101,11 @@ class Reconciled(Struct, frozen=True):
         return self.counts.refused + self.counts.rejected
 
     @property
+    def held(self) -> int:
+        """What the account has of it: stored, or where that cannot be told what it acknowledged."""
+        return self.counts.delivered - self.counts.again if self.stored is None else self.stored
+
+    @property
     def gap(self) -> int:
         """Seen, but neither stored nor dead nor ignored nor waiting. Below zero: more is stored than was seen."""
-        held = self.counts.delivered - self.counts.again if self.stored is None else self.stored
-        return self.seen - held - self.dead - self.counts.ignored - self.counts.waiting
+        return self.seen - self.held - self.dead - self.counts.ignored - self.counts.waiting

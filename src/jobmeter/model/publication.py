@@ -22,7 +22,9 @@ class Publication(Struct, frozen=True):
     """One message about one `site` and `month` ("2026-01"; `day` 0, or its day), sent to `receiver`.
 
     `what` is the kind of message ("summary", "sync", "jobs"), `part` its place among `parts`. `counts` is what the
-    report counted in all parts: jobs, wall_seconds, cpu_seconds, unfit. `digest` is the SHA-256 of the message,
+    report counted in all parts: jobs, wall_seconds, cpu_seconds, unfit (jobs that lack something and are left out),
+    unrun (jobs without a runtime, which no report counts). `of_sites` are the sites of the account whose jobs it is
+    about, where they have other names than the receiver knows. `digest` is the SHA-256 of the message,
     `receipt` what the receiver answered, `reason` why it waits or was rejected. `made` tells two messages apart that
     say the same.
     """
@@ -42,3 +44,9 @@ class Publication(Struct, frozen=True):
     settled: datetime | None = None
     receipt: str = ""
     reason: str = ""
+    of_sites: tuple[str, ...] = ()
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites of the account."""
+        return self.of_sites or (self.site,)

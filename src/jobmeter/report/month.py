@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from msgspec import Struct
 
@@ -24,6 +24,11 @@ class Month(Struct, frozen=True, order=True):
         """The month that an aware moment lies in."""
         utc = moment.astimezone(UTC)
         return cls(utc.year, utc.month)
+
+    @classmethod
+    def of_day(cls, day: date) -> Month:
+        """The month that a day lies in."""
+        return cls(day.year, day.month)
 
     @classmethod
     def parse(cls, text: str) -> Month:

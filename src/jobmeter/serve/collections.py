@@ -1,4 +1,4 @@
-"""`POST /v2/collections`: collectors report; `GET /v2/reconciliation`: what they reported beside the account."""
+"""`POST /v2/collections`: collectors report; `GET /v2/reconciliation`: that, the account, and what was published."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
+from jobmeter.keeping import PublicationStore
 from jobmeter.model.collection import CollectorState, Cost, Reconciled
+from jobmeter.model.period import Period
+from jobmeter.model.question import Scope as Whole
 from jobmeter.model.record import from_microseconds, microseconds
+from jobmeter.report.month import Month
+from jobmeter.report.standing import Standing, standings, stored_jobs, stored_of
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
@@ -18,6 +23,7 @@ from jobmeter.wire.collection import BadCollection, decode_collection
 
 DAYS_DEFAULT = 31
 DAYS_MAX = 3660
+PUBLICATIONS_MAX = 100_000
 
 
 class Taken(Struct, frozen=True):
@@ -60,13 +66,35 @@ class CollectorLine(Struct, frozen=True):
     cost: Cost | None
 
 
+class MonthLine(Struct, frozen=True):
+    """A month of a site as it was published to one receiver. stored = published + unfit + unrun + gap.
+
+    `of_sites` are the sites of the account whose jobs are published under `site`. Where nothing was accepted only
+    `stored` is a number.
+    """
+
+    month: str
+    site: str
+    of_sites: tuple[str, ...]
+    receiver: str
+    stored: int | None
+    published: int | None
+    unfit: int | None
+    unrun: int | None
+    gap: int | None
+
+
 class Reconciliation(Struct, frozen=True):
-    """All days asked for, and all collectors."""
+    """All days asked for, the whole months that they lie in, and all collectors.
+
+    There are no `months` where only one source is asked for: what is published is not told apart by source.
+    """
 
     since: date
     until: date
     days: list[DayLine]
     collectors: list[CollectorLine]
+    months: list[MonthLine]
 
 
 class ReportOfCollector:
@@ -97,15 +125,19 @@ class ReportOfCollector:
 class Reconcile:
     """`GET /v2/reconciliation?since=DAY&until=DAY&source=NAME`; until is not included, and by default tomorrow."""
 
-    def __init__(self, store: RecordStore, readers: Readers, clock: Clock) -> None:
+    def __init__(
+        self, store: RecordStore, publications: PublicationStore | None, readers: Readers, clock: Clock
+    ) -> None:
         self._store = store
+        self._publications = publications
         self._readers = readers
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """What was seen, stored and not, per source and day. It shows all sources, so it needs a reader of all."""
         del receive
-        if asker_of(scope).scope.any_of is not None:
+        everything = asker_of(scope).scope
+        if everything.any_of is not None:
             return await send_json(send, 403, Problem("reconciliation shows all records; you may see some of them"))
         try:
             since, until, source = self._asked(scope["query_string"])
@@ -115,11 +147,22 @@ class Reconcile:
         try:
             found = await self._readers.ask(ledger.reconciled, since, until)
             states = await self._readers.ask(ledger.states)
+            months = [] if source is not None else await self._readers.ask(self._months, since, until, everything)
         except StoreUnavailable as fault:
             return await send_away(send, str(fault))
         lines = [_line(one) for one in found if source in (None, one.source)]
         collectors = [_collector(state) for state in states if source in (None, state.source)]
-        return await send_json(send, 200, Reconciliation(since, until, lines, collectors))
+        return await send_json(send, 200, Reconciliation(since, until, lines, collectors, months))
+
+    def _months(self, since: date, until: date, everything: Whole) -> list[MonthLine]:
+        """What was published of each month that the days lie in, where somebody told of it."""
+        first, last = Month.of_day(since), Month.of_day(until - timedelta(days=1))
+        kept = self._publications
+        told = [] if kept is None else kept.between(str(first), str(last), PUBLICATIONS_MAX)
+        if not told:
+            return []
+        question = stored_jobs(Period(first.period.start, last.period.stop), everything)
+        return [_month(one) for one in standings(stored_of(self._store.totals(question)), told)]
 
     def _asked(self, query: bytes) -> tuple[date, date, str | None]:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -159,6 +202,20 @@ def _line(one: Reconciled) -> DayLine:
         counts.refused,
         counts.rejected,
         counts.dropped,
+    )
+
+
+def _month(one: Standing) -> MonthLine:
+    return MonthLine(
+        one.month,
+        one.site,
+        one.of_sites,
+        one.receiver,
+        one.stored,
+        one.published,
+        one.unfit,
+        one.unrun,
+        one.gap,
     )
 
 

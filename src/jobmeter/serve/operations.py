@@ -252,7 +252,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/v2/reconciliation",
         "getReconciliation",
-        "What was seen, stored, refused and is waiting, per source and day.",
+        "What was seen, stored, refused and is waiting, per source and day; what was published of it, per month.",
         (Reply(200, "The days.", (Reconciliation,)), Reply(400, "Not understood.", (Problem,)), _AWAY),
         parameters=("first_day", "day_behind", "source"),
     ),

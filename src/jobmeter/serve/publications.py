@@ -89,8 +89,8 @@ class PublicationsOut:
 
 
 def sees(asker: Asker, one: Publication) -> bool:
-    """Whether the asker may read all records of the site that a publication is about."""
-    return any(asker.scope.sees({key: (one.site,)}) for key in SITE_KEYS)
+    """Whether the asker may read all records of the sites that a publication is about."""
+    return all(any(asker.scope.sees({key: (site,)}) for key in SITE_KEYS) for site in one.sites)
 
 
 def _months(given: Parameters) -> tuple[str, str]:
@@ -106,7 +106,17 @@ def _months(given: Parameters) -> tuple[str, str]:
 def _fault(one: Publication) -> str | None:
     if MONTH.fullmatch(one.month) is None or not 0 <= one.day <= 31:
         return "month is none such as 2026-01, or day is none"
-    texts = (one.reporter, one.receiver, one.site, one.what, one.digest, one.receipt, one.reason, *one.counts)
+    texts = (
+        one.reporter,
+        one.receiver,
+        one.site,
+        one.what,
+        one.digest,
+        one.receipt,
+        one.reason,
+        *one.counts,
+        *one.of_sites,
+    )
     if any(len(text) > _TEXT_MAX or "\0" in text for text in texts):
         return "a text is too long, or holds a NUL"
     if any(moment is not None and moment.tzinfo is None for moment in (one.made, one.settled)):

@@ -186,7 +186,9 @@ def _records(parts: Parts) -> Table:
         "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},
         "/v2/verification": {"GET": Entry(Role.ADMINISTER, history.verified)},
         "/v2/collections": {"POST": Entry(Role.WRITE, _report(parts))},
-        "/v2/reconciliation": {"GET": Entry(Role.READ, Reconcile(parts.store, parts.readers, parts.clock))},
+        "/v2/reconciliation": {
+            "GET": Entry(Role.READ, Reconcile(parts.store, parts.publications, parts.readers, parts.clock))
+        },
         "/v2/dead-letters": {"GET": Entry(Role.ADMINISTER, DeadLetters(parts.store, parts.readers))},
     }
 

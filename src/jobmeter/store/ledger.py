@@ -76,9 +76,9 @@ class Ledger:
         )
         return [CollectorState(*(*row[:7], _cost(*row[7:]))) for row in rows]
 
-    def reconciled(self, since: date, until: date) -> list[Reconciled]:
-        """Every source and day from `since` to before `until` that was reported or is stored."""
-        prefixes = self._prefixes()
+    def reconciled(self, since: date, until: date, *, look_up: bool = True) -> list[Reconciled]:
+        """See jobmeter.contract.Collections."""
+        prefixes = self._prefixes() if look_up else {}
         first, end = _number(since), _number(until)
         counts = {
             (str(source), int(day)): DayCount(_date(day), *map(int, sums))

@@ -26,6 +26,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.ledger import Ledger, PostgresqlRunner
@@ -94,7 +95,8 @@ class PostgresqlStore:
         self._readers: Pool[Connection] = Pool(
             lambda: connect(url, reading=True), end, alive, limit=readers, wait_seconds=wait_seconds
         )
-        self.ledger = Ledger(PostgresqlRunner(self._write, self._ask))
+        self._runner = PostgresqlRunner(self._write, self._ask)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -210,7 +212,9 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            return total(question, PostgresqlSource(reader), self.archive, executing(reader))
+            answer = total(question, PostgresqlSource(reader), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""

@@ -59,9 +59,11 @@ class PostgresqlSource:
         """See Source."""
         return self.ask(part.statement(True))
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from streamed(self._reader, compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from streamed(
+            self._reader, compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT)
+        )
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
@@ -224,7 +226,13 @@ def begin_anew(writer: Connection) -> None:
 
 
 def add_sums(writer: Connection, sums: Sums) -> None:
-    """Add `sums` to the rollups, within the writer's transaction; rows that come to nothing go."""
+    """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
+    if sums.days:
+        writer.execute(
+            "INSERT INTO day_marks AS m (day, mark) SELECT day, 1 FROM unnest(%b) AS t (day) "
+            "ON CONFLICT (day) DO UPDATE SET mark = m.mark + 1",
+            (int4s(sorted(sums.days)),),
+        )
     times = sorted(sums.times.items())
     if times:
         writer.execute(

@@ -128,16 +128,22 @@ class _Group:
 
 
 class Sums:
-    """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds."""
+    """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds.
+
+    `days` are those that the records stopped on, where known: their kept sums are of the past when this is added.
+    """
 
     def __init__(self) -> None:
         self.times: dict[Place, list[int]] = {}
         self.amounts: dict[tuple[Kind, Place], list[int]] = {}
+        self.days: set[int] = set()
 
     def take(self, state: State, sign: int) -> None:
         """Add a record, or with a `sign` of -1 take it away."""
         month = 0 if state.stop_us is None else _month(state.stop_us)
         micros = 0 if state.stop_us is None else state.stop_us - state.start_us
+        if state.stop_us is not None:
+            self.days.add(state.stop_us // DAY_US)
         places = _levels(month, state.site, state.grp, state.usr)
         for place in places:
             _add(self.times, place, (sign, sign * (micros // 1_000_000), sign * micros))
@@ -163,6 +169,7 @@ class Sums:
                 group = groups[key] = _Group()
             group.take(micros, _decode_body(json_of(core)).components)
         self._take_groups(groups)
+        self.days.update(months)
 
     def _take_groups(self, groups: Mapping[tuple[int, int | None, int | None, int | None], _Group]) -> None:
         kinds: dict[_Name, Kind] = {}
@@ -193,6 +200,7 @@ class Sums:
             _add(self.times, place, row)
         for key, row in other.amounts.items():
             _add(self.amounts, key, row)
+        self.days |= other.days
 
     def without_nothing(self) -> Sums:
         """The same without the rows that no record is in."""

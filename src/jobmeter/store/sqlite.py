@@ -27,6 +27,7 @@ from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
+from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.fault import SchemaUnfit
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
@@ -100,7 +101,8 @@ class SqliteStore:
 
         # Short questions have connections of their own: slow readers of long answers never keep them waiting.
         self._readers, self._askers = pool(readers), pool(8)
-        self.ledger = Ledger(SqliteRunner(self._writing, self._askers.lend, answering))
+        self._runner = SqliteRunner(self._writing, self._askers.lend, answering)
+        self.ledger = Ledger(self._runner)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -200,7 +202,9 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            return total(question, SqliteSource(reader), self.archive, executing(reader))
+            answer = total(question, SqliteSource(reader), self.archive, executing(reader))
+        keep_days(self._runner, answer.kept)
+        return answer.totals
 
     def fold(self, batches_max: int = FOLD_BATCHES) -> int:
         """See RecordStore."""

@@ -71,9 +71,9 @@ class SqliteSource:
         """See Source."""
         return _exact(self._reader, part.statement, part.sums_from)
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only), _DIALECT))
+        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
@@ -254,12 +254,16 @@ def begin_anew(writer: sqlite3.Connection) -> None:
 
 
 def add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
-    """Add `sums` to the rollups, within the writer's transaction; rows that come to nothing go."""
+    """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
     writer.executemany(
         "INSERT INTO rollups (level, month, site, grp, usr, n, seconds, micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET n = n + excluded.n, seconds = exact_add(seconds, excluded.seconds), "
         "micros = exact_add(micros, excluded.micros)",
         [(*place, *map(fitting, row)) for place, row in sums.times.items()],
+    )
+    writer.executemany(
+        "INSERT INTO day_marks (day, mark) VALUES (?, 1) ON CONFLICT (day) DO UPDATE SET mark = mark + 1",
+        [(day,) for day in sums.days],
     )
     kinds = {kind: _interned(writer, kind) for kind in {kind for kind, _ in sums.amounts}}
     writer.executemany(

@@ -264,6 +264,29 @@ rollup_amounts = Table(
     sqlite_with_rowid=False,
 )
 
+day_marks = Table(
+    "day_marks",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("mark", BigInteger, nullable=False),
+)
+
+day_questions = Table(
+    "day_questions",
+    metadata,
+    Column("question", LargeBinary, primary_key=True),
+    Column("turn", BigInteger, nullable=False),
+)
+
+day_sums = Table(
+    "day_sums",
+    metadata,
+    Column("question", LargeBinary, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("mark", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 rollup_pending = Table(
     "rollup_pending",
     metadata,

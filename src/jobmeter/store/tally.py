@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact
 from typing import Any, NamedTuple
@@ -83,6 +83,22 @@ class Tally:
             if counted:
                 term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
                 _join(self._exact, self._question.measures[number], cells[number], term, int(counted))
+
+    def groups(self) -> Iterable[tuple[tuple[Any, ...], Sequence[_Cell]]]:
+        """The groups so far: their keys as they were added, and value and count of each measure."""
+        return self._groups.items()
+
+    def merge(self, key: tuple[Any, ...], pairs: Sequence[Any]) -> None:
+        """Add to the group of `key` what `groups` gave for it: value and count of each measure in turn.
+
+        Raises TooManyGroups.
+        """
+        cells = self._cells(key)
+        place = 0
+        for measure, cell in zip(self._question.measures, cells, strict=True):
+            if pairs[place + 1]:
+                _join(self._exact, measure, cell, pairs[place], pairs[place + 1])
+            place += 2
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""

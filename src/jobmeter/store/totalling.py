@@ -1,17 +1,22 @@
-"""How a question for totals is answered: from the rollups and what is pending where they can, else from the records."""
+"""How a question for totals is answered: from the rollups and what is pending, where they can; else from the records.
+
+Where bodies must be opened, days that were summed before are taken from `jobmeter.store.day_sums`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, select
 
-from jobmeter.model.question import Question
-from jobmeter.model.total import Total, TotalQuestion
+from jobmeter.model.question import Column, Question
+from jobmeter.model.total import FieldDimension, Total, TotalQuestion
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, signature
 from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.day_sums import DayBook, Kept, days_of, is_worth_it, on_day, within
 from jobmeter.store.facet import Entry, Signature, entries_of
 from jobmeter.store.grouped import Part, parts_of
 from jobmeter.store.read_sums import Row, add_read, is_about_bodies, of_columns
@@ -34,7 +39,7 @@ class Source(Protocol):
         """The rows of a SELECT, at most ROWS_MAX + 1, whose sums are exact."""
         ...
 
-    def read(self, where: Question, only: ColumnElement[bool] | None) -> Iterator[Row]:
+    def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """The times and bodies of the rows that `where` and `only` are about, in any order."""
         ...
 
@@ -51,18 +56,51 @@ class Source(Protocol):
         ...
 
 
-def total(question: TotalQuestion, source: Source, archive: Archive, execute: Execute) -> list[Total]:
+class Answer(Struct, frozen=True):
+    """The totals, and the sums that were made on the way and are worth keeping."""
+
+    totals: list[Total]
+    kept: Kept | None
+
+
+def total(question: TotalQuestion, source: Source, archive: Archive, execute: Execute) -> Answer:
     """The totals that `question` asks for. Rollups hold archived records, too. Raises TooManyGroups."""
-    tally = Tally(question)
+    tally, kept = Tally(question), None
     if not _add_rolled(question, source, tally):
-        archive.add_totals(execute, question, _add_records(question, source, tally, None), tally)
-    return tally.totals(source.facets(tally.facet_numbers()))
+
+        def add_all(asked: TotalQuestion, into: Tally) -> None:
+            archive.add_totals(execute, asked, _add_records(asked, source, into, None), into)
+
+        days = days_of(question.where.stop_time) if is_about_bodies(question) else None
+        some, only = source.pending() if days is not None else (False, None)
+        if days is None or (some and only is None) or not is_worth_it(execute, days.days):
+            add_all(question, tally)
+        else:
+            for edge in days.edges:
+                add_all(within(question, edge), tally)
+            kept = _add_days(question, DayBook(execute, question, days.days, only), tally, add_all)
+    return Answer(tally.totals(source.facets(tally.facet_numbers())), kept)
+
+
+def _add_days(
+    question: TotalQuestion, book: DayBook, tally: Tally, add_all: Callable[[TotalQuestion, Tally], None]
+) -> Kept | None:
+    """Add what is kept, and the rest from the records day by day; what is to be kept of it."""
+    for day in book.days:
+        if not book.add(day, tally):
+            summed = Tally(question)
+            add_all(on_day(question, day), summed)
+            for key, cells in summed.groups():
+                tally.merge(key, [part for cell in cells for part in cell])
+            book.note(day, summed)
+    return book.fresh
 
 
 def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: ColumnElement[bool] | None) -> list[Part]:
     parts = list(parts_of(question, source.view, only=only))
     if is_about_bodies(question):
-        add_read(tally, question, parts, source.read(of_columns(question.where), only))
+        with_ids = FieldDimension(Column.RECORD_ID) in question.group_by
+        add_read(tally, question, parts, source.read(of_columns(question.where), only, with_ids=with_ids))
         return parts
     for part in parts:
         tally.add(part, source.rows_of(part))

@@ -23,25 +23,25 @@ def decode_totals(question: TotalQuestion, body: bytes) -> list[Total]:
         groups = answer["groups"]
         if len(answer["group_by"]) != len(question.group_by) or len(answer["measures"]) != len(question.measures):
             raise BadTotals("the answer is to another question")
-        return [_total(question, group) for group in groups]
+        # The answer has sums first, then minima, then maxima.
+        answered = sorted(question.measures, key=lambda each: each.latest + 1 if isinstance(each, Extreme) else 0)
+        places = [answered.index(measure) for measure in question.measures]
+        return [_total(question, answered, places, group) for group in groups]
     except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise BadTotals(f"is no answer with totals: {fault!r}") from None
 
 
-def _total(question: TotalQuestion, group: Any) -> Total:
+def _total(question: TotalQuestion, answered: Sequence[Measure], places: Sequence[int], group: Any) -> Total:
     key = tuple(group["key"])
     if len(key) != len(question.group_by):
         raise BadTotals("a key has not a value per dimension")
-    return Total(key, tuple(_measured(question, group["values"], group["counted"])))
+    cells = zip(answered, group["values"], group["counted"], strict=True)
+    found = [_measured(measure, told, count) for measure, told, count in cells]
+    return Total(key, tuple([found[place] for place in places]))
 
 
-def _measured(question: TotalQuestion, values: Sequence[Any], counted: Sequence[Any]) -> list[Measured]:
-    """The measures in the question's order; the answer has sums first, then minima, then maxima."""
-    found: dict[Measure, Measured] = {}
-    answered = sorted(question.measures, key=lambda each: each.latest + 1 if isinstance(each, Extreme) else 0)
-    for measure, told, count in zip(answered, values, counted, strict=True):
-        value = microseconds(parse_time(told)) if isinstance(measure, Extreme) and told is not None else told
-        if not isinstance(value, int | Decimal | None) or not isinstance(count, int) or isinstance(value, bool):
-            raise BadTotals(f"{value!r} is no number")
-        found[measure] = Measured(value, count)
-    return [found[measure] for measure in question.measures]
+def _measured(measure: Measure, told: Any, count: Any) -> Measured:
+    value = microseconds(parse_time(told)) if isinstance(measure, Extreme) and told is not None else told
+    if not isinstance(value, int | Decimal | None) or not isinstance(count, int) or isinstance(value, bool):
+        raise BadTotals(f"{value!r} is no number")
+    return Measured(value, count)

@@ -15,9 +15,9 @@ from jobmeter.model.access import Grant, Role
 from jobmeter.model.publication import Fate, Publication
 from jobmeter.model.record import Record
 from jobmeter.model.token import Token
+from jobmeter.report.standing import standings
 from jobmeter.serve.secret import digest_of
 from jobmeter.serve.table import Beside
-from jobmeter.serve.view.published import standings
 from jobmeter.store.open import open_store
 from jobmeter.store.publications import Publications
 from jobmeter.store.tokens import Tokens
@@ -76,11 +76,31 @@ def post(server: Live, fields: Mapping[str, str], who: str = "writer", **headers
 def test_stored_and_published_stand_side_by_side_with_the_gap(server: Live) -> None:
     assert tell(server, told(jobs=20)).json() == {"accepted": 1}
     answer = seen(server, "/reports")
-    (row,) = [row for row in rows(answer) if row[:2] == [MONTH, "SITE-1"] and len(row) == 7]
-    assert row[2:6] == ["30", "20", "1", "9"]
+    (row,) = [row for row in rows(answer) if row[:2] == [MONTH, "SITE-1"] and len(row) == 8]
+    assert row[2:7] == ["30", "20", "1", "0", "9"]
     (other,) = [row for row in rows(answer) if row[:2] == [MONTH, "SITE-0"]]
-    assert other[2:6] == ["30", "–", "–", "–"]  # noqa: RUF001
-    assert "nothing was published" in other[6]
+    assert other[2:7] == ["30", *["–"] * 4]  # noqa: RUF001
+    assert "nothing was published" in other[7]
+
+
+def test_sites_that_are_published_under_one_name_are_added_up(server: Live) -> None:
+    named = told("GRID-SITE", 57, of_sites=("SITE-0", "SITE-1"), counts={"jobs": 57, "unfit": 1, "unrun": 2})
+    assert tell(server, named).status == 200
+    answer = seen(server, "/reports")
+    (row,) = [row for row in rows(answer) if row[0] == MONTH and row[1].startswith("GRID-SITE")]
+    assert row[1:7] == ["GRID-SITE = SITE-0 + SITE-1", "60", "57", "1", "2", "0"]
+    assert not [row for row in rows(answer) if row[:2] in ([MONTH, "SITE-0"], [MONTH, "SITE-1"])]
+    assert "GRID-SITE" not in seen(server, "/reports", "site").body.decode()  # it reads one of the two sites only
+
+
+def test_a_site_that_is_published_to_two_receivers_stands_for_each() -> None:
+    two = [told(jobs=9, counts={"jobs": 9}, receiver="a"), told("OTHER", 8, of_sites=("SITE-1",), receiver="b")]
+    found = standings({(MONTH, "SITE-1"): 9, (MONTH, "SITE-2"): 3}, two)
+    assert [(one.site, one.receiver, one.stored, one.published, one.gap) for one in found] == [
+        ("OTHER", "b", 9, 8, 0),
+        ("SITE-1", "a", 9, 9, 0),
+        ("SITE-2", "", 3, None, None),
+    ]
 
 
 def test_telling_twice_changes_nothing_and_news_takes_its_place(server: Live) -> None:
@@ -151,5 +171,5 @@ def test_who_does_not_administer_tries_nothing(server: Live) -> None:
 def test_jobs_that_were_told_day_by_day_are_added_up_and_a_later_word_counts() -> None:
     days = [told(jobs=3, what="jobs", day=day, made=NOW - timedelta(hours=day)) for day in (1, 2)]
     newer = told(jobs=4, what="jobs", day=1, made=NOW)
-    (one,) = standings([((MONTH, "SITE-1"), 9)], [newer, *days])
+    (one,) = standings({(MONTH, "SITE-1"): 9}, [newer, *days])
     assert (one.published, one.unfit, one.gap) == (7, 2, 0)

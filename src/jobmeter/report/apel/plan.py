@@ -90,6 +90,10 @@ class Plan(Struct, frozen=True):
         """How many jobs of each site ended in `period`."""
         return TotalQuestion(ended_in(period), self.sites, (COUNT,))
 
+    def ended(self, period: Period) -> TotalQuestion:
+        """The same with those that never ran, which no report counts."""
+        return TotalQuestion(replace(ended_in(period), runtime=()), self.sites, (COUNT,))
+
     def sums_of(self, period: Period) -> TotalQuestion:
         """The sums of the jobs that ended in `period` and have what a summary needs, by site and block."""
         at_least_zero = (Bound(Op.GTE, 0),)

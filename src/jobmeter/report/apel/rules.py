@@ -90,12 +90,13 @@ def faults(text: str, now: datetime) -> list[Fault]:
     parts = [part for part in rest.split("%%") if part.strip()]
     if not parts:
         return [Fault(None, "holds no block")]
+    known = kind.known
     for number, part in enumerate(parts):
-        found += [Fault(number, reason) for reason in _block(part, kind, version == "v0.4", now)]
+        found += [Fault(number, reason) for reason in _block(part, kind, known, version == "v0.4", now)]
     return found
 
 
-def _block(text: str, kind: Kind, in_braces: bool, now: datetime) -> Iterator[str]:
+def _block(text: str, kind: Kind, known: frozenset[str], in_braces: bool, now: datetime) -> Iterator[str]:
     values: dict[str, str] = {}
     for line in text.strip().splitlines():
         key, colon, value = line.partition(":")
@@ -105,7 +106,7 @@ def _block(text: str, kind: Kind, in_braces: bool, now: datetime) -> Iterator[st
         if key.strip() in values:
             yield f"{key.strip()} stands twice"
         values[key.strip()] = value.strip()
-    for key in sorted(values.keys() - kind.known):
+    for key in sorted(values.keys() - known):
         yield f"{key} is not known to the receiver"
     given = {key: value for key, value in values.items() if value.lower() not in NULLS}
     for key in sorted((kind.mandatory | kind.needed) - given.keys()):

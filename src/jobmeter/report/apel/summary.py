@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from jobmeter.model.total import COUNT, AmountDimension, Dimension, Key, Measure, MetaDimension, Total
+from jobmeter.model.total import COUNT, AmountDimension, Dimension, Key, MetaDimension, Total
 from jobmeter.report.apel.fields import ComponentField, ConstantField, Field, MetaField, rounded
 from jobmeter.report.apel.message import Form, Value, benchmarked, block
 from jobmeter.report.apel.plan import COLLECTOR, FIRST, LAST, RUNTIME, SUMS, Plan, Summed, Unsummable
@@ -68,10 +68,43 @@ def unfit_jobs(config: Config, how: Plan, totals: Iterable[Total]) -> Iterator[U
 def summaries(config: Config, how: Plan, month: Month, totals: Iterable[Total]) -> dict[str, SiteSummary]:
     """What each reported site says of the month, from the answer to `Plan.sums_of`."""
     found = {name: _Site() for name in config.site.sites_to_report}
+    reading = _Reading(how)
     for total in totals:
         if (name := site_of(config, total.key)) is not None:
-            found[name].add(how, total)
+            found[name].add(reading, total)
     return {name: site.summary(config, how, name, month) for name, site in found.items()}
+
+
+class _Reading:
+    """Where in a group of the answer stands what; what is made of a text is made once."""
+
+    def __init__(self, how: Plan) -> None:
+        at = {measure: place for place, measure in enumerate(how.measures)}
+        place_of = {dimension: place for place, dimension in enumerate(how.dimensions)}
+        self.jobs, self.runtime, self.first, self.last = at[COUNT], at[RUNTIME], at[FIRST], at[LAST]
+        self.sums = [
+            (name, at[summed.measure], summed, place_of.get(AmountDimension(summed.amount_of or "")))
+            for name, summed in how.sums.items()
+        ]
+        self.collector = place_of.get(COLLECTOR)
+        self._fields = [(field, _place(field, place_of), dict[object, Value]()) for field in how.keys.values()]
+
+    def is_complete(self, total: Total) -> bool:
+        """Whether every sum has a term of every job, and what is divided out is not zero."""
+        jobs = total.measured[self.jobs].counted
+        return all(part.counted >= jobs for part in total.measured) and all(
+            total.key[place] for _, _, _, place in self.sums if place is not None
+        )
+
+    def said(self, key: Key) -> tuple[Value, ...]:
+        """The values of the fields that divide into blocks."""
+        found = []
+        for field, place, known in self._fields:
+            given = None if place is None else key[place]
+            if given not in known:
+                known[given] = _said(field, given)
+            found.append(known[given])
+        return tuple(found)
 
 
 class _Block:
@@ -84,13 +117,15 @@ class _Block:
         self.last: int | None = None
         self.sums: dict[str, Decimal] = dict.fromkeys(SUMS, Decimal(0))
 
-    def add(self, how: Plan, values: Mapping[Measure, int | Decimal | None], key: Mapping[Dimension, object]) -> None:
-        self.jobs += int(values[COUNT] or 0)
-        self.runtime += int(values[RUNTIME] or 0)
-        ends = [moment for moment in (self.first, self.last, values[FIRST], values[LAST]) if moment is not None]
+    def add(self, reading: _Reading, total: Total) -> None:
+        measured = total.measured
+        self.jobs += int(measured[reading.jobs].value or 0)
+        self.runtime += int(measured[reading.runtime].value or 0)
+        told = (self.first, self.last, measured[reading.first].value, measured[reading.last].value)
+        ends = [moment for moment in told if moment is not None]
         self.first, self.last = int(min(ends)), int(max(ends))
-        for name, summed in how.sums.items():
-            self.sums[name] += _term(summed, values[summed.measure], key)
+        for name, at, summed, place in reading.sums:
+            self.sums[name] += _term(summed, measured[at].value, 1 if place is None else total.key[place])
 
 
 class _Site:
@@ -101,17 +136,17 @@ class _Site:
         self.collectors: set[str] = set()
         self.unfit = 0
 
-    def add(self, how: Plan, total: Total) -> None:
-        key = dict(zip(how.dimensions, total.key, strict=True))
-        values = {measure: part.value for measure, part in zip(how.measures, total.measured, strict=True)}
-        if not _complete(how, total, key):
-            self.unfit += int(values[COUNT] or 0)
+    def add(self, reading: _Reading, total: Total) -> None:
+        if not reading.is_complete(total):
+            self.unfit += int(total.measured[reading.jobs].value or 0)
             return
-        collector = key.get(COLLECTOR)
-        if isinstance(collector, str):
+        if reading.collector is not None and isinstance(collector := total.key[reading.collector], str):
             self.collectors.add(collector)
-        said = tuple(_said(field, key) for field in how.keys.values())
-        self.blocks.setdefault(said, _Block()).add(how, values, key)
+        said = reading.said(total.key)
+        block = self.blocks.get(said)
+        if block is None:
+            block = self.blocks[said] = _Block()
+        block.add(reading, total)
 
     def summary(self, config: Config, how: Plan, name: str, month: Month) -> SiteSummary:
         form = Form.OLD_SUMMARY if config.is_older else Form.SUMMARY
@@ -138,26 +173,29 @@ class _Site:
         )
 
 
-def _complete(how: Plan, total: Total, key: Mapping[Dimension, object]) -> bool:
-    """Whether every sum has a term of every job, and what is divided out is not zero."""
-    counted = {measure: part.counted for measure, part in zip(how.measures, total.measured, strict=True)}
-    amounts = (key.get(AmountDimension(each.amount_of)) for each in how.sums.values() if each.amount_of)
-    return all(count >= counted[COUNT] for count in counted.values()) and all(amounts)
+def _term(summed: Summed, value: int | Decimal | None, amount: object) -> Decimal:
+    term = Decimal(value or 0) * summed.factor
+    divisor = summed.divisor * (amount if isinstance(amount, int) else 1)
+    return term if divisor == 1 else term / divisor
 
 
-def _term(summed: Summed, value: int | Decimal | None, key: Mapping[Dimension, object]) -> Decimal:
-    amount = 1 if summed.amount_of is None else key[AmountDimension(summed.amount_of)]
-    return Decimal(value or 0) * summed.factor / summed.divisor / Decimal(str(amount))
-
-
-def _said(field: Field, key: Mapping[Dimension, object]) -> Value:
+def _place(field: Field, place_of: Mapping[Dimension, int]) -> int | None:
+    """Where in a key that stands what a field is made of."""
     match field:
         case MetaField(name):
-            text = key[MetaDimension(name)]
-            return field.text_of(text if isinstance(text, str) else None)
-        case ComponentField(name, divisor):
-            amount = key[AmountDimension(name)]
-            return rounded(Decimal(amount) / (divisor or 1)) if isinstance(amount, int) else None
+            return place_of[MetaDimension(name)]
+        case ComponentField(name):
+            return place_of[AmountDimension(name)]
+        case _:
+            return None
+
+
+def _said(field: Field, given: object) -> Value:
+    match field:
+        case MetaField():
+            return field.text_of(given if isinstance(given, str) else None)
+        case ComponentField(_, divisor):
+            return rounded(Decimal(given) / (divisor or 1)) if isinstance(given, int) else None
         case ConstantField(value):
             return value
         case _:

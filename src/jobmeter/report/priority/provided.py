@@ -9,7 +9,7 @@ from fractions import Fraction
 from msgspec import Struct
 
 from jobmeter.model.question import Bound, Op, Question, Scope
-from jobmeter.model.record import microseconds
+from jobmeter.model.record import EPOCH, microseconds
 from jobmeter.model.total import COUNT, Factor, Measure, MetaDimension, Product, Span, Total, TotalQuestion
 from jobmeter.report.priority.settings import Settings
 
@@ -24,10 +24,8 @@ class Provided(Struct, frozen=True):
 
 def question(settings: Settings, now: datetime) -> TotalQuestion:
     """The totals by group of the jobs that ended, within `duration` before `now` where that is given."""
-    stop_time: tuple[Bound, ...] = ()
-    if settings.duration is not None:
-        stop_time = (Bound(Op.GTE, microseconds(now - timedelta(seconds=settings.duration))),)
-    where = Question(Scope.everything(), stop_time=stop_time, runtime=(Bound(Op.GTE, 0),))
+    since = EPOCH if settings.duration is None else now - timedelta(seconds=settings.duration)
+    where = Question(Scope.everything(), stop_time=(Bound(Op.GTE, microseconds(since)),))
     unscored = (Product((Factor(component),)) for component in settings.components)
     measures = dict.fromkeys((COUNT, *_terms(settings), *unscored))
     return TotalQuestion(where, (MetaDimension(settings.group_meta_key),), tuple(measures))

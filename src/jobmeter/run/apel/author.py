@@ -73,6 +73,7 @@ class Author:
     def _summaries(self, month: Month, period: Period, now: datetime, sites: Sequence[str]) -> Iterator[Report]:
         how = plan(self._config)
         jobs = jobs_by_site(self._config, self._account.totals(how.jobs(period)))
+        ended = jobs_by_site(self._config, self._account.totals(how.ended(period)))
         sites = [name for name in sites if jobs[name]]
         if not sites:
             return
@@ -81,7 +82,7 @@ class Author:
         unfit = self._unfit(how, period, lacking) if lacking else []
         for name in sites:
             summary = said[name]
-            about = _about(summary, jobs[name])
+            about = _about(summary, jobs[name], ended[name])
             form = Form.OLD_SUMMARY if self._config.is_older else Form.SUMMARY
             of_site = tuple(job for job in unfit if job.site == name)
             key = ("apel", name, str(month))
@@ -129,10 +130,11 @@ class Author:
         return Period(max(period.start, since), min(period.stop, now))
 
 
-def _about(summary: SiteSummary, jobs: int) -> dict[str, int]:
+def _about(summary: SiteSummary, jobs: int, ended: int) -> dict[str, int]:
     return {
         "jobs": summary.jobs,
         "wall_seconds": summary.wall_seconds,
         "cpu_seconds": summary.cpu_seconds,
         "unfit": max(summary.unfit, jobs - summary.jobs),
+        "unrun": max(0, ended - jobs),
     }

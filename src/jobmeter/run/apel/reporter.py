@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jobmeter.contract import Clock
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.outbox import Outbox, Parcel, State
+from jobmeter.deliver.outbox import Outbox, Parcel
 from jobmeter.deliver.pump import Pump
 from jobmeter.model.publication import Fate, Publication
 from jobmeter.peer import Endpoint
@@ -24,8 +24,10 @@ from jobmeter.run.collector.daemon import Stopper
 from jobmeter.sinks.ams import AmsSink, open_sink
 from jobmeter.sinks.ams import Settings as AmsSettings
 
-TOLD_MAX = 1000
-"""So many of the newest messages are told to the account each time."""
+TOLD_AGAIN = 250
+"""So many of the newest messages are told to the account each time, whether it knows them or not."""
+TOLD_AT_ONCE = 250
+"""So many messages are told in one request; the largest fit the server's bound of a body."""
 
 _PUT_OFF_SECONDS = 600.0
 
@@ -104,24 +106,34 @@ class Reporter:
     def retry(self) -> int:
         """Let what was rejected wait again, and deliver."""
         with self.open_outbox() as outbox:
-            keys = {parcel.key for parcel in outbox.history(100_000) if parcel.state is State.REJECTED}
-            count = sum(outbox.retry(key) for key in keys)
+            count = sum(outbox.retry(key) for key in {parcel.key for parcel in outbox.rejected()})
             log.info("apel.retried messages=%d", count)
             delivered = self.deliver(outbox)
             self.tell(outbox)
             return 0 if delivered else 1
 
     def tell(self, outbox: Outbox) -> None:
-        """Tell the account what was published, all of it that is new enough, again and again: nothing of it is lost.
+        """Tell the account what was published: all that changed since it was told, and the newest once more.
 
-        An account that takes no publications (AUDITOR's server, a token without the role) is no fault of the report.
+        What it has not taken is told the next time; the newest again, for an account that was set back. An account that
+        takes no publications (AUDITOR's server, a token without the role) is no fault of the report.
         """
-        told = publications_of(outbox.history(TOLD_MAX), receiver_of(self.config))
+        told = self._told(outbox, outbox.history(TOLD_AGAIN))
+        while told and (parcels := outbox.untold(TOLD_AT_ONCE)):
+            told = self._told(outbox, parcels)
+
+    def _told(self, outbox: Outbox, parcels: Sequence[Parcel]) -> bool:
+        """Tell of these. False when the account has not taken it."""
+        publications = publications_of(parcels, self.config)
         try:
-            if told and (refusal := self._account.publish(told)) is not None:
-                log.warning("apel.untold reason=%r", refusal)
+            refusal = self._account.publish(publications) if publications else None
         except AccountAway as fault:
-            log.warning("apel.untold reason=%r", str(fault))
+            refusal = str(fault)
+        if refusal is not None:
+            log.warning("apel.untold reason=%r", refusal)
+            return False
+        outbox.tell(parcels)
+        return True
 
     def deliver(self, outbox: Outbox) -> bool:
         """Deliver what waits, for so long at most. True when nothing waits and nothing of the newest was rejected."""
@@ -134,7 +146,7 @@ class Reporter:
             if not drained:
                 log.warning("apel.waiting reason=%r", next((each.reason for each in outbox.history(1)), ""))
                 return False
-        rejected = [each for each in outbox.history(1000) if each.state is State.REJECTED and each.is_newest]
+        rejected = outbox.rejected()
         for parcel in rejected:
             log.error("apel.rejected key=%s reason=%r", "/".join(parcel.key), parcel.reason)
         return not rejected
@@ -157,13 +169,14 @@ def receiver_of(config: Config) -> str:
     return "" if config.authentication is None else config.authentication.ams_url
 
 
-def publications_of(parcels: Iterable[Parcel], receiver: str) -> list[Publication]:
+def publications_of(parcels: Iterable[Parcel], config: Config) -> list[Publication]:
     """The history of the outbox as publications; a key of another form is none of ours and is left out."""
     return [
         Publication(
             reporter=parcel.key[0],
-            receiver=receiver,
+            receiver=receiver_of(config),
             site=parcel.key[1],
+            of_sites=tuple(config.site.sites_to_report.get(parcel.key[1], ())),
             month=parcel.key[2][:7],
             day=int(parcel.key[2][8:] or 0),
             what=parcel.key[3],

@@ -1,4 +1,4 @@
-"""`jobmeter reconcile`: whether what the sources had is stored, per source and day, and where there are gaps."""
+"""`jobmeter reconcile`: whether what the sources had is stored, per day, and published, per month; and the gaps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
+from jobmeter.observe.host import SystemClock
 from jobmeter.peer import Endpoint, Peer, PeerAway, TlsFilesUnusable
 from jobmeter.run.records.text import table, visible
 
-SUMMARY: str = "compares what the sources had with what is stored, per source and day"
+SUMMARY: str = "compares what the sources had with what is stored, and that with what was published"
 
 OK, FAILED, WRONG_USE = 0, 1, 2
 
+_MONTH_HEADS = ("MONTH", "PUBLISHED AS", "SITES", "STORED", "PUBLISHED", "LEFT OUT", "NOT RUN", "GAP")
 _HEADS = ("SOURCE", "DAY", "SEEN", "STORED", "DEAD", "IGNORED", "WAITING", "GAP")
 
 
@@ -25,7 +27,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=_day, metavar="DAY", help="the first day (UTC); 31 days before --until")
     parser.add_argument("--until", type=_day, metavar="DAY", help="the day behind the last; default: tomorrow")
     parser.add_argument("--source", metavar="NAME", help="this job source only, such as slurm")
-    parser.add_argument("--gaps", action="store_true", help="only days with a gap")
+    parser.add_argument("--gaps", action="store_true", help="only days and months with a gap")
     parser.add_argument("--json", action="store_true", help="print JSON")
     server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
     parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
@@ -36,7 +38,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Ask and print. 0 when no day has a gap, 1 when one has or the server is away, 2 for a wrong option."""
+    """Ask and print. 0 without a gap, 1 when a day or a month has one or the server is away, 2 for a wrong option."""
     endpoint = Endpoint(arguments.server, arguments.timeout, arguments.ca, arguments.certificate, arguments.key)
     if (fault := endpoint.fault()) is not None:
         return _say(fault, WRONG_USE)
@@ -55,28 +57,54 @@ def execute(arguments: argparse.Namespace) -> int:
         told = answer.body[:500].decode("utf-8", "replace")
         return _say(f"status {answer.status}: {visible(told)}", WRONG_USE if answer.status == 400 else FAILED)
     found: dict[str, Any] = json.loads(answer.body)
-    gaps = [line for line in found["days"] if line["gap"]]
+    days, months = ([line for line in found[name] if line["gap"]] for name in ("days", "months"))
+    shown = {**found, "days": days, "months": months} if arguments.gaps else found
     if arguments.json:
-        sys.stdout.write(f"{json.dumps({**found, 'days': gaps} if arguments.gaps else found)}\n")
+        sys.stdout.write(f"{json.dumps(shown)}\n")
     else:
-        _print(gaps if arguments.gaps else found["days"], gaps, found["collectors"])
-    return FAILED if gaps else OK
+        _print(shown)
+        _tell_gaps(days, months)
+    return FAILED if days or any(map(_is_over, months)) else OK
 
 
-def _print(lines: list[dict[str, Any]], gaps: list[dict[str, Any]], collectors: list[dict[str, Any]]) -> None:
+def _is_over(line: dict[str, Any]) -> bool:
+    """Whether the month has ended: of the present one more is stored than was published yet."""
+    return bool(line["month"] < SystemClock().now().strftime("%Y-%m"))
+
+
+def _print(found: dict[str, Any]) -> None:
     keys = ("source", "day", "seen", "stored", "dead", "ignored", "waiting", "gap")
-    rows = (["?" if line[key] is None else visible(str(line[key])) for key in keys] for line in lines)
-    for text in table(_HEADS, rows):
+    for text in table(_HEADS, ([_cell(line[key]) for key in keys] for line in found["days"])):
         sys.stdout.write(f"{text}\n")
-    for one in collectors:
+    for one in found["collectors"]:
         sys.stdout.write(
             f"{visible(one['source'])} was last seen {one['last_seen']}: {one['waiting']} waiting, "
             f"{one['dead_letters']} dead letters\n"
         )
-    for line in gaps:
+    if found["months"]:
+        keys = ("month", "site", "of_sites", "stored", "published", "unfit", "unrun", "gap")
+        sys.stdout.write("\n")
+        for text in table(_MONTH_HEADS, ([_cell(line[key]) for key in keys] for line in found["months"])):
+            sys.stdout.write(f"{text}\n")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return visible(", ".join(value))
+    return "?" if value is None else visible(str(value))
+
+
+def _tell_gaps(days: list[dict[str, Any]], months: list[dict[str, Any]]) -> None:
+    for line in days:
         what = f"{line['gap']} seen and not stored" if line["gap"] > 0 else f"{-line['gap']} stored and not seen"
         sys.stdout.write(f"gap: {visible(line['source'])} {line['day']}: {what}\n")
-    sys.stdout.write("no gaps\n" if not gaps else f"{len(gaps)} days with a gap\n")
+    for line in months:
+        gap, yet = line["gap"], "" if _is_over(line) else " yet"
+        what = f"{gap} stored and not published{yet}" if gap > 0 else f"{-gap} published and not stored"
+        sys.stdout.write(f"gap: {visible(line['site'])} {line['month']}: {what}\n")
+    counts = (len(days), "days"), (sum(map(_is_over, months)), "months")
+    told = " and ".join(f"{count} {what}" for count, what in counts if count)
+    sys.stdout.write(f"{told} with a gap\n" if told else "no gaps\n")
 
 
 def _day(text: str) -> date:

@@ -141,7 +141,8 @@ def _history(reporter: Reporter, arguments: argparse.Namespace) -> int:
 
 
 def _as_json(parcel: Parcel) -> str:
-    return msgspec.json.encode(parcel).decode()
+    told = {name: value for name, value in msgspec.to_builtins(parcel).items() if name != "said"}
+    return msgspec.json.encode(told).decode()
 
 
 def _as_line(parcel: Parcel) -> str:

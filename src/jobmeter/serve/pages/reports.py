@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jobmeter.model.access import Role
+from jobmeter.model.period import Period
+from jobmeter.report.standing import Collected, Stored, collected, standings, stored_jobs, stored_of
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.serve.publications import sees
-from jobmeter.serve.view.asked import summed
-from jobmeter.serve.view.published import letters_of, standings, try_again
-from jobmeter.serve.view.usage import keys_text, months_of
+from jobmeter.serve.view.letters import letters_of, try_again
+from jobmeter.serve.view.usage import Months, months_of
 from jobmeter.serve.web.page import NotThere, Page, Values, Visit
 
 TOLD_MAX = 5000
@@ -27,21 +28,29 @@ def show(visit: Visit) -> Values:
     if stores.publications is not None:
         found = stores.publications.between(str(months.first), str(months.last), TOLD_MAX)
         told = [one for one in found if sees(visit.asker, one)]
-    groups = summed(visit, f"group_by={keys_text('site')},month&{months.filters}", KEPT_SECONDS)
-    jobs: dict[tuple[str, str], int] = {}
-    for key, values in groups:
-        site = next((str(part) for part in key[:2] if part is not None), "")
-        jobs[str(key[-1]), site] = jobs.get((str(key[-1]), site), 0) + int(values[0] or 0)
     administers = visit.asker.may(Role.ADMINISTER)
     letters = letters_of(stores.records.letters(LETTERS_MAX), stores.records, visit.asker) if administers else None
     return {
         "months": months,
-        "standings": standings(jobs.items(), told),
+        "collected": None if visit.asker.scope.any_of is not None else _collected(visit, months),
+        "standings": standings(_stored(visit, months), told),
         "told": told[:LINES_MAX],
         "more": max(0, len(told) - LINES_MAX),
         "letters": letters,
         "tried": None if kept is None else (kept, refused),
     }
+
+
+def _stored(visit: Visit, months: Months) -> Stored:
+    question = stored_jobs(Period(months.first.period.start, months.last.period.stop), visit.asker.scope)
+    records = visit.stores.records
+    return visit.kept.ask(("stored", question), KEPT_SECONDS, lambda: stored_of(records.totals(question)))
+
+
+def _collected(visit: Visit, months: Months) -> list[Collected]:
+    """What collectors told of these months, as it stands in their reports."""
+    since, until = months.first.period.start.date(), months.last.period.stop.date()
+    return collected(visit.stores.records.ledger.reconciled(since, until, look_up=False))
 
 
 def act(visit: Visit, fields: Mapping[str, str]) -> str:

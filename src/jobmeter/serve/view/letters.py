@@ -1,8 +1,8 @@
-"""What was published beside what is stored, by month and site; and dead letters that may be tried again."""
+"""Dead letters as they are shown, and trying them again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
@@ -11,38 +11,12 @@ from jobmeter.contract import RecordStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stored
-from jobmeter.model.publication import Fate, Publication
 from jobmeter.model.record import Record
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.wire.auditor import BadRecord, decode_record, encode_record
 
 BODY_SHOWN = 4000
 TRIED_MAX = 10_000
-
-Key = tuple[str, str]
-"""Month and site."""
-
-
-class Standing(Struct, frozen=True):
-    """A month of a site: jobs in the account, jobs that were published, and what the last message became.
-
-    `published` and `unfit` are None where nothing of that month was accepted; `unfit` are the jobs that the report
-    leaves out because they lack something that the receiver wants. `gap` is the number of jobs that are neither.
-    """
-
-    month: str
-    site: str
-    stored: int | None
-    published: int | None
-    unfit: int | None
-    newest: Publication | None
-
-    @property
-    def gap(self) -> int | None:
-        """Jobs in the account that are neither published nor left out with a reason; None where nothing is known."""
-        if self.stored is None or self.published is None:
-            return None
-        return self.stored - self.published - (self.unfit or 0)
 
 
 class Letter(Struct, frozen=True):
@@ -55,32 +29,6 @@ class Letter(Struct, frozen=True):
     records: int
     held: int
     can_try: bool
-
-
-def standings(stored: Iterable[tuple[Key, int]], told: Sequence[Publication]) -> list[Standing]:
-    """One for each month and site of which either says something, the newest month first."""
-    jobs = dict(stored)
-    newest: dict[Key, Publication] = {}
-    counts: dict[Key, dict[tuple[int, str], Publication]] = {}
-    for one in told:
-        key = (one.month, one.site)
-        newest.setdefault(key, one)
-        if one.fate is Fate.ACCEPTED and one.what != "sync":
-            counts.setdefault(key, {}).setdefault((one.day, one.what), one)
-    found = []
-    for month, site in {*jobs, *newest}:
-        accepted = list(counts.get((month, site), {}).values())
-        found.append(
-            Standing(
-                month,
-                site,
-                jobs.get((month, site)),
-                sum(one.counts.get("jobs", 0) for one in accepted) if accepted else None,
-                sum(one.counts.get("unfit", 0) for one in accepted) if accepted else None,
-                newest.get((month, site)),
-            )
-        )
-    return sorted(found, key=lambda one: (_backwards(one.month), one.site))
 
 
 def letters_of(letters: Iterable[DeadLetter], records: RecordStore, asker: Asker) -> list[Letter]:
@@ -133,7 +81,3 @@ def _records(letter: DeadLetter) -> list[Record]:
         return [decode_record(bytes(element)) for element in elements[:TRIED_MAX]]
     except (BadRecord, msgspec.MsgspecError, UnicodeDecodeError):
         return []
-
-
-def _backwards(month: str) -> tuple[int, ...]:
-    return tuple(-ord(sign) for sign in month)

@@ -1,0 +1,200 @@
+"""What of a body is decoded for a question, and how the parts of a key and the conditions are read from it."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, ScoreBound
+from jobmeter.model.record import from_microseconds
+from jobmeter.model.total import (
+    AmountDimension,
+    Dimension,
+    FieldDimension,
+    MetaDimension,
+    Span,
+    TimeDimension,
+    TimeUnit,
+    TotalQuestion,
+)
+from jobmeter.store.facet import FACET_OF_KEY
+from jobmeter.store.grouped import DAY_US
+
+KeyPart = Callable[[int, int | None, Any, "Named"], Any]
+"""Reads a part of a key from start, stop, the decoded body and its components."""
+Keep = Callable[[Any, "Named"], bool]
+"""Whether a record fulfils a condition."""
+Named = dict[str, Sequence[Any]]
+"""The components of a record by name."""
+
+_UNNAMEABLE = re.compile(r'[\\"\x00-\x1f]')
+_COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
+    Op.GT: operator.gt,
+    Op.GTE: operator.ge,
+    Op.LT: operator.lt,
+    Op.LTE: operator.le,
+    Op.EQUALS: operator.eq,
+}
+
+
+class _Score(msgspec.Struct, gc=False):
+    name: str
+    value: float
+
+
+class _Component(msgspec.Struct, gc=False):
+    name: str
+    amount: int
+    scores: tuple[_Score, ...]
+
+
+class _Unscored(msgspec.Struct, gc=False):
+    name: str
+    amount: int
+
+
+def named(components: Sequence[Any]) -> Named:
+    """The components by name; almost always there is one of each."""
+    found: Named = {one.name: (one,) for one in components}
+    if len(found) < len(components):
+        found = {}
+        for one in components:
+            found[one.name] = (*found.get(one.name, ()), one)
+    return found
+
+
+def span_of(span: Span, start_us: int, stop_us: int) -> int:
+    """The span of a record: whole seconds, or microseconds."""
+    return (stop_us - start_us) // 1_000_000 if span is Span.RUNTIME else stop_us - start_us
+
+
+class Form:
+    """What of a body has to be decoded: it grows while the question is gone through."""
+
+    def __init__(self, question: TotalQuestion) -> None:
+        keys = [one.key for one in question.where.meta]
+        keys += [one.key for one in question.group_by if isinstance(one, MetaDimension)]
+        # A field of a Struct cannot have such a name in JSON.
+        self._as_table = any(_UNNAMEABLE.search(key) for key in keys)
+        self._keys: dict[str, str] = {}
+        self._fields: dict[str, tuple[str, Any, Any]] = {}
+        scored = question.where.scores or any(
+            factor.scores for measure in question.measures for factor in getattr(measure, "factors", ())
+        )
+        self._component: type = _Component if scored else _Unscored
+
+    def decoder(self) -> Callable[[bytes], Any]:
+        """Decodes a body as far as it is needed."""
+        components: Any = tuple[self._component, ...]  # type: ignore[name-defined]
+        fields: dict[str, Any] = {"components": ("components", components, ()), **self._fields}
+        if self._as_table:
+            fields["meta"] = ("meta", dict[str, tuple[str, ...]] | None, None)
+        elif self._keys:
+            names = list(self._keys.values())
+            meta = msgspec.defstruct(
+                "Meta",
+                [(name, tuple[str, ...] | None, None) for name in names],
+                rename={name: key for key, name in self._keys.items()},
+                gc=False,
+            )
+            fields["meta"] = ("meta", meta | None, None)
+        form = msgspec.defstruct("Body", list(fields.values()), kw_only=True, gc=False)
+        return msgspec.json.Decoder(form).decode
+
+    def key_part(self, dimension: Dimension) -> KeyPart:
+        """Reads a part of the key, as `jobmeter.store.grouped` has it; of facets the value in place of the number."""
+        match dimension:
+            case MetaDimension(key):
+                values = self._meta(key)
+                return lambda _, __, found, ___: first[0] if (first := values(found)) else None
+            case TimeDimension(unit, column):
+                return _stretch_reader(unit, column)
+            case AmountDimension(component):
+                return lambda _, __, ___, held: held[component][0].amount if component in held else None
+            case FieldDimension(Column.RECORD_ID):
+                self._fields["record_id"] = ("record_id", str)  # type: ignore[assignment]
+                return lambda _, __, found, ___: found.record_id
+            case FieldDimension(Column.RUNTIME):
+                return lambda start, stop, _, __: None if stop is None else span_of(Span.RUNTIME, start, stop)
+            case FieldDimension(Column.START_TIME):
+                return lambda start, _, __, ___: start
+        return lambda _, stop, __, ___: stop
+
+    def conditions(self, where: Question) -> list[Keep]:
+        """What a record must fulfil beyond what the columns answer."""
+        return [
+            *(self._holds(one) for one in where.meta if one.key not in FACET_OF_KEY),
+            *map(_component_within, where.components),
+            *(_score_within(one.name, one.bounds) for one in where.scores),
+        ]
+
+    def _meta(self, key: str) -> Callable[[Any], tuple[str, ...] | None]:
+        """Reads the list under a meta key, None where there is none."""
+        if self._as_table:
+            return lambda found: None if found.meta is None else found.meta.get(key)
+        read = operator.attrgetter(self._keys.setdefault(key, f"k{len(self._keys)}"))
+        return lambda found: None if found.meta is None else read(found.meta)
+
+    def _holds(self, condition: MetaCondition) -> Keep:
+        values = self._meta(condition.key)
+        wanted, unwanted = set(condition.contains), set(condition.lacks)
+
+        def holds(found: Any, _: Named) -> bool:
+            held = values(found)
+            return held is not None and wanted.issubset(held) and unwanted.isdisjoint(held)
+
+        return holds
+
+
+def _component_within(condition: ComponentCondition) -> Keep:
+    name, within = condition.name, _within(condition.bounds)
+
+    def holds(_: Any, held: Named) -> bool:
+        for one in held.get(name, ()):  # noqa: SIM110 - a generator costs as much again
+            if within(one.amount):
+                return True
+        return False
+
+    return holds
+
+
+def _score_within(name: str, bounds: Sequence[ScoreBound]) -> Keep:
+    within = _within(bounds)
+
+    def holds(found: Any, _: Named) -> bool:
+        for one in found.components:
+            for score in one.scores:
+                if score.name == name and within(score.value):
+                    return True
+        return False
+
+    return holds
+
+
+def _within(bounds: Sequence[Bound] | Sequence[ScoreBound]) -> Callable[[Any], bool]:
+    if len(bounds) == 1:
+        compare, bound = _COMPARE[bounds[0].op], bounds[0].value
+        return lambda value: compare(value, bound)
+    pairs = [(_COMPARE[bound.op], bound.value) for bound in bounds]
+    return lambda value: all(compare(value, bound) for compare, bound in pairs)
+
+
+def _stretch_reader(unit: TimeUnit, column: Column) -> KeyPart:
+    def read(start_us: int, stop_us: int | None, _: Any, __: Named) -> int | None:
+        moment_us = start_us if column is Column.START_TIME else stop_us
+        return None if moment_us is None else _stretch(unit, moment_us)
+
+    return read
+
+
+def _stretch(unit: TimeUnit, moment_us: int) -> int:
+    """The number that `jobmeter.store.grouped` groups by."""
+    if unit in (TimeUnit.MONTH, TimeUnit.YEAR):
+        moment = from_microseconds(moment_us)
+        return moment.year if unit is TimeUnit.YEAR else moment.year * 12 + moment.month - 1
+    day = moment_us // DAY_US
+    return day if unit is TimeUnit.DAY else day - (day + 3) % 7
