@@ -38,10 +38,11 @@ bench:
 	@.ci/environment --programs
 	.venv/bin/python -m bench.run --records $(RECORDS) $(ARGS)
 
-# Writes the reference pages anew from what the code declares.
+# Writes the reference pages anew from what the code declares, then all of docs/ as a site; a broken link is a fault.
 docs:
 	@.ci/environment all
 	.venv/bin/python -m jobmeter.run.reference docs/reference
+	.venv/bin/python -m jobmeter.run.reference.site build/docs
 
 # Fetches anew the scripts of others that the pages bring along; needs npm.
 vendor:

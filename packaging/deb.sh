@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a Debian package with its own environment below /opt/jobmeter: packaging/deb.sh FOLDER [EXTRAS]
-# EXTRAS is server,postgresql by default; for nodes give "" (three small libraries). Needs dpkg-deb and python3-venv.
+# Makes a Debian package with its own libraries below /opt/jobmeter: packaging/deb.sh FOLDER [EXTRAS]
+# EXTRAS is server,postgresql,samples by default; for nodes give "" (four small libraries). Needs dpkg-deb, python3-pip.
 # The package is for the Python of the machine that makes it.
 set -eu
 out=${1:?usage: packaging/deb.sh FOLDER [EXTRAS]}
@@ -13,25 +13,14 @@ next=$("$python" -c 'import sys; print("%d.%d" % (sys.version_info[0], sys.versi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 root="$folder/root"
-mkdir -p "$root/DEBIAN" "$root/opt/jobmeter/lib" "$root/usr/bin" "$root/lib/systemd/system" "$root/usr/share/doc/jobmeter"
-mkdir -p "$root/etc/jobmeter"
-"$python" -m pip install --quiet --target "$root/opt/jobmeter/lib" "$here${extras:+[$extras]}"
-rm -rf "$root/opt/jobmeter/lib/bin"
-cat > "$root/usr/bin/jobmeter" <<EOT
-#!/usr/bin/python3
-import sys
-sys.path.insert(0, "/opt/jobmeter/lib")
-from jobmeter.run.main import main
-sys.exit(main())
-EOT
-chmod 755 "$root/usr/bin/jobmeter"
-cp "$here"/packaging/systemd/*.service "$here"/packaging/systemd/*.timer "$root/lib/systemd/system/"
-cp "$here"/LICENSE-* "$here/README.md" "$here/CHANGELOG.md" "$root/usr/share/doc/jobmeter/"
+"$here/packaging/stage.sh" "$root" "$extras"
+mkdir -p "$root/DEBIAN"
 cat > "$root/DEBIAN/control" <<EOT
 Package: jobmeter
 Version: $version
 Architecture: $(dpkg --print-architecture)
 Maintainer: the makers of jobmeter <jobmeter@localhost>
+Installed-Size: $(du -sk "$root" | cut -f1)
 Depends: python3 (>= $minor), python3 (<< $next)
 Section: admin
 Priority: optional
@@ -39,5 +28,35 @@ Description: measures every job, user and node of a compute facility
  Collectors, node agent, gatherer, accounting server and reports, with their libraries below /opt/jobmeter.
  No unit is started: write the settings first, jobmeter sample-config NAME.
 EOT
+cat > "$root/DEBIAN/postinst" <<'EOT'
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+if ! getent passwd jobmeter >/dev/null; then
+    if command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers jobmeter.conf
+    else
+        useradd --system --user-group --home-dir /var/lib/jobmeter --no-create-home --shell /usr/sbin/nologin jobmeter
+    fi
+fi
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    [ -z "$2" ] || systemctl try-restart 'jobmeter-*.service'
+fi
+EOT
+cat > "$root/DEBIAN/prerm" <<'EOT'
+#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+    systemctl --quiet disable --now $(systemctl list-unit-files --no-legend 'jobmeter-*' | cut -d' ' -f1)
+fi
+find /opt/jobmeter -name __pycache__ -prune -exec rm -rf {} +
+EOT
+cat > "$root/DEBIAN/postrm" <<'EOT'
+#!/bin/sh
+set -e
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
+EOT
+chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
 mkdir -p "$out"
 dpkg-deb -Zgzip --root-owner-group --build "$root" "$out/jobmeter_${version}_$(dpkg --print-architecture).deb"

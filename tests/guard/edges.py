@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "query": COMMON,
     "report": COMMON,
     "client": frozenset({"", "model", "wire", "contract", "query", "deliver"}),
+    "manual": frozenset({""}),
     "transport": COMMON | {"deliver"},
-    "serve": COMMON | {"query", "report"},
+    "serve": COMMON | {"query", "report", "manual"},
     "run": None,
 }
 """Per room the other rooms it may import; None: all of them. A room that is not listed may not exist."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobmeter.run import reference
 from jobmeter.run.commands import summaries
+from jobmeter.run.reference import pages as reference
 from tests.guard.source import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -24,8 +24,12 @@ def pages() -> dict[str, str]:
 
 
 def outdated(folder: Path) -> list[str]:
-    """Reference pages that are not what the code declares now."""
-    found = []
+    """Reference pages that are not what the code declares now, or are no more."""
+    found = [
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*.md")
+        if file.relative_to(folder).as_posix() not in pages()
+    ]
     for name, text in pages().items():
         file = folder / name
         if not file.exists() or file.read_text(encoding="utf-8") != text:
@@ -44,12 +48,14 @@ def test_the_reference_says_what_the_code_declares() -> None:
 
 
 def test_an_outdated_or_missing_page_is_told(tmp_path: Path) -> None:
-    for name, text in pages().items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    reference.write(tmp_path)
     assert outdated(tmp_path) == []
     (tmp_path / "commands.md").write_text("old", encoding="utf-8")
     (tmp_path / "settings.md").unlink()
-    assert outdated(tmp_path) == ["commands.md", "settings.md"]
+    (tmp_path / "gone.md").write_text("of a plugin that is no more", encoding="utf-8")
+    assert outdated(tmp_path) == ["gone.md", "commands.md", "settings.md"]
+    reference.write(tmp_path)
+    assert outdated(tmp_path) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

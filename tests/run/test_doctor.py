@@ -7,6 +7,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from jobmeter.observe.host import Host, SystemClock
 from jobmeter.run.doctor.checks import Check, State, of_kernel, of_machine, of_python
 from jobmeter.run.doctor.reach import of_server, of_spools
@@ -92,3 +94,8 @@ def test_what_is_not_installed_is_no_fault() -> None:
     checks = by_name(list(of_python()))
     assert checks["python"].state is State.GOOD
     assert checks["extra server"].state is State.GOOD
+
+
+def test_what_is_to_be_looked_at_cannot_be_told_without_what_mends_it() -> None:
+    with pytest.raises(ValueError, match="nothing is said"):
+        Check("clock", State.WARNING, "is wrong")

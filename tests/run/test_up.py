@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ import sysconfig
 import tempfile
 import time
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,62 @@ def test_a_dry_look_says_what_is_here_as_json_and_starts_nothing(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def asked(server: Serving, path: str, token: str | None = None, scheme: str = "Bearer") -> tuple[int, bytes]:
+    said = token if scheme == "Bearer" else b64encode(f"me:{token}".encode()).decode()
+    headers = {} if token is None else {"Authorization": f"{scheme} {said}"}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_beyond_loopback_a_token_is_made_shown_once_and_used_by_its_own_processes(tmp_path: Path) -> None:
+    write_slurm(tmp_path, ["501"])
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    words = ("--listen", "0.0.0.0:0", "--period", "0.5", "--no-htcondor", "--no-oar", "--no-kubernetes")
+    with up(*words, folder=tmp_path, extra=path) as (server, said):
+        token = next(line.strip() for line in said if line.strip().startswith("jobmeter_"))
+        assert asked(server, "/records")[0] == 401
+        assert asked(server, "/")[0] == 401
+        assert asked(server, "/", token, "Basic")[0] == 200
+        soon(lambda: b"procstats_" in asked(server, "/v2/samples?source=procstats&node_only=true", token)[1])
+        soon(lambda: json.loads(asked(server, "/v2/documents?limit=5", token)[1])["documents"])
+        soon(lambda: b"501" in asked(server, "/records", token)[1])
+        assert ended(server)[0] == 0
+    assert "with a token; nothing is encrypted" in "\n".join(said)
+    own = tmp_path / "data/up/token"
+    assert own.stat().st_mode & 0o777 == 0o600
+    secret = own.read_text()
+    with up(*words, folder=tmp_path, extra=path) as (server, said):
+        assert not any("jobmeter_" in line for line in said)
+        assert asked(server, "/records", token)[0] == 200
+    assert own.read_text() == secret
+    logs = "".join(file.read_text() for file in (tmp_path / "data/logs").iterdir())
+    assert token not in logs
+    assert secret.strip() not in logs
+
+
+def test_on_loopback_a_token_is_asked_for_when_told_so(tmp_path: Path) -> None:
+    with up("--require-authentication", "--no-node", "--no-facility", folder=tmp_path) as (server, said):
+        assert any(line.strip().startswith("jobmeter_") for line in said)
+        assert asked(server, "/records")[0] == 401
+
+
+def test_whoever_lets_all_in_says_so(tmp_path: Path) -> None:
+    words = ("--listen", "0.0.0.0:0", "--allow-remote-without-authentication", "--no-node", "--no-facility")
+    with up(*words, folder=tmp_path) as (server, said):
+        assert not any("jobmeter_" in line for line in said)
+        assert asked(server, "/records")[0] == 200
+        assert "anybody may read and write" in "\n".join(said)
+
+
+@pytest.mark.parametrize("wrong", ["0.0.0.0:x", ":8000", "0.0.0.0:70000", "[::1"])
+def test_an_address_that_is_none_is_wrong_use(wrong: str, tmp_path: Path) -> None:
+    words = command(["up", "--listen", wrong])
+    done = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, check=False)
+    assert done.returncode == 2
+
+
 def test_two_do_not_share_a_data_folder(tmp_path: Path) -> None:
     with up("--no-node", folder=tmp_path):
         done = subprocess.run(
@@ -271,7 +329,7 @@ def test_the_settings_made_for_a_collector_are_good_and_are_made_once(source: st
     file = up_files.collector_file(tmp_path, source, place)
     struct = kinds.settings(source)
     prefix = getattr(struct, "environment_prefix", None)
-    variables = up_files.port_variables(source, "127.0.0.1", 4711)
+    variables = up_files.server_variables(source, "127.0.0.1", 4711, "/data/up/token")
     settings: Any = load(struct, file=file, environment=variables, prefix=prefix).settings
     assert settings.deployment.url == "http://127.0.0.1:4711"
     assert settings.deployment.spool_file == tmp_path / f"{source}.spool"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -28,7 +29,7 @@ def test_numbers_keep_their_digits_and_their_sign() -> None:
 
 def test_every_field_that_some_value_has_is_a_column() -> None:
     points = [Point("monday", {"idle": 1.5}, ["n1"]), Point("=x", {"running": 2}, [])]
-    assert csv_of_values(points).decode().splitlines() == [
+    assert csv_of_values(map(msgspec.to_builtins, points)).decode().splitlines() == [
         "at,means.idle,seen,means.running",
         'monday,1.5,"[""n1""]",',
         "'=x,,[],2",

@@ -45,6 +45,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_declared(), *plugins}))
 
 
+def name_of(kind: str, plugin: str) -> str:
+    """The name of a plugin's settings."""
+    return _PLUGIN_NAMES[kind].format(plugin)
+
+
 def settings(name: str) -> type[Struct]:
     """The settings Struct of this name, its module imported now. Raises NoSuchKind."""
     declared = _declared()

@@ -6,12 +6,12 @@ the same user on several hosts is one user, and the space of a server is counted
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from jobmeter.contract import Clock, DocumentStore, StoreUnavailable
 from jobmeter.model.facility import Clusters, Received, Waits
@@ -180,10 +180,11 @@ class Questions:
         return hosts_of(await self._readers.ask(self._store.newest, clusters, cluster, HOST_KINDS, since))
 
 
-def _rows(found: Struct) -> Iterable[object]:
-    """What stands in a line each: the list that an answer holds, or the answer itself."""
-    lists = [value for value in structs.asdict(found).values() if isinstance(value, list)]
-    return lists[0] if lists else [found]
+def _rows(found: Struct) -> Iterable[Mapping[str, Any]]:
+    """What stands in a line each, in plain values: the list that an answer holds, or the answer itself."""
+    whole: dict[str, Any] = msgspec.to_builtins(found)
+    lists = [value for value in whole.values() if isinstance(value, list)]
+    return lists[0] if lists else [whole]
 
 
 def queue_points(documents: Iterable[Received], step_seconds: int) -> list[QueuePoint]:

@@ -34,6 +34,7 @@ from jobmeter.store.history import amend, change, faults, keep, steps_of, versio
 from jobmeter.store.ledger import Ledger, SqliteRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
+from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
@@ -75,6 +76,7 @@ class SqliteStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._path = path
+        self.now: Now = system_now
         self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
@@ -112,7 +114,7 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
-            added = insert(writer, batch, numbers)
+            added = insert(writer, batch, numbers, self.now())
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
@@ -136,10 +138,13 @@ class SqliteStore:
             back = [one for one in archived.values() if one.seq in changed]
             recall(executing(writer), back, lambda signature: interned(writer, signature))
             resum(writer, changes)
-            keep(executing(writer), steps_of(changes))
+            moments = keep(executing(writer), steps_of(changes), self.now())
             writer.executemany(
-                "UPDATE records SET stop_us = ?, core = ? WHERE seq = ?",
-                [(change.stop_us, change.core.decode(), change.seq) for change in changes],
+                "UPDATE records SET stop_us = ?, core = ?, since_us = ? WHERE seq = ?",
+                [
+                    (change.stop_us, change.core.decode(), moment_us, change.seq)
+                    for change, moment_us in zip(changes, moments, strict=True)
+                ],
             )
         return answers
 
@@ -150,7 +155,7 @@ class SqliteStore:
     def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
         """See RecordStore."""
         with self._writing() as writer:
-            books = SqliteBooks(writer, self.archive, executing(writer))
+            books = SqliteBooks(writer, self.archive, self.now())
             return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
@@ -159,7 +164,7 @@ class SqliteStore:
 
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         with self._writing() as writer:
-            return change(SqliteBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+            return change(SqliteBooks(writer, self.archive, self.now()), record_id, record, edit)
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""
@@ -171,11 +176,11 @@ class SqliteStore:
         with answering(), self._readers.lend() as reader, snapshot(reader):
             return list(faults(executing(reader)))
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
-            found = list(self._answer(reader, Question(scope, record_id=record_id)))
+            found = list(self._answer(reader, Question(scope, record_id=record_id, as_of_us=as_of_us)))
             reader.execute("COMMIT")
         return found[0] if found else None
 
@@ -202,7 +207,7 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            answer = total(question, SqliteSource(reader), self.archive, executing(reader))
+            answer = total(question, SqliteSource(reader, question.where.as_of_us), self.archive, executing(reader))
         keep_days(self._runner, answer.kept)
         return answer.totals
 

@@ -13,19 +13,19 @@ from jobmeter.store.row import Batch
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) VALUES {}
+_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core, since_us) VALUES {}
     ON CONFLICT (record_id) DO NOTHING"""
 _INSERTS = MappingProxyType(
-    {count: _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)) for count in (500, 50, 1)}
+    {count: _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)) for count in (500, 50, 1)}
 )
 """Statements for so many rows. Many at once, so that other threads run meanwhile: the lock of the interpreter, given up
 and asked for again at each row, would have to be waited for at each row."""
 
 
-def insert(writer: sqlite3.Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> int:
-    """Add the records whose ids are not there yet, in order; how many."""
+def insert(writer: sqlite3.Connection, batch: Batch, numbers: Mapping[Signature, Numbers], now_us: int) -> int:
+    """Add the records whose ids are not there yet, in order, stored since `now_us`; how many."""
     rows = [
-        (start, stop, *numbers[facets], key, core.decode())
+        (start, stop, *numbers[facets], key, core.decode(), now_us)
         for start, stop, facets, key, core in zip(
             batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
         )

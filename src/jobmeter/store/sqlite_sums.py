@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.model.question import Question
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
+from jobmeter.store.past import rows_at
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import (
@@ -60,9 +62,10 @@ class Batches(Struct, frozen=True):
 class SqliteSource:
     """The Source of the contract of `totalling`, on a connection in a transaction."""
 
-    def __init__(self, reader: sqlite3.Connection) -> None:
+    def __init__(self, reader: sqlite3.Connection, as_of_us: int | None = None) -> None:
         self._reader = reader
-        self.view = View(records, SqliteProbe(records.c.body), self._numbers)
+        rows = rows_at(as_of_us)
+        self.view = View(rows, SqliteProbe(rows), self._numbers)
 
     def _numbers(self, statement: Select[tuple[int]]) -> list[int]:
         return [number for (number,) in self._reader.execute(*compiled(statement, _DIALECT))]
@@ -92,11 +95,11 @@ class SqliteSource:
 
     def facets(self, numbers: Iterable[int]) -> dict[int, str]:
         """See Source."""
-        found = {}
-        for number in numbers:
-            (value,) = self._reader.execute("SELECT value FROM facets WHERE no = ?", (number,)).fetchone()
-            found[number] = value if isinstance(value, str) else str(value, "utf-8")
-        return found
+        listed = json.dumps(list(numbers))
+        rows = self._reader.execute(
+            "SELECT no, value FROM facets WHERE no IN (SELECT value FROM json_each(?))", (listed,)
+        ).fetchall()
+        return {number: value if isinstance(value, str) else str(value, "utf-8") for number, value in rows}
 
     def counts(self, column: str) -> list[tuple[str, int]]:
         """The dictionary's entries in `column`, each with its number of records; "{}" stands for none."""

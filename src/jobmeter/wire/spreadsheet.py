@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
-
-import msgspec
 
 TYPE = b"text/csv; charset=utf-8"
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -31,12 +30,12 @@ def csv_of(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     return text.getvalue().encode()
 
 
-def csv_of_values(values: Iterable[object]) -> bytes:
-    """A row for each Struct or mapping, as JSON has it; what is within a field has a column `FIELD.NAME`.
+def csv_of_values(values: Iterable[Mapping[str, Any]]) -> bytes:
+    """A row for each mapping of plain values, as JSON has it; what is within a field has a column `FIELD.NAME`.
 
     A list is a cell in JSON. The columns are those that some row has, in the order in which they come up.
     """
-    rows = [dict(_cells("", msgspec.to_builtins(value))) for value in values]
+    rows = [dict(_cells("", value)) for value in values]
     heads = list(dict.fromkeys(name for row in rows for name in row))
     return csv_of(heads, ([row.get(name) for name in heads] for row in rows))
 
@@ -58,6 +57,6 @@ def _cells(name: str, value: Any) -> Iterator[tuple[str, Cell]]:
         for key, each in value.items():
             yield from _cells(f"{name}.{key}" if name else str(key), each)
     elif isinstance(value, list):
-        yield name, msgspec.json.encode(value).decode()
+        yield name, json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     else:
         yield name, value

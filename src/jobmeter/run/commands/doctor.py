@@ -19,6 +19,9 @@ SUMMARY: str = "checks this host and says what to mend, and how"
 
 FAILED = 1
 
+_SERVICES = (Path("/var/lib/jobmeter"), Path("/var/lib/jobmeter-serve"), Path("/var/lib/jobmeter-node"))
+"""Where the units keep what they have; looked at by who may write there."""
+
 _SIGNS = {State.GOOD: "ok  ", State.WARNING: "warn", State.BAD: "BAD ", State.NONE: "-   "}
 
 
@@ -46,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def all_checks(arguments: argparse.Namespace, host: Host) -> Iterator[Check]:
     """Every check, in the order in which a person mends things."""
-    folders = arguments.data or [Path("jobmeter-data"), Path("/var/lib/jobmeter")]
+    folders = arguments.data or [Path("jobmeter-data"), *(each for each in _SERVICES if os.access(each, os.W_OK))]
     yield from of_python()
     yield from of_machine(host, folders, arguments.port)
     yield from of_kernel(host, os.geteuid())

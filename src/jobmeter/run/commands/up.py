@@ -24,12 +24,15 @@ from jobmeter.observe.host import Host, this_host
 from jobmeter.run.commands import serve
 from jobmeter.run.demo import load as demo_load
 from jobmeter.run.main import main
+from jobmeter.run.server.reach import is_loopback, remote_addresses
 from jobmeter.run.up import files as up_files
 from jobmeter.run.up import findings as up_findings
 from jobmeter.run.up.family import Family, apart
 from jobmeter.run.up.findings import Finding
+from jobmeter.run.up.listening import for_others, listened, reached
 from jobmeter.run.up.node import Ways, measure
 from jobmeter.run.up.progress import Progress, progress, sentence
+from jobmeter.serve.policy import policy_of
 from jobmeter.serve.settings import ServeSettings
 
 SUMMARY: str = "measures and serves this machine, with nothing to set up"
@@ -54,6 +57,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     serve.declare_place(parser)
     add = parser.add_argument
+    add(
+        "--listen",
+        metavar="ADDRESS[:PORT]",
+        type=listened,
+        help="serve others, too, who must show a token: 0.0.0.0, [::]:8000, or an address of this machine",
+    )
     add("--site", metavar="NAME", help="what this site is called in records (default: the host's name)")
     add("--history", metavar="DAYS", type=_days, default=30, help="how far back batch systems are read at first (30)")
     add("--period", metavar="SECONDS", type=_period, default=5.0, help="how often the machine is measured (5)")
@@ -72,6 +81,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Find out what is here and run it. 0 after an orderly stop, 1 when it cannot start here, 2 for wrong use."""
     arguments.config = None
     arguments.as_auditor = False
+    if arguments.listen is not None:
+        arguments.host, port = arguments.listen
+        arguments.port = port if arguments.port is None else arguments.port
+    if arguments.host is not None and not is_loopback(arguments.host) and not arguments.allow_remote:
+        arguments.require_authentication = True
     host = this_host()
     say = _json_line if arguments.json else _text_line
     if arguments.demo:
@@ -102,6 +116,8 @@ def _prepared(arguments: argparse.Namespace, host: Host, found: Sequence[Finding
             return FAILED
         if arguments.demo and (code := _filled(data, prepared[1], host, say)) != 0:
             return code
+        if policy_of(prepared[0]).asks and (code := _with_tokens(data, prepared[1], host, say)) != 0:
+            return code
         return _Up(arguments, host, data, found, say).run(*prepared)
 
 
@@ -128,6 +144,25 @@ def _filled(data: Path, url: str, host: Host, say: Say) -> int:
     return apart(fill)
 
 
+def _with_tokens(data: Path, url: str, host: Host, say: Say) -> int:
+    """Make the tokens that are missing, and show the owner's once."""
+    from jobmeter.run.up.access import OWNER_DAYS, make_tokens  # noqa: PLC0415 - --help must not pay for the store
+
+    def show(secret: str) -> None:
+        say(
+            "token",
+            f"To look at the pages, give any name and this token as the password. It is shown this once, and is good "
+            f"for {OWNER_DAYS} days:\n  {secret}",
+            token=secret,
+        )
+
+    def make() -> int:
+        make_tokens(data, url, host.clock, show)
+        return 0
+
+    return apart(make)
+
+
 class _Up:
     """One run: the server first, then all that tells it something."""
 
@@ -149,6 +184,7 @@ class _Up:
         self._reading, self._writing = os.pipe()
         self._settings = ServeSettings()
         self._url = ""
+        self._token_file: str | None = None
 
     def run(self, settings: ServeSettings, url: str) -> int:
         """Until a signal."""
@@ -156,6 +192,8 @@ class _Up:
             samples = structs.replace(settings.samples, path=self._data / "samples")
             settings = structs.replace(settings, samples=samples)
         self._settings, self._url = settings, url
+        if policy_of(settings).asks:
+            self._token_file = str(self._data / "up" / "token")
         began = time.monotonic()
         with self._family.listening():
             try:
@@ -164,10 +202,13 @@ class _Up:
                 if address is None:
                     return FAILED
                 self._begin_others(address)
+                remote = list(remote_addresses(self._settings))
+                if remote:
+                    asked = self._token_file is not None
+                    self._say("remote", for_others(self._host.name, address, asked=asked), addresses=remote)
                 seconds = time.monotonic() - began
-                self._say(
-                    "ready", f"jobmeter is ready at {address} ({seconds:.1f} s; data in {self._data})", address=address
-                )
+                told = f"jobmeter is ready at {address} ({seconds:.1f} s; data in {self._data})"
+                self._say("ready", told, address=address)
                 self._watch()
             finally:
                 killed = self._family.end()
@@ -188,7 +229,7 @@ class _Up:
                 break
             match = _ADDRESS.search(_read(self._reading))
             if match is not None:
-                address = match[1]
+                address = reached(match[1])
                 port = int(address.rpartition(":")[2])
                 # One that falls comes back where the others look for it, also when any port was good.
                 application = structs.replace(self._settings.application, port=port)
@@ -204,11 +245,13 @@ class _Up:
         sources = tuple(name for name in up_findings.SOURCES if name in self._used)
         if sources and not self._arguments.no_node:
             ways = Ways(sources, self._arguments.period)
-            self._family.begin("node", lambda: measure(self._host, ways, address))
+            self._family.begin("node", lambda: measure(self._host, ways, address, self._token_file))
         if not self._arguments.no_facility:
             batch = next((name for name in _DOCUMENTED_QUEUES if name in self._used), None)
             file = up_files.facility_file(folder, site, batch)
             variables = {"JOBMETER_FACILITY_SEND__URL": f"{address}/"}
+            if self._token_file is not None:
+                variables["JOBMETER_FACILITY_SEND__TOKEN_FILE"] = self._token_file
             self._family.begin("facility", lambda: _command(["facility", "--config", str(file)], variables))
         since = self._host.clock.now() - timedelta(days=self._arguments.history)
         for source in (name for name in _BATCH if name in self._used):
@@ -217,7 +260,7 @@ class _Up:
 
     def _collect(self, source: str, file: Path, address: str) -> None:
         server, _, port = address.removeprefix("http://").rpartition(":")
-        variables = up_files.port_variables(source, server.strip("[]"), int(port))
+        variables = up_files.server_variables(source, server.strip("[]"), int(port), self._token_file)
         words = ["collect", source, "-c", str(file)] if source == "htcondor" else ["collect", source, str(file)]
         self._family.begin(f"collect-{source}", lambda: _command(words, variables))
 

@@ -40,6 +40,8 @@ EXTRAS = {
 }
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
+_V1_NAMES = {"io": "blkio", "cpu": "cpuacct"}
+"""What version 1 counts under another name."""
 _V1_WANTED, _V2_WANTED = ("cpuacct", "memory"), ("cpu", "memory", "io", "pids")
 
 
@@ -53,12 +55,16 @@ class State(Enum):
 
 
 class Check(Struct, frozen=True):
-    """One thing that was looked at, what was found, and what mends it where something is to be mended."""
+    """One thing that was looked at, what was found, and what mends it: always there for a warning and what is bad."""
 
     name: str
     state: State
     found: str
     mend: str = ""
+
+    def __post_init__(self) -> None:
+        if self.state in (State.WARNING, State.BAD) and not self.mend:
+            raise ValueError(f"{self.name}: {self.found}: nothing is said that mends it")
 
 
 def of_python() -> Iterator[Check]:
@@ -107,13 +113,15 @@ def _room(folder: Path) -> Check:
     there = folder.absolute()
     while not there.exists():
         there = there.parent
-    if folder.exists() and not os.access(folder, os.W_OK):
-        return Check(name, State.BAD, "cannot be written", f"chown {os.geteuid()} {folder}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        found = "cannot be written" if folder.exists() else f"cannot be made: {there} cannot be written"
+        return Check(name, State.BAD, found, f"as root: install -d -o {os.geteuid()} {folder}; or name another folder")
     free = shutil.disk_usage(there).free
     found = f"{free / 2**30:.1f} GiB free" + ("" if folder.exists() else ", not made yet")
-    if free < ROOM_LEAST_BYTES:
-        return Check(name, State.BAD, found, f"make room on the file system of {there}; `jobmeter size` says how much")
-    return Check(name, State.GOOD if free >= ROOM_GOOD_BYTES else State.WARNING, found)
+    if free >= ROOM_GOOD_BYTES:
+        return Check(name, State.GOOD, found)
+    mend = f"make room on the file system of {there}; `jobmeter size` says how much"
+    return Check(name, State.BAD if free < ROOM_LEAST_BYTES else State.WARNING, found, mend)
 
 
 def _port(port: int) -> Check:
@@ -152,9 +160,13 @@ def _groups(host: Host) -> Check:
         try:
             there = (Path(roots[""]) / "cgroup.controllers").read_text(encoding="utf-8").split()
         except OSError as fault:
-            return Check("cgroups", State.WARNING, f"version 2, its controllers cannot be read: {fault}")
-        missing = [name for name in _V2_WANTED if name not in there and name not in roots]
+            mend = f"mount -t cgroup2 none {roots['']}, or let us read it"
+            return Check("cgroups", State.WARNING, f"version 2, its controllers cannot be read: {fault}", mend)
+        older = sorted(name for name in roots if name)
+        missing = [name for name in _V2_WANTED if name not in there and _V1_NAMES.get(name, name) not in older]
         found = f"version 2, controllers {' '.join(there) or 'none'}"
+        if older:
+            found += f"; beside it version 1, controllers {' '.join(older)}"
         mend = f"start the kernel with cgroup_enable={missing[0]}, or free it from version 1" if missing else ""
         return Check("cgroups", State.WARNING if missing else State.GOOD, found, mend)
     missing = [name for name in _V1_WANTED if name not in roots]

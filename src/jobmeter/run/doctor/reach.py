@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def of_spools(folders: Sequence[Path]) -> Iterator[Check]:
 
 def _spool(file: Path) -> Check:
     name = f"spool {file}"
+    if not os.access(file, os.R_OK | os.W_OK):
+        return Check(name, State.NONE, "belongs to somebody else; its user or root can look into it")
     try:
         with Spool(file, SpoolSettings(), SystemClock()) as spool:
             status = spool.status()
@@ -50,7 +53,8 @@ def _spool(file: Path) -> Check:
     if status.letters:
         return Check(name, State.WARNING, found, f"jobmeter spool {file} letters")
     if (status.oldest_seconds or 0) > _OLD_SECONDS:
-        return Check(name, State.WARNING, f"{found}; the oldest waits {status.oldest_seconds} s", "is the server away?")
+        found += f"; the oldest waits {status.oldest_seconds} s"
+        return Check(name, State.WARNING, found, "see whether its server answers: jobmeter doctor --server URL")
     return Check(name, State.GOOD, found)
 
 
@@ -79,5 +83,6 @@ def _token(status: int, file: Path | None) -> Check:
     if status == 401:
         return Check("token", State.BAD, f"the server refuses us {shown}", "jobmeter token create NAME --role read")
     if status == 403:
-        return Check("token", State.WARNING, f"the server knows us {shown}, and does not let us read")
+        found = f"the server knows us {shown}, and does not let us read"
+        return Check("token", State.WARNING, found, "jobmeter token create NAME --role read, where reading is wanted")
     return Check("token", State.GOOD, f"the server answers us {shown}")

@@ -104,15 +104,16 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def port_variables(source: str, host: str, port: int) -> dict[str, str]:
-    """The variables by which a collector is told where the server listens now."""
+def server_variables(source: str, host: str, port: int, token_file: str | None) -> dict[str, str]:
+    """The variables by which a collector is told where the server listens now, and which token to show it."""
     prefix, address, number = {
         "slurm": ("AUDITOR_SLURM_COLLECTOR_", "ADDR", "PORT"),
         "htcondor": ("JOBMETER_HTCONDOR_", "ADDR", "PORT"),
         "oar": ("JOBMETER_OAR_", "ADDR", "PORT"),
         "kubernetes": ("JOBMETER_KUBERNETES_", "AUDITOR_ADDR", "AUDITOR_PORT"),
     }[source]
-    return {prefix + address: host, prefix + number: str(port)}
+    shown = {} if token_file is None else {f"{prefix}TOKEN_FILE": token_file}
+    return {prefix + address: host, prefix + number: str(port), **shown}
 
 
 def facility_file(folder: Path, cluster: str, batch: str | None) -> Path:

@@ -25,7 +25,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.host import Host
 from jobmeter.observe.jobs.finder import JobFinder
 from jobmeter.observe.jobs.profile import AUTOMATIC, built_in
-from jobmeter.peer import Endpoint, Peer, PeerAway
+from jobmeter.peer import Endpoint, Peer, PeerAway, bearer
 from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.run.agent.sources import KIND, Wanted, opened
 from jobmeter.settings.deployment import Metrics
@@ -54,8 +54,8 @@ class Ways(Struct, frozen=True):
 class ServerSender:
     """A SampleSender (see `jobmeter.contract`) that posts to a server, in order, until it is taken."""
 
-    def __init__(self, address: str) -> None:
-        self._peer = Peer(Endpoint(address, _ANSWER_SECONDS, None, None, None))
+    def __init__(self, address: str, token_file: str | None = None) -> None:
+        self._peer = Peer(Endpoint(address, _ANSWER_SECONDS), headers=bearer(None, token_file))
         self._summing = Summing()
         self._waiting: deque[bytes] = deque()
         self._ended: list[JobSummary] = []
@@ -144,11 +144,11 @@ class ServerSender:
         return False
 
 
-def measure(host: Host, ways: Ways, address: str) -> int:
-    """Measure this machine and its jobs until a signal asks to end."""
+def measure(host: Host, ways: Ways, address: str, token_file: str | None = None) -> int:
+    """Measure this machine and its jobs until a signal asks to end. The file has the token to show the server."""
     signals = Signals()
     with signals.installed():
-        sender = ServerSender(address)
+        sender = ServerSender(address, token_file)
         agent = _agent(host, ways, sender)
         try:
             log.info("node.started node=%s sources=%s", agent.node, ",".join(each.name for each in agent.sources))

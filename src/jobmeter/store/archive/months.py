@@ -28,7 +28,7 @@ def in_its_months(execute: Execute, files: list[ArchiveFile], question: Question
         return files
     level = BY_SITE if keys <= set(SITE.keys) else FINE
     # No condition is left that looks into bodies.
-    view = View(rollups, SqliteProbe(records.c.body), lambda numbers: [number for (number,) in execute(numbers)])
+    view = View(rollups, SqliteProbe(records), lambda numbers: [number for (number,) in execute(numbers)])
     months = select(rollups.c.month).where(rollups.c.level == level, *conditions(asked, view)).distinct()
     found = {f"{month // 12:04d}-{month % 12 + 1:02d}" for (month,) in execute(months)}
     return [file for file in files if file.month in found]

@@ -1,4 +1,4 @@
-"""The reference pages, from what commands and settings declare: `python -m jobmeter.run.reference FOLDER`.
+"""The reference pages, from what commands, settings and operations declare.
 
 The pages are kept in the repository; a test compares them with what this module would write.
 """
@@ -6,39 +6,48 @@ The pages are kept in the repository; a test compares them with what this module
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jobmeter import registry
 from jobmeter.model.metric import Metric
 from jobmeter.observe.selfmeasure import METRICS as AGENT_METRICS
-from jobmeter.run import kinds
 from jobmeter.run.collector.sources import Chosen
 from jobmeter.run.commands import command, summaries
 from jobmeter.run.main import add_log_level
-from jobmeter.settings.options import Option, options
-
-_HEAD = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
-_SAMPLE_AND_CHECK = (
-    "`jobmeter sample-config NAME` prints a commented file of these, `jobmeter check FILE` says what is wrong with one."
-)
+from jobmeter.run.reference import api, settings
+from jobmeter.run.reference.text import HEAD, cell, sentence
 
 _METRICS_ARE = (
     "What `jobmeter node` measures. A counter only grows; a gauge is a level at an instant. A metric that a machine or "
-    "a job does not have is left out. [colmet_columns.py](../../src/jobmeter/wire/colmet_columns.py) says which of "
+    "a job does not have is left out. `wire/colmet_columns.py` says which of "
     "them fills which column of Colmet's records."
 )
 
 
 def pages() -> dict[str, str]:
     """The pages by file name."""
-    return {"commands.md": _commands(), "settings.md": _settings(), "metrics.md": _metrics()}
+    return {
+        "api.md": api.page(),
+        "commands.md": _commands(),
+        "decisions.md": _decisions(),
+        "metrics.md": _metrics(),
+        **settings.pages(),
+    }
+
+
+def _decisions() -> str:
+    """What was decided, by the first line of each file."""
+    lines = [HEAD, "", "# Decisions", "", "What could have been otherwise, and why it is as it is.", ""]
+    for file in sorted(Path("docs/decisions").glob("*.md")):
+        title = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        lines.append(f"- [{title}](../decisions/{file.name})")
+    return "\n".join(lines) + "\n"
 
 
 def _metrics() -> str:
     """What the sources of samples measure, as their modules declare it."""
-    lines = [_HEAD, "", "# Metrics", "", _METRICS_ARE]
+    lines = [HEAD, "", "# Metrics", "", _METRICS_ARE]
     for name in registry.names("observe.kernel"):
         module = registry.module("observe.kernel", name)
         about = " ".join((module.__doc__ or "").split())
@@ -49,12 +58,12 @@ def _metrics() -> str:
 
 
 def _listed(metrics: Iterable[Metric]) -> list[str]:
-    rows = [f"| `{each.name}` | {each.unit} | {each.kind.value} | {_cell(each.help)} |" for each in metrics]
+    rows = [f"| `{each.name}` | {each.unit} | {each.kind.value} | {cell(each.help)} |" for each in metrics]
     return ["| metric | unit | kind | meaning |", "|---|---|---|---|", *rows]
 
 
 def _commands() -> str:
-    lines = [_HEAD, "", "# Commands", ""]
+    lines = [HEAD, "", "# Commands", ""]
     known = summaries()
     lines += ["| command | what it does |", "|---|---|"]
     lines += [f"| [`jobmeter {name}`](#jobmeter-{name}) | {summary} |" for name, summary in known.items()]
@@ -68,7 +77,9 @@ def _commands() -> str:
 
 
 def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield from ("", f"## {parser.prog}", "", _sentence(parser.description or ""), "")
+    yield from ("", f"## {parser.prog}", "")
+    if parser.description:
+        yield from (sentence(parser.description), "")
     inner: dict[str, argparse.ArgumentParser] = {}
     rows = []
     for action in parser._actions:
@@ -76,9 +87,9 @@ def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
             inner.update(action.choices)
         elif isinstance(action, Chosen):
             inner.update(action.parsers())
-            rows.append(f"| `{action.metavar} ...` | {_cell(_help(action))} |")
+            rows.append(f"| `{action.metavar} ...` | {cell(_help(action))} |")
         elif action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
-            rows.append(f"| `{_words(action)}` | {_cell(_help(action))} |")
+            rows.append(f"| `{_words(action)}` | {cell(_help(action))} |")
     if rows:
         yield from ("| argument | meaning |", "|---|---|", *rows)
     for each in inner.values():
@@ -100,34 +111,13 @@ def _help(action: argparse.Action) -> str:
     return (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
 
 
-def _settings() -> str:
-    lines = [_HEAD, "", "# Settings", "", _SAMPLE_AND_CHECK]
-    for name in kinds.names():
-        struct = kinds.settings(name)
-        prefix = getattr(struct, "environment_prefix", None)
-        lines += ["", f"## {name}", "", " ".join((struct.__doc__ or "").split())]
-        if prefix is not None:
-            lines += ["", f"Variables `{prefix.rstrip('_')}_…` of the environment override the file."]
-        lines += ["", "| key | expects | default | meaning |", "|---|---|---|---|"]
-        lines += [_row(option) for option in options(struct)]
-    return "\n".join(lines) + "\n"
-
-
-def _row(option: Option) -> str:
-    default = f"`{_cell(option.default)}`" if option.default not in ("", "required") else option.default
-    return f"| `{option.key}` | {_cell(option.expects)} | {default} | {_cell(option.description)} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for file_name, page in pages().items():
-        (folder / file_name).write_text(page, encoding="utf-8")
+def write(folder: Path) -> None:
+    """Make the pages in a folder, and take away those that are no more."""
+    made = pages()
+    for name, text in made.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    for file in folder.rglob("*.md"):
+        if file.relative_to(folder).as_posix() not in made:
+            file.unlink()
