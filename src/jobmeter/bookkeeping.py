@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from jobmeter.model.collection import Collection, CollectorState, Reconciled
-from jobmeter.model.record import Record
-from jobmeter.model.version import Changed, Edit, Version
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+
+    from jobmeter.model.collection import Collection, CollectorState, Reconciled
+    from jobmeter.model.record import Record
+    from jobmeter.model.version import Changed, Edit, Version
 
 
 @runtime_checkable

@@ -32,26 +32,30 @@ now raises `StoreUnavailable` before the first byte, or in the middle of a strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from jobmeter.bookkeeping import Bookkeeping, Collections
-from jobmeter.model.document import Document
-from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
-from jobmeter.model.job import JobIdentity, RunningJob
-from jobmeter.model.letter import DeadLetter
-from jobmeter.model.metric import Metric
-from jobmeter.model.outcome import Outcome, Stopped, Stored
-from jobmeter.model.period import Period
-from jobmeter.model.question import Page, Question, Scope
-from jobmeter.model.record import Record, RecordStop
-from jobmeter.model.sample import Sample, SampleBatch
-from jobmeter.model.token import Token
-from jobmeter.model.total import Total, TotalQuestion
+
+if TYPE_CHECKING:
+    # Whoever fulfils or uses one of these contracts imports what it needs of it: a node's agent and an epilog need
+    # little, and all together take milliseconds and a megabyte.
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+
+    from jobmeter.model.document import Document
+    from jobmeter.model.facility import Clusters, DocumentQuestion, Received, Seen, Sight, Span, UserCount
+    from jobmeter.model.job import JobIdentity, RunningJob
+    from jobmeter.model.letter import DeadLetter
+    from jobmeter.model.metric import Metric
+    from jobmeter.model.outcome import Outcome, Stopped, Stored
+    from jobmeter.model.period import Period
+    from jobmeter.model.question import Page, Question, Scope
+    from jobmeter.model.record import Record, RecordStop
+    from jobmeter.model.sample import Sample, SampleBatch
+    from jobmeter.model.total import Total, TotalQuestion
 
 
 class SourceUnreadable(Exception):  # noqa: N818 - the name says the fact, as the contract's prose does
@@ -182,6 +186,15 @@ class SampleSender(Protocol):
 
 
 @runtime_checkable
+class AskingSource(SampleSource, Protocol):
+    """A sample source that has a tool or a device asked beside, and gives what that said last."""
+
+    def await_answer(self, seconds: float) -> None:
+        """Wait until there was an answer, or none could be had, for so long at most. Never called by a node's loop."""
+        ...
+
+
+@runtime_checkable
 class StirringSource(SampleSource, Protocol):
     """A sample source that the kernel tells of what happens between two readings."""
 
@@ -249,8 +262,8 @@ class RecordStore(Bookkeeping, Protocol):
         """Set the stop times of stored records, overwriting earlier ones; one answer per stop, in order."""
         ...
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
-        """The stored record as one JSON object, or None when there is none that the scope may see."""
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
+        """The stored record as JSON, as it is or was at that instant; None when there is none that the scope sees."""
         ...
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -297,34 +310,6 @@ class RecordStore(Bookkeeping, Protocol):
 
     def close(self) -> None:
         """Finish what runs and release the database."""
-        ...
-
-
-@runtime_checkable
-class TokenStore(Protocol):
-    """The bearer tokens that were handed out, known by the digest of their secret. Safe to call from several threads.
-
-    Every method raises StoreUnavailable when the database does not answer.
-    """
-
-    def add(self, token: Token, digest: bytes) -> Token:
-        """Keep a new token, durable on return; the same with the number that it was given."""
-        ...
-
-    def all(self) -> list[Token]:
-        """Every token there ever was, in order of number."""
-        ...
-
-    def find(self, digest: bytes) -> Token | None:
-        """The token whose secret has this digest, whether or not it is good at present."""
-        ...
-
-    def revoke(self, number: int, moment: datetime) -> Token | None:
-        """End the token with this number, unless it was ended before; what it is now, None when there is none."""
-        ...
-
-    def close(self) -> None:
-        """Release the database."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the stores beside the records fulfil: samples, summaries, conflicts. See also `jobmeter.contract`."""
+"""What the stores beside the records fulfil: samples, summaries, conflicts, tokens. See also `jobmeter.contract`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jobmeter.model.publication import Publication
 from jobmeter.model.sample import Sample
 from jobmeter.model.series import SampleQuestion, SampleStoreState, SampleTable
 from jobmeter.model.summary import JobSummary
+from jobmeter.model.token import Token
 from jobmeter.model.version import Edit
 
 
@@ -200,6 +201,34 @@ class PublicationStore(Protocol):
 
     def between(self, first: str, last: str, limit: int) -> list[Publication]:
         """Those about the months from `first` to `last` ("2026-01"), both in, the newest first."""
+        ...
+
+    def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """The bearer tokens that were handed out, known by the digest of their secret. Safe to call from several threads.
+
+    Every method raises StoreUnavailable when the database does not answer.
+    """
+
+    def add(self, token: Token, digest: bytes) -> Token:
+        """Keep a new token, durable on return; the same with the number that it was given."""
+        ...
+
+    def all(self) -> list[Token]:
+        """Every token there ever was, in order of number."""
+        ...
+
+    def find(self, digest: bytes) -> Token | None:
+        """The token whose secret has this digest, whether or not it is good at present."""
+        ...
+
+    def revoke(self, number: int, moment: datetime) -> Token | None:
+        """End the token with this number, unless it was ended before; what it is now, None when there is none."""
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -206,6 +207,26 @@ def test_instants_are_multiples_of_the_period_since_1970(tmp_path: Path) -> None
     agent.close()
 
 
+@pytest.mark.parametrize("jump_ns", [-3_600_000_000_000, 3_600_000_000_000, -40])
+def test_a_clock_that_jumps_neither_stalls_the_reading_nor_repeats_it(tmp_path: Path, jump_ns: int) -> None:
+    now = [7_200_000_000_000]
+    source = Broken()
+    source.broken = False
+    finder = JobFinder(this_host(), Hierarchies({}, str(tmp_path)), [])
+    schedule = [Scheduled("a", source, 5_000)]
+    agent = Agent("n1", finder, schedule, Kept(), ceiling=Ceiling(1000), clock_ns=lambda: now[0])
+    agent.turn()
+    now[0] += jump_ns
+    for _ in range(3):
+        assert agent.next_ns() <= now[0] + 5_000
+        now[0] = max(now[0], agent.next_ns())
+        agent.turn()
+    assert schedule[0].reads == 4
+    agent.turn()
+    assert schedule[0].reads == 4
+    agent.close()
+
+
 def test_over_its_ceiling_the_agent_reads_less_often_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "jobmeter.observe")
     used = [0]
@@ -254,3 +275,38 @@ def test_tasks_that_were_read_when_the_group_was_gone_do_not_complete_it() -> No
     end = structs.replace(_sample("taskstats", "taskstats_cpu_run_virtual_total", 1150), time_ns=20)
     values.keep([end])
     assert values.closed(JOB, [end], 99)[1].values == (1250,)
+
+
+def test_a_job_is_read_as_if_for_the_first_time_whether_it_did_something_or_not(groups: Groups, tmp_path: Path) -> None:
+    code = (
+        "import sys\nkept = []\nsaid = open(sys.argv[2], 'wb', buffering=0)\n"
+        "for line in open(sys.argv[1], 'rb', buffering=0):\n    kept.append(b'x' * int(line))\n    said.write(b'.')\n"
+    )
+    for name in ("told", "said"):
+        os.mkfifo(tmp_path / name)
+    groups.make("alice_7")
+    process = groups.start(
+        "alice_7", [sys.executable, "-S", "-c", code, *(str(tmp_path / x) for x in ("told", "said"))]
+    )
+    finder = JobFinder(groups.host, groups.trees, [rooted(str(groups.root), (r"_(\d+)$",), "oar")])
+    finder.look(time.time_ns())
+    kept = cgroup.open_source(cgroup.Settings(), groups.host)
+    seen = set()
+    with (tmp_path / "said").open("rb", buffering=0) as said, (tmp_path / "told").open("wb", buffering=0) as told:
+        for number, size in enumerate((30_000_000, None, None, 1, 20_000_000)):
+            if size is not None:
+                told.write(b"%d\n" % size)
+                said.read(1)
+                time.sleep(0.1)
+            elif number == 1:
+                time.sleep(2.5)  # by then the kernel has added all up
+            fresh = cgroup.open_source(cgroup.Settings(), groups.host)
+            now_ns = 10_000_000_000 * number
+            read = [next(iter(source.read(now_ns, finder.jobs))) for source in (kept, fresh)]
+            fresh.close()
+            assert read[0] == read[1]
+            seen.add(read[0].values)
+    process.wait()
+    kept.close()
+    finder.close()
+    assert len(seen) >= 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -215,3 +217,43 @@ def test_the_kernel_tells_at_once_of_a_new_group(groups: Groups) -> None:
     groups.remove("alice_5")
     assert [job.identity.job for job in finder.look(4).ended] == ["5"]
     finder.close()
+
+
+def test_a_job_ends_with_the_last_of_its_folders_whichever_goes_first(tmp_path: Path) -> None:
+    trees = {name: str(tmp_path / name) for name in ("cpuset", "cpuacct")}
+    for order in (("cpuset", "cpuacct"), ("cpuacct", "cpuset")):
+        for tree in trees.values():
+            Path(tree, "oar", "alice_1").mkdir(parents=True)
+        finder = JobFinder(
+            this_host(), Hierarchies(trees, None), [rooted(f"{trees['cpuset']}/oar", (r"_(\d+)$",), "oar")]
+        )
+        finder.look(1)
+        assert set(finder.jobs[0].cgroups) == set(trees)
+        Path(trees[order[0]], "oar", "alice_1").rmdir()
+        assert finder.look(2).ended == ()
+        assert finder.look(3).ended == ()
+        Path(trees[order[1]], "oar", "alice_1").rmdir()
+        assert [job.identity.job for job in finder.look(4).ended] == ["1"]
+        finder.close()
+
+
+def test_where_the_kernel_refuses_to_watch_a_job_that_went_is_missed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "jobs" / "alice_1").mkdir(parents=True)
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from jobmeter.observe.cgroups import Hierarchies\nfrom jobmeter.observe.host import this_host\n"
+        "from jobmeter.observe.jobs.finder import JobFinder\nfrom jobmeter.observe.jobs.profile import rooted\n"
+        "root = Path(sys.argv[1])\n"
+        "finder = JobFinder(this_host(), Hierarchies({}, str(root)), [rooted(f'{root}/jobs', (r'_(\\d+)$',), 'oar')])\n"
+        "print(finder._watcher.is_whole)\nfinder.look(1)\nprint(finder._watcher.is_whole)\n"
+        "(root / 'jobs' / 'alice_1').rmdir()\nprint([job.identity.job for job in finder.look(2).ended])\n"
+    )
+    limit = Path("/proc/sys/user/max_inotify_watches")
+    assert limit.exists()
+    words = ["unshare", "--user", "--map-root-user", "sh", "-c", f'echo 0 > {limit} && exec "$@"', "sh"]
+    done = subprocess.run(
+        [*words, sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=False, text=True
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(f"no namespaces of users here: {done.stderr}")
+    assert done.stdout.split("\n")[:3] == ["True", "False", "['1']"], done.stderr

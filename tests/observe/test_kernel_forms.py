@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -205,7 +206,7 @@ def test_a_missing_tool_is_told_and_a_node_without_controller_is_not(tmp_path: P
 def test_the_latest_value_recovers_after_a_fault() -> None:
     faults = [SourceUnreadable("not now")]
 
-    def get() -> int:
+    def get(_: threading.Event) -> int:
         if faults:
             raise faults.pop()
         return 7

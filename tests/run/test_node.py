@@ -89,6 +89,7 @@ def test_colmets_options_switch_sources_on_and_off(tmp_path: Path) -> None:
     lines = _once("--as-colmet", *words)
     read = {line["instance"] for line in lines if "agent_source_reads" in line.get("values", {})}
     assert read == {"cgroup", "taskstats", "jobproc", "ipmi"}
+    assert [line["values"] for line in lines if line["source"] == "ipmi"] == [{"ipmi_power": 312}]
 
 
 def test_a_file_gives_each_source_its_period_and_settings(tmp_path: Path, running: Callable[..., Running]) -> None:
@@ -130,6 +131,39 @@ def test_hup_reads_the_settings_again(tmp_path: Path, running: Callable[..., Run
     assert node.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("wrong", ["node_name = 1\n", "[sources.gpu]\n", "= nothing ="])
+def test_settings_that_are_wrong_when_they_are_read_again_change_nothing(
+    wrong: str, tmp_path: Path, running: Callable[..., Running]
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('node_name = "before"\n')
+    node = running(str(file))
+    node.until(lambda: node.said("node.started node=before") == 1)
+    file.write_text(wrong)
+    node.process.send_signal(signal.SIGHUP)
+    node.until(lambda: node.said("node.started node=before") == 2)
+    assert node.said("node.not_reloaded") == 1
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(10) == 0
+
+
+def test_a_tool_that_hangs_ends_with_the_agent(tmp_path: Path, running: Callable[..., Running]) -> None:
+    tool, told = tmp_path / "power", tmp_path / "told"
+    tool.write_text(f"#!/bin/sh\nsleep 600 & echo $! > {told}.part\nmv {told}.part {told}\nwait\n")
+    tool.chmod(0o755)
+    node = running("--ipmipower-cmd", str(tool))
+    node.until(told.exists)
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(10) == 0
+    stat = Path(f"/proc/{int(told.read_text())}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_what_is_named_and_not_there_is_said(running: Callable[..., Running]) -> None:
+    node = running("-p", "999999999", "-s", "0.2")
+    node.until(lambda: node.said("node.no_such_process id=999999999") == 1)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -151,7 +185,15 @@ def test_a_wrong_file_is_told_with_place_and_reason(tmp_path: Path, text: str, t
 
 
 def test_wrong_options_are_told(tmp_path: Path) -> None:
-    for words in (["-s", "0"], ["--regex_job_id", "("], ["-c", str(tmp_path)], ["--zeromq-uri", "nowhere"]):
+    wrong = (
+        ["-s", "0"],
+        ["--regex_job_id", "("],
+        ["-c", str(tmp_path)],
+        ["-c", "/sys/fs/cgroup"],
+        ["--zeromq-uri", "nowhere"],
+        ["-p", "-1"],
+    )
+    for words in wrong:
         done = subprocess.run([*NODE, "--once", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 2, (words, done.stderr)
         assert "Traceback" not in done.stderr

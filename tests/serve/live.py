@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore
+from jobmeter.keeping import TokenStore
 from jobmeter.serve.app import Application, make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings

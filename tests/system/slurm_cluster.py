@@ -45,6 +45,8 @@ class SlurmCluster:
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "LC_ALL": "C.UTF-8",
         }
+        self.slurmd: tuple[str, ...] = ("slurmd",)
+        """How the daemon of a node is started."""
         self._daemons = Daemons(self.folder, self.environment)
 
     def start(self) -> None:
@@ -203,7 +205,7 @@ class SlurmCluster:
         self._daemons.start("slurmctld", "slurmctld", "-D")
         wait_until(lambda: self._answers("scontrol", "ping"), "slurmctld answers", 60)
         for node in ("n1", "n2"):
-            self._daemons.start(f"slurmd-{node}", "slurmd", "-D", "-N", node)
+            self._daemons.start(f"slurmd-{node}", *self.slurmd, "-D", "-N", node)
         wait_until(
             lambda: set(self.run("sinfo", "-h", "-o", "%T").stdout.split()) == {"idle"}, "the nodes are idle", 60
         )

@@ -67,10 +67,20 @@ class Scheduled(Struct):
     source: SampleSource
     period_ns: int
     next_ns: int = 0
+    set_ns: int = 0
     reads: int = 0
     faults: int = 0
     spent_ns: int = 0
     failing: bool = False
+
+    def due_ns(self, now: int) -> int:
+        """When it is to be read: now, where the clock was set back since that was decided."""
+        return self.next_ns if now >= self.set_ns else now
+
+    def decide(self, now: int, stretch: int) -> None:
+        """It was read; the next time is the next multiple of its period."""
+        period = self.period_ns * stretch
+        self.set_ns, self.next_ns = now, (now // period + 1) * period
 
 
 class Stir(Struct, frozen=True):
@@ -140,8 +150,9 @@ class Agent:
 
     def next_ns(self) -> int:
         """When the next source is due."""
-        slots = [each.next_ns for each in self.sources]
-        return min([*slots, *self._young.moments()], default=self._clock_ns() + 1_000_000_000)
+        now = self._clock_ns()
+        slots = [each.due_ns(now) for each in self.sources]
+        return min([*slots, *self._young.moments()], default=now + 1_000_000_000)
 
     def turn(self, *, everything: bool = False) -> None:
         """Look for jobs, read what is due, and hand the samples over."""
@@ -150,13 +161,12 @@ class Agent:
         samples, ends = self._ended(changes, now)
         if apart := (*changes.emptied, *self._young.due(now, changes, self.finder.jobs)):
             samples += self._read(self.sources, now, apart, Reading.SOME)
-        due = [each for each in self.sources if everything or each.next_ns <= now]
+        due = [each for each in self.sources if everything or each.due_ns(now) <= now]
         if due:
             jobs = self.finder.jobs
             samples += self._read(due, now, jobs, Reading.ALL)
             for each in due:
-                period = each.period_ns * self.ceiling.stretch
-                each.next_ns = (now // period + 1) * period
+                each.decide(now, self.ceiling.stretch)
             samples += self.self_measure.samples(now, self.sources, self.sender.counts(), self.ceiling.stretch)
             self.ceiling.judge(now)
         if samples or ends:

@@ -57,8 +57,9 @@ class Hierarchies(Struct, frozen=True):
 
     def any_folder(self, job: RunningJob) -> str | None:
         """A folder that holds the job, in the tree that is preferred."""
-        for controller, root in self.roots().items():
-            if (below := job.cgroups.get(controller)) is not None:
+        for controller in (*PREFERRED, *job.cgroups):
+            root = self.unified if controller == UNIFIED else self.old.get(controller)
+            if root is not None and (below := job.cgroups.get(controller)) is not None:
                 return f"{root}/{below}"
         return None
 

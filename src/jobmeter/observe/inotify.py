@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -20,6 +21,8 @@ class Watcher:
         self.descriptor: int = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.is_whole = True
+        """False once the kernel refused to watch a place that there is: not all will be told."""
         self._watched: dict[str, tuple[int, int]] = {}
         self._modified: set[int] = set()
 
@@ -65,7 +68,10 @@ class Watcher:
 
     def _add(self, path: str, mask: int) -> int | None:
         number = self._library.inotify_add_watch(self.descriptor, os.fsencode(path), ctypes.c_uint32(mask))
-        return None if number < 0 else int(number)
+        if number >= 0:
+            return int(number)
+        self.is_whole &= ctypes.get_errno() in (errno.ENOENT, errno.ENOTDIR)
+        return None
 
     def _forget(self, number: int) -> None:
         for folder in [name for name, (each, _) in self._watched.items() if each == number]:

@@ -11,14 +11,20 @@ from jobmeter.contract import SourceUnreadable
 
 T = TypeVar("T")
 
+_CLOSE_SECONDS = 2.0
+
 
 class Latest(Generic[T]):
-    """Calls `get` every so often in a thread; `take` never waits. `get` raises SourceUnreadable, and ends in time."""
+    """Calls `get` every so often in a thread; `take` never waits.
 
-    def __init__(self, name: str, get: Callable[[], T], every_seconds: float) -> None:
+    `get` raises SourceUnreadable, ends in time, and soon once the event that it is given is set.
+    """
+
+    def __init__(self, name: str, get: Callable[[threading.Event], T], every_seconds: float) -> None:
         self._get = get
         self._every_seconds = every_seconds
         self._stop = threading.Event()
+        self._told = threading.Event()
         self._lock = threading.Lock()
         self._value: tuple[T, int] | None = None
         self._fault: str | None = None
@@ -36,17 +42,23 @@ class Latest(Generic[T]):
             raise SourceUnreadable(fault)
         return value
 
+    def await_first(self, seconds: float) -> None:
+        """Wait until something was got, or could not be, for so long at most."""
+        self._told.wait(seconds)
+
     def close(self) -> None:
-        """Ask the thread to end. What it is waiting for ends by its own time limit."""
+        """End the thread with what it has running. A device that does not answer is not waited for."""
         self._stop.set()
+        self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             started = time.monotonic()
             try:
-                value, fault = (self._get(), time.time_ns()), None
+                value, fault = (self._get(self._stop), time.time_ns()), None
             except SourceUnreadable as told:
                 value, fault = None, str(told)
             with self._lock:
                 self._value, self._fault = value, fault
+            self._told.set()
             self._stop.wait(max(0.05, self._every_seconds - (time.monotonic() - started)))

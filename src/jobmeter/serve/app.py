@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
 
-from jobmeter.contract import Clock, DocumentStore, RecordStore, TokenStore
+from jobmeter.contract import Clock, DocumentStore, RecordStore
+from jobmeter.keeping import TokenStore
 from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
 from jobmeter.serve.counting import ConflictCounts, count_conflicts_for_ever, count_for_ever
 from jobmeter.serve.door import Door, Need

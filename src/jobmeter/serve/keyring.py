@@ -9,7 +9,8 @@ import asyncio
 
 from msgspec import Struct
 
-from jobmeter.contract import Clock, TokenStore
+from jobmeter.contract import Clock
+from jobmeter.keeping import TokenStore
 from jobmeter.model.access import Asker
 from jobmeter.model.token import Token
 from jobmeter.serve.reads import Readers

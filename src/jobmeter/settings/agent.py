@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
 from jobmeter.settings.deployment import Metrics
-from jobmeter.settings.fault import WrongValue
+from jobmeter.settings.pattern import pattern
 from jobmeter.settings.sending import Sending
 
 
@@ -22,10 +21,7 @@ class Folder(Struct, frozen=True, forbid_unknown_fields=True):
     manager: Annotated[str, Meta(description="What the batch system is called.", min_length=1)] = "oar"
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.pattern)
-        except re.error as fault:
-            raise WrongValue("pattern", f"is no regular expression: {fault}") from None
+        pattern("pattern", self.pattern)
 
 
 class Jobs(Struct, frozen=True, forbid_unknown_fields=True):

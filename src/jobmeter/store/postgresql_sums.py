@@ -14,6 +14,7 @@ from jobmeter.model.question import Question
 from jobmeter.store.day_sums import stop_days
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
+from jobmeter.store.past import rows_at
 from jobmeter.store.postgresql_reading import executing, streamed
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.read_sums import Row
@@ -44,9 +45,10 @@ class Batches(Struct, frozen=True):
 class PostgresqlSource:
     """The Source of the contract of `totalling`, on a connection in a transaction."""
 
-    def __init__(self, reader: Connection) -> None:
+    def __init__(self, reader: Connection, as_of_us: int | None = None) -> None:
         self._reader = reader
-        self.view = View(records, PostgresqlProbe(records.c.body), self._numbers)
+        rows = rows_at(as_of_us)
+        self.view = View(rows, PostgresqlProbe(rows.c.body), self._numbers)
 
     def ask(self, statement: Select[Any]) -> list[Any]:
         """At most ROWS_MAX + 1 rows."""

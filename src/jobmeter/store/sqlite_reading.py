@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,25 +13,26 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.model.question import Question
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.archive.shelf import Session
+from jobmeter.store.past import rows_at
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe(records.c.body)
+_KEYS_AT_ONCE = 500
+"""Parameters of one statement; an old SQLite takes 999."""
 
 
 def bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
     """The bodies that answer `question`, in its order."""
-    for statement in select_bodies(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_bodies(question, _view(reader, question)):
         for (body,) in reader.execute(*compiled(statement, _DIALECT)):
             yield body
 
 
 def read_rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
     """The same, each behind the two parts of its place in the order."""
-    for statement in select_rows(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_rows(question, _view(reader, question)):
         yield from reader.execute(*compiled(statement, _DIALECT))
 
 
@@ -49,6 +50,11 @@ def session_of(connection: sqlite3.Connection) -> Session:
     )
 
 
+def _view(reader: sqlite3.Connection, question: Question) -> View:
+    rows = rows_at(question.as_of_us)
+    return View(rows, SqliteProbe(rows.c.body), resolver(reader))
+
+
 def resolver(reader: sqlite3.Connection) -> Resolve:
     """What looks up dictionary numbers on this connection."""
 
@@ -56,6 +62,18 @@ def resolver(reader: sqlite3.Connection) -> Resolve:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
     return resolve
+
+
+def rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """Key, seq, start_us and body of those `keys` that are stored."""
+    rest = list(keys)
+    while rest:
+        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
+        marks = ", ".join("?" * len(some))
+        yield from writer.execute(
+            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
+            some,
+        )
 
 
 @contextmanager

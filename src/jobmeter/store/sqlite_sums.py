@@ -15,6 +15,7 @@ from jobmeter.model.question import Question
 from jobmeter.store.day_sums import stop_days
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
+from jobmeter.store.past import rows_at
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import (
@@ -64,9 +65,10 @@ class Batches(Struct, frozen=True):
 class SqliteSource:
     """The Source of the contract of `totalling`, on a connection in a transaction."""
 
-    def __init__(self, reader: sqlite3.Connection) -> None:
+    def __init__(self, reader: sqlite3.Connection, as_of_us: int | None = None) -> None:
         self._reader = reader
-        self.view = View(records, SqliteProbe(records.c.body), self._numbers)
+        rows = rows_at(as_of_us)
+        self.view = View(rows, SqliteProbe(rows.c.body), self._numbers)
 
     def _numbers(self, statement: Select[tuple[int]]) -> list[int]:
         return [number for (number,) in self._reader.execute(*compiled(statement, _DIALECT))]

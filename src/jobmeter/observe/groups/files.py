@@ -9,13 +9,19 @@ from jobmeter.observe.groups.text import NS_PER_TICK, Learn, devices, flat, numb
 
 
 class GroupFile(Struct, frozen=True):
-    """A file of a controller, and how it is read. `versions` of control groups have it under this name."""
+    """A file of a controller in this version of control groups, and how it is read.
+
+    What `tells` says something new whenever a process ran, or memory was charged or given back. What `follows` says
+    nothing new but when one does that tells and stands before it.
+    """
 
     controller: str
     version: int
     name: str
     learn: Learn
     topic: str
+    tells: bool = False
+    follows: bool = False
 
 
 def _counter(name: str, unit: str, text: str) -> Metric:
@@ -81,6 +87,7 @@ _MEMORY_1 = {
     b"total_pgfault": "cgroup_memory_faults",
     b"total_pgmajfault": "cgroup_memory_major_faults",
 }
+_KILLS = {b"oom_kill": "cgroup_memory_oom_kills"}
 _TICKS = {b"user": "cgroup_cpu_user", b"system": "cgroup_cpu_system"}
 _IO_2 = {
     b"rbytes": "cgroup_io_read_bytes",
@@ -90,22 +97,24 @@ _IO_2 = {
 }
 
 FILES = (
-    GroupFile("cpuacct", 1, "cpuacct.usage", number("cgroup_cpu_usage"), "cpu"),
-    GroupFile("cpuacct", 1, "cpuacct.stat", flat(_TICKS, NS_PER_TICK), "cpu"),
+    GroupFile("cpuacct", 1, "cpuacct.usage", number("cgroup_cpu_usage"), "cpu", tells=True),
+    GroupFile("cpuacct", 1, "cpuacct.stat", flat(_TICKS, NS_PER_TICK), "cpu", follows=True),
     GroupFile("cpu", 1, "cpu.stat", flat(_LIMIT), "cpu"),
     GroupFile("cpu", 1, "cpu.stat", flat({b"throttled_time": "cgroup_cpu_throttled"}), "cpu"),
-    GroupFile("cpuacct", 2, "cpu.stat", flat(_CPU_2, 1000), "cpu"),
-    GroupFile("cpuacct", 2, "cpu.stat", flat(_LIMIT), "cpu"),
-    GroupFile("memory", 1, "memory.usage_in_bytes", number("cgroup_memory_current"), "memory"),
-    GroupFile("memory", 1, "memory.max_usage_in_bytes", number("cgroup_memory_peak"), "memory"),
-    GroupFile("memory", 1, "memory.stat", flat(_MEMORY_1), "memory"),
-    GroupFile("memory", 1, "memory.kmem.usage_in_bytes", number("cgroup_memory_kernel"), "memory"),
-    GroupFile("memory", 1, "memory.oom_control", flat({b"oom_kill": "cgroup_memory_oom_kills"}), "memory"),
-    GroupFile("memory", 2, "memory.current", number("cgroup_memory_current"), "memory"),
-    GroupFile("memory", 2, "memory.peak", number("cgroup_memory_peak"), "memory"),
-    GroupFile("memory", 2, "memory.stat", flat(_MEMORY_2), "memory"),
-    GroupFile("memory", 2, "memory.swap.current", number("cgroup_memory_swap"), "memory"),
-    GroupFile("memory", 2, "memory.events", flat({b"oom_kill": "cgroup_memory_oom_kills"}), "memory"),
+    GroupFile("cpuacct", 2, "cpu.stat", flat(_CPU_2, 1000), "cpu", tells=True),
+    GroupFile("cpuacct", 2, "cpu.stat", flat(_LIMIT), "cpu", tells=True),
+    GroupFile("memory", 1, "memory.usage_in_bytes", number("cgroup_memory_current"), "memory", tells=True),
+    GroupFile("memory", 1, "memory.max_usage_in_bytes", number("cgroup_memory_peak"), "memory", follows=True),
+    GroupFile("memory", 1, "memory.stat", flat(_MEMORY_1), "memory", follows=True),
+    GroupFile("memory", 1, "memory.kmem.usage_in_bytes", number("cgroup_memory_kernel"), "memory", follows=True),
+    GroupFile(
+        "memory", 1, "memory.oom_control", flat({b"oom_kill": "cgroup_memory_oom_kills"}), "memory", follows=True
+    ),
+    GroupFile("memory", 2, "memory.current", number("cgroup_memory_current"), "memory", tells=True),
+    GroupFile("memory", 2, "memory.peak", number("cgroup_memory_peak"), "memory", follows=True),
+    GroupFile("memory", 2, "memory.stat", flat(_MEMORY_2), "memory", follows=True),
+    GroupFile("memory", 2, "memory.swap.current", number("cgroup_memory_swap"), "memory", follows=True),
+    GroupFile("memory", 2, "memory.events", flat(_KILLS), "memory", follows=True),
     GroupFile(
         "blkio",
         1,

@@ -10,6 +10,8 @@ from jobmeter.observe.cgroups import Hierarchies
 from jobmeter.observe.host import Host
 
 _PIECE_BYTES = 1 << 12
+_FULL_BYTES = _PIECE_BYTES - 16
+"""The kernel gives whole lines, each a number: a piece that is shorter is the last."""
 _ALONE = 2
 """The links of a folder that has no folder in it."""
 
@@ -28,7 +30,7 @@ class Members:
         """The ids of all threads."""
         if job.processes or job.threads:
             return [*job.threads, *(tid for pid in job.processes for tid in _numbers_in(f"{self._proc}/{pid}/task"))]
-        return self._listed(job, ("cgroup.threads", "tasks"))
+        return self._listed(job, ("tasks", "cgroup.threads"))
 
     def processes(self, job: RunningJob) -> list[int]:
         """The ids of all processes."""
@@ -73,9 +75,10 @@ def _content(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        data = os.read(descriptor, _PIECE_BYTES)
-        while data and (more := os.read(descriptor, _PIECE_BYTES)):
-            data += more
+        piece = data = os.read(descriptor, _PIECE_BYTES)
+        while len(piece) > _FULL_BYTES:
+            piece = os.read(descriptor, _PIECE_BYTES)
+            data += piece
     except OSError:
         return None
     finally:

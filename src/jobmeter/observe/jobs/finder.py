@@ -1,8 +1,8 @@
 """Finds the jobs on this node and notices when they go.
 
-All folders of a layout are listed when the kernel tells that one has come or gone, and now and then in any case;
-in between it is only looked whether the known ones are still there. A folder that was removed and made again under the
-same name is another one, by its inode, so the job in it is another, too.
+All folders of a layout are listed when the kernel tells that one has come or gone, and now and then in any case; where
+it cannot tell of all, it is looked every time whether the known ones are still there. A folder that was removed and
+made again under the same name is another one, by its inode, so the job in it is another, too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class _Folder(Struct):
     places: dict[str, tuple[str, int]]
     job: RunningJob
     number: int | None = None
+    is_partly_gone: bool = False
 
 
 class _Found(Struct, frozen=True):
@@ -71,6 +72,7 @@ class JobFinder:
         self._first = True
         self._is_untold = False
         self._is_going = False
+        self._is_partly_gone = False
         try:
             self._watcher: Watcher | None = Watcher()
         except OSError as fault:
@@ -102,10 +104,14 @@ class JobFinder:
     def look(self, now_ns: int) -> Changes:
         """See what has come and gone."""
         stirred, files = (True, set[int]()) if self._watcher is None else self._watcher.news()
+        emptied = tuple(folder.job for folder in self._folders.values() if folder.number in files) if files else ()
         moment = time.monotonic()
+        is_due = stirred or moment - self._scanned >= self._rescan_seconds()
+        if not (is_due or self._may_go_silently()):
+            return Changes((), (), emptied)
         before = {key: folder.job for key, folder in self._folders.items()}
         ended = self._gone()
-        if stirred or moment - self._scanned >= self._rescan_seconds():
+        if is_due:
             self._scanned = moment
             ended += self._scan(now_ns)
         begun = tuple(
@@ -113,9 +119,12 @@ class JobFinder:
             for key, folder in self._folders.items()
             if key not in before or before[key].found_ns != folder.job.found_ns
         )
-        emptied = tuple(folder.job for folder in self._folders.values() if folder.number in files)
         self._first = False
-        return Changes(begun, tuple(ended), emptied)
+        return Changes(begun, tuple(ended), tuple(job for job in emptied if job not in ended))
+
+    def _may_go_silently(self) -> bool:
+        """Whether folders may be removed that the kernel tells nothing of, or some of a job's have been already."""
+        return self._is_partly_gone or self._watcher is None or not self._watcher.is_whole
 
     def _rescan_seconds(self) -> float:
         if self._unnamed:
@@ -125,17 +134,19 @@ class JobFinder:
     def _gone(self) -> list[RunningJob]:
         """Forget the jobs of which no folder is left."""
         ended = []
-        self._is_going = False
+        self._is_going = self._is_partly_gone = False
         for key, folder in list(self._folders.items()):
             places = folder.places
             for controller, (path, inode) in list(places.items()):
                 if _inode(path) == inode:
                     break
                 del places[controller]
-                self._is_going = True  # the others follow, and may be in places that nothing is told of
+                self._is_going = folder.is_partly_gone = True  # the others follow
             if not places:
                 del self._folders[key]
                 ended.append(folder.job)
+            else:
+                self._is_partly_gone |= folder.is_partly_gone
         return ended
 
     def _scan(self, now_ns: int) -> list[RunningJob]:
@@ -226,6 +237,7 @@ class JobFinder:
             for other, root in self._trees.roots().items():
                 twin = f"{root}/{below[1]}"
                 if other != below[0] and (number := _inode(twin)) is not None:
+                    self._watch(os.path.dirname(twin))  # noqa: PTH120
                     yield _Found(other, below[1], twin, number, who)
 
     def _name(self, profile: Profile, path: str, inode: int, match: re.Match[str]) -> JobIdentity:
@@ -237,21 +249,21 @@ class JobFinder:
             known = self._names[path] = (inode, identity(profile, match, path, self._host))
         return known[1]
 
+    def _watch(self, folder: str) -> None:
+        """Hear of what comes and goes in a folder, if there is one."""
+        if self._watcher is not None and (inode := _inode(folder)) is not None:
+            self._watcher.watch(folder, inode)
+
     def _descend(self, folder: str, way: Sequence[Level]) -> Iterator[tuple[str, re.Match[str]]]:
         """The folders that the steps lead to, with what the last pattern found."""
         step, rest = way[0], way[1:]
         if step.name is not None:
             inner = f"{folder}/{step.name}"
-            if self._watcher is not None and (inode := _inode(folder)) is not None:
-                self._watcher.watch(folder, inode)
+            self._watch(folder)
             if rest and _inode(inner) is not None:
                 yield from self._descend(inner, rest)
             return
-        inode = _inode(folder)
-        if inode is None:
-            return
-        if self._watcher is not None:
-            self._watcher.watch(folder, inode)
+        self._watch(folder)
         for name in _folders(folder):
             match = step.match(name)
             if match is None:

@@ -36,12 +36,50 @@ class Settings(Struct, frozen=True):
     )
 
 
+_SETTLES_NS = 3_000_000_000
+"""The kernel adds up the memory of a group every two seconds only: what was read sooner may not be all."""
+
+
+class _File(Struct):
+    """An open file, how it is read, and what it said the last time."""
+
+    file: KeptFile
+    tells: bool
+    follows: bool
+    parsers: list[Parser] = []
+    names: list[str] = []
+    said: bytes | None = None
+    values: list[int | None] = []
+
+
 class _Open(Struct):
-    """The open files of one job."""
+    """The open files of one job, those first that tell whether others need to be read."""
 
     job: RunningJob
-    files: list[tuple[KeptFile, tuple[Parser, ...]]]
+    files: list[_File]
     metrics: tuple[str, ...]
+    values: tuple[int | None, ...] = ()
+    stirred_ns: int = 0
+    is_settled: bool = False
+
+    def read(self, now_ns: int) -> tuple[int | None, ...]:
+        """What the files say now; of a job that does nothing few are read. Raises OSError when the job is gone."""
+        is_told = is_new = False
+        for each in self.files:
+            if each.follows and self.is_settled and not is_told:
+                continue
+            said = each.file.read()
+            if said != each.said:
+                each.values = [value for parse in each.parsers for value in parse(said)]
+                each.said = said
+                is_new = True
+                is_told = is_told or each.tells
+        if is_new:
+            self.values = tuple(value for each in self.files for value in each.values)
+        if is_told:
+            self.stirred_ns = now_ns
+        self.is_settled = not is_told and not 0 <= now_ns - self.stirred_ns < _SETTLES_NS
+        return self.values
 
 
 class CgroupSource:
@@ -62,7 +100,7 @@ class CgroupSource:
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """One sample per job that is still there."""
         for job in jobs:
-            values = self._values(job)
+            values = self._values(job, now_ns)
             if values is not None:
                 opened, numbers = values
                 yield Sample("cgroup", self._node, job.identity, now_ns, opened.metrics, numbers, since_ns=job.since_ns)
@@ -77,7 +115,7 @@ class CgroupSource:
         for identity in list(self._open):
             self._forget(identity)
 
-    def _values(self, job: RunningJob) -> tuple[_Open, tuple[int | None, ...]] | None:
+    def _values(self, job: RunningJob, now_ns: int) -> tuple[_Open, tuple[int | None, ...]] | None:
         opened = self._open.get(job.identity)
         if opened is None or opened.job is not job:
             self._forget(job.identity)
@@ -85,21 +123,15 @@ class CgroupSource:
             if opened is None:
                 return None
             self._open[job.identity] = opened
-        values: list[int | None] = []
         try:
-            for file, parsers in opened.files:
-                data = file.read()
-                for parse in parsers:
-                    values += parse(data)
+            return opened, opened.read(now_ns)
         except OSError:
             return None  # the folder was removed: the job is gone
         except ValueError as fault:
             raise SourceUnreadable(f"a control group of job {job.identity.job} is not understood: {fault}") from None
-        return opened, tuple(values)
 
     def _opened(self, job: RunningJob) -> _Open | None:
-        files: dict[str, tuple[KeptFile, list[Parser]]] = {}
-        names: dict[str, list[str]] = {}
+        files: dict[str, _File] = {}
         for each in FILES:
             place = self._trees.folder(each.controller, job) if each.topic in self._topics else None
             if place is None or place[0] != each.version:
@@ -108,26 +140,28 @@ class CgroupSource:
             if path not in files:
                 if (file := kept(path)) is None:
                     continue
-                files[path] = (file, [])
-                names[path] = []
+                files[path] = _File(file, each.tells, each.follows)
             try:
-                found, parser = each.learn(files[path][0].read())
+                found, parser = each.learn(files[path].file.read())
             except OSError:
                 continue
             if found:
-                files[path][1].append(parser)
-                names[path] += found
+                files[path].parsers.append(parser)
+                files[path].names += found
         if not files:
             return None
-        order = tuple(name for path in files for name in names[path])
+        has_clock = any("cgroup_cpu_usage" in each.names for each in files.values())
+        for opened in files.values():
+            opened.follows = opened.follows and has_clock
+        order = tuple(name for each in files.values() for name in each.names)
         order = self._orders.setdefault(order, order)
-        return _Open(job, [(file, tuple(parsers)) for file, parsers in files.values()], order)
+        return _Open(job, list(files.values()), order)
 
     def _forget(self, identity: JobIdentity) -> None:
         opened = self._open.pop(identity, None)
         if opened is not None:
-            for file, _ in opened.files:
-                file.close()
+            for each in opened.files:
+                each.file.close()
 
 
 def open_source(settings: Settings, host: Host) -> SampleSource:

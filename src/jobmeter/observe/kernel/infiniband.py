@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from threading import Event
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -85,7 +86,7 @@ class InfinibandSource:
         if not self._ports:
             if not host.path(settings.perfquery).exists():
                 raise SourceAbsent(f"there is no port in {_FOLDER} and no {settings.perfquery}")
-            self._asked = Latest("perfquery", lambda: asked(host, settings), settings.every_seconds)
+            self._asked = Latest("perfquery", lambda stop: asked(host, settings, stop), settings.every_seconds)
 
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """A sample of the node per port."""
@@ -100,6 +101,11 @@ class InfinibandSource:
         if found is not None:
             names = tuple(f"infiniband_{name}" for name in found[0])
             yield Sample("infiniband", self._node, None, found[1], names, tuple(found[0].values()), involved=involved)
+
+    def await_answer(self, seconds: float) -> None:
+        """Wait for the first word of perfquery, where that is asked."""
+        if self._asked is not None:
+            self._asked.await_first(seconds)
 
     def close(self) -> None:
         """Close the files, and ask no more."""
@@ -141,7 +147,7 @@ def _value(file: KeptFile, name: str) -> int | None:
         return None
 
 
-def asked(host: Host, settings: Settings) -> Mapping[str, int]:
+def asked(host: Host, settings: Settings, unwanted: Event | None = None) -> Mapping[str, int]:
     """What perfquery says of the default port. Raises SourceUnreadable."""
     try:
         output = host.run(
@@ -149,6 +155,7 @@ def asked(host: Host, settings: Settings) -> Mapping[str, int]:
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             timeout_seconds=settings.timeout_seconds,
             output_max_bytes=1 << 20,
+            unwanted=unwanted,
         )
     except (CommandMissing, CommandFailed, CommandTimedOut, OutputTooLarge) as fault:
         raise SourceUnreadable(str(fault)) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from threading import Event
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -52,7 +53,9 @@ class IpmiSource:
         self._node = host.name
         self.metrics = METRICS
         command = settings.command or _tool(host)
-        self._latest = Latest("ipmi", lambda: power(host, command, settings.timeout_seconds), settings.every_seconds)
+        self._latest = Latest(
+            "ipmi", lambda stop: power(host, command, settings.timeout_seconds, stop), settings.every_seconds
+        )
 
     def read(
         self,
@@ -68,12 +71,16 @@ class IpmiSource:
             involved = tuple(job.identity for job in jobs)
             yield Sample("ipmi", self._node, None, found[1], _NAMES, (found[0],), involved=involved)
 
+    def await_answer(self, seconds: float) -> None:
+        """Wait for the tool's first word."""
+        self._latest.await_first(seconds)
+
     def close(self) -> None:
         """Ask no more."""
         self._latest.close()
 
 
-def power(host: Host, command: Sequence[str], timeout_seconds: float) -> int:
+def power(host: Host, command: Sequence[str], timeout_seconds: float, unwanted: Event | None = None) -> int:
     """The power in watts. Raises SourceUnreadable."""
     try:
         output = host.run(
@@ -81,6 +88,7 @@ def power(host: Host, command: Sequence[str], timeout_seconds: float) -> int:
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
             timeout_seconds=timeout_seconds,
             output_max_bytes=1 << 20,
+            unwanted=unwanted,
         )
     except (CommandMissing, CommandFailed, CommandTimedOut, OutputTooLarge) as fault:
         raise SourceUnreadable(str(fault)) from None

@@ -62,7 +62,8 @@ class NvidiaSource:
         except SourceAbsent:
             trees = Hierarchies({}, None)
         self._members = Members(host, trees)
-        self._latest = Latest("nvidia", Library(library).devices, settings.every_seconds)
+        opened = Library(library)
+        self._latest = Latest("nvidia", lambda _: opened.devices(), settings.every_seconds)
 
     def read(
         self,
@@ -87,6 +88,10 @@ class NvidiaSource:
             for device in busy:
                 if processes & device.processes:
                     yield Sample("nvidia", self._node, job.identity, found[1], _NAMES, device.values, device.instance)
+
+    def await_answer(self, seconds: float) -> None:
+        """Wait for the library's first word."""
+        self._latest.await_first(seconds)
 
     def close(self) -> None:
         """Ask no more."""

@@ -18,9 +18,11 @@ from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample
 from jobmeter.observe.cgroups import Hierarchies, hierarchies
+from jobmeter.observe.groups.activity import Activity
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
 from jobmeter.observe.tasks.account import Ended, TaskAccount
+from jobmeter.observe.tasks.clock import used_ns
 from jobmeter.observe.tasks.layout import FIELDS, Row
 from jobmeter.observe.tasks.netlink import TaskstatsSocket, listeners
 
@@ -80,9 +82,10 @@ class TaskstatsSource:
     def __init__(self, settings: Settings, host: Host, trees: Hierarchies) -> None:
         self._node = host.name
         self._members = Members(host, trees)
+        self._activity = Activity(trees)
         self._socket = TaskstatsSocket()
         self._listeners: list[TaskstatsSocket] = []
-        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row)
+        self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row, used_ns)
         self._lost = False
         if settings.ends:
             try:
@@ -101,7 +104,7 @@ class TaskstatsSource:
         """One sample per job that ever had a task."""
         if reading is not Reading.LAST:
             for job in jobs:
-                self._account.living(_key(job), dict(self._socket.ask(self._members.threads(job))))
+                self._ask(job, now_ns)
         self._account.ended(self._ended())
         for job in jobs:
             total = self._account.total(_key(job))
@@ -109,6 +112,7 @@ class TaskstatsSource:
                 yield Sample("taskstats", self._node, job.identity, now_ns, _NAMES, total, since_ns=job.since_ns)
         if reading is Reading.ALL:
             self._account.turn(_key(job) for job in jobs)
+            self._activity.keep(jobs)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -124,8 +128,16 @@ class TaskstatsSource:
 
     def close(self) -> None:
         """Close the sockets."""
+        self._activity.close()
         for each in (self._socket, *self._listeners):
             each.close()
+
+    def _ask(self, job: RunningJob, now_ns: int) -> None:
+        """Take in what the tasks of a job have done."""
+        key, now_us = _key(job), now_ns // 1000
+        if not (self._activity.is_still(job) and self._account.still(key, now_us)):
+            tasks = self._members.threads(job)
+            self._account.living(key, now_us, tasks, self._socket.ask(self._account.stirring(key, tasks)))
 
     def _row(self, message: bytes) -> Row:
         return self._listeners[0].row(message)

@@ -29,6 +29,7 @@ _ANSWER_SECONDS = 1.0
 _BUFFER_BYTES = 1 << 23
 _FORCE_BUFFER = 33
 _PROCESSORS_TOGETHER = 32
+_FORBIDDEN = "taskstats needs the capability CAP_NET_ADMIN"
 
 
 class Stats:
@@ -82,8 +83,11 @@ class TaskstatsSocket:
         """Close it."""
         self._socket.close()
 
-    def ask(self, tasks: Sequence[int]) -> Iterator[tuple[int, Row]]:
-        """The statistics of those of the tasks that exist. Raises SourceUnreadable when the kernel refuses."""
+    def ask(self, tasks: Sequence[int]) -> Iterator[tuple[int, int, Row]]:
+        """Those of the tasks that exist, with their processes (0: not known) and statistics.
+
+        Raises SourceUnreadable when the kernel refuses.
+        """
         family = self.family
         for start in range(0, len(tasks), _TOGETHER):
             group = tasks[start : start + _TOGETHER]
@@ -126,20 +130,24 @@ class TaskstatsSocket:
             if found is not None:
                 yield (*found.who(message, stats.at), message)
 
-    def _answer(self) -> tuple[int, Row] | None:
+    def _answer(self) -> tuple[int, int, Row] | None:
         message = self._socket.recv(_MESSAGE_BYTES)
         _, kind, _, sequence, _ = _HEAD.unpack_from(message)
         if kind == _ERROR:
             code = -struct.unpack_from("=i", message, _HEAD.size)[0]
             if code == errno.EPERM:
-                raise SourceUnreadable("taskstats needs the capability CAP_NET_ADMIN")
+                raise SourceUnreadable(_FORBIDDEN)
             return None
         found = self._stats.found(message)
-        return None if found is None else (sequence, found.read(message, self._stats.at))
+        if found is None:
+            return None
+        return sequence, found.who(message, self._stats.at)[2], found.read(message, self._stats.at)
 
     def _acknowledged(self) -> None:
         message = self._socket.recv(_MESSAGE_BYTES)
         code = -struct.unpack_from("=i", message, _HEAD.size)[0] if len(message) >= 20 else 0
+        if code == errno.EPERM:
+            raise SourceUnreadable(_FORBIDDEN)
         if code:
             raise SourceUnreadable(f"the kernel does not tell ends of tasks: {os.strerror(code)}")
 

@@ -43,8 +43,8 @@ def declare_colmet(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ipmipower-cmd", nargs="+", metavar="WORD", help="the command that asks, with its arguments")
     group.add_argument("--enable-nvidia", action="store_true", help="read graphics processors of NVIDIA")
     group.add_argument("-c", "--cgroup", action="append", default=[], metavar="PATH", help="measure this group, too")
-    group.add_argument("-p", "--pid", action="append", type=int, default=[], help="measure this process, too")
-    group.add_argument("-t", "--tid", action="append", type=int, default=[], help="measure this thread, too")
+    group.add_argument("-p", "--pid", action="append", type=_number, default=[], help="measure this process, too")
+    group.add_argument("-t", "--tid", action="append", type=_number, default=[], help="measure this thread, too")
     group.add_argument(
         "--cpuset_rootpath", action="append", default=[], metavar="PATH", help="folder of jobs; may be repeated"
     )
@@ -60,6 +60,12 @@ def root_profiles(arguments: argparse.Namespace, cluster: str) -> list[Profile]:
     """The folders of jobs that were given on the command line."""
     patterns = tuple(arguments.regex_job_id) or (OAR_PATTERN,)
     return [rooted(path, patterns, "oar", cluster) for path in arguments.cpuset_rootpath]
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("is no number of a process or thread")
+    return int(text)
 
 
 def _pattern(text: str) -> str:

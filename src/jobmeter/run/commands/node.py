@@ -9,13 +9,12 @@ import gc
 import logging
 import os
 import resource
-import sys
 from pathlib import Path
 
 from msgspec import structs
 
 from jobmeter import __version__
-from jobmeter.contract import SampleSender, SourceAbsent
+from jobmeter.contract import AskingSource, SampleSender, SourceAbsent
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.observe.agent import Agent
 from jobmeter.observe.ceiling import Ceiling
@@ -37,6 +36,9 @@ from jobmeter.settings.node import Mapping
 SUMMARY: str = "measures the jobs of this node and the node itself, and sends the samples to a gatherer"
 SETTINGS: str = "jobmeter.settings.agent:NodeSettings"
 
+_ONCE_SECONDS = 30.0
+"""How long a tool is waited for where all is read once."""
+
 _ARENA_MAX = -8
 """M_ARENA_MAX of the C library's malloc.h."""
 
@@ -56,30 +58,43 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Measure until a signal asks to end (0), or once."""
     _spare_memory()
+    settings, tables = _settings(arguments)
+    _set_level(arguments, settings)
+    sender = open_sender(settings, arguments, settings.node_name or this_host().name)
     signals = Signals()
     with signals.installed():
-        sender: SampleSender | None = None
-        while True:
-            settings, tables = _settings(arguments)
-            _set_level(arguments, settings)
-            if sender is None:
-                sender = open_sender(settings, arguments, settings.node_name or this_host().name)
-            agent = build(settings, tables, arguments, sender)
-            try:
-                if arguments.once:
-                    agent.turn(everything=True)
-                else:
-                    log.info("node.started node=%s sources=%s", agent.node, ",".join(x.name for x in agent.sources))
-                    loop(agent, signals, settings.metrics)
-                    agent.finish()
-            finally:
-                agent.close()
-            if not signals.reload:
-                break
+        agent = build(settings, tables, arguments, sender)
+        while not _measured(agent, settings, arguments, signals):
             signals.reload = False
+            try:
+                fresh = _settings(arguments)
+                agent = build(*fresh, arguments, sender)
+            except SettingsFaulty as fault:
+                log.error("node.not_reloaded reason=%r", str(fault))  # noqa: TRY400 - the message says all
+                agent = build(settings, tables, arguments, sender)
+                continue
+            settings, tables = fresh
+            _set_level(arguments, settings)
             log.info("node.reloaded")
-        sender.close(settings.linger_seconds)
+    sender.close(settings.linger_seconds)
     return 0
+
+
+def _measured(agent: Agent, settings: NodeSettings, arguments: argparse.Namespace, signals: Signals) -> bool:
+    """Measure until a signal comes, or once. Whether that is all: False where the settings shall be read again."""
+    try:
+        if arguments.once:
+            for each in agent.sources:
+                if isinstance(each.source, AskingSource):
+                    each.source.await_answer(_ONCE_SECONDS)
+            agent.turn(everything=True)
+            return True
+        log.info("node.started node=%s sources=%s", agent.node, ",".join(each.name for each in agent.sources))
+        loop(agent, signals, settings.metrics)
+        agent.finish()
+        return not signals.reload
+    finally:
+        agent.close()
 
 
 def build(settings: NodeSettings, tables: Mapping | None, arguments: argparse.Namespace, sender: SampleSender) -> Agent:
@@ -133,15 +148,29 @@ def _fixed(arguments: argparse.Namespace, trees: Hierarchies, host: Host) -> lis
     now = int(host.clock.now().timestamp() * 1e9)
     jobs = []
     for path in arguments.cgroup:
-        place = trees.below(os.path.realpath(host.path(path)))
-        if place is None or not place[1]:
-            sys.stderr.write(f"jobmeter node: {path} is in no tree of control groups\n")
-            raise SystemExit(2)
-        groups = {name: place[1] for name, root in trees.roots().items() if Path(root, place[1]).is_dir()}
+        below = _below(os.path.realpath(host.path(path)), path, trees)
+        groups = {name: below for name, root in trees.roots().items() if Path(root, below).is_dir()}
         jobs.append(RunningJob(JobIdentity("cgroup", "", path), groups, now))
+    for number in (*arguments.pid, *arguments.tid):
+        if not host.path(f"/proc/{number}").exists():
+            log.warning("node.no_such_process id=%d", number)
     jobs += [RunningJob(JobIdentity("process", "", str(pid)), {}, now, processes=(pid,)) for pid in arguments.pid]
     jobs += [RunningJob(JobIdentity("thread", "", str(tid)), {}, now, threads=(tid,)) for tid in arguments.tid]
     return jobs
+
+
+def _below(folder: str, given: str, trees: Hierarchies) -> str:
+    """Where a control group is below the root of its tree. Raises SettingsFaulty."""
+    place = trees.below(folder)
+    if place is None:
+        reason = "is in no tree of control groups"
+    elif not place[1]:
+        reason = "is a whole tree of control groups, not a group in one"
+    else:
+        if not Path(folder).is_dir():
+            log.warning("node.no_such_group path=%s", given)
+        return place[1]
+    raise SettingsFaulty([Fault("command line", f"--cgroup {given}", reason)])
 
 
 def _spare_memory() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import os
 import pwd
@@ -117,7 +116,7 @@ def _measured(  # noqa: PLR0913, PLR0917 - what a run is made of
         faults += taker.faults
     if arguments.json is not None:
         try:
-            arguments.json.write_text(json.dumps({**as_values(found), "command": command}) + "\n", encoding="utf-8")
+            arguments.json.write_text(_as_json({**as_values(found), "command": command}), encoding="utf-8")
         except OSError as fault:
             faults.append(f"{arguments.json}: {fault.strerror}")
     said = [] if arguments.quiet else [f"jobmeter: {line}" for line in lines(found)]
@@ -125,6 +124,12 @@ def _measured(  # noqa: PLR0913, PLR0917 - what a run is made of
     with contextlib.suppress(OSError):
         sys.stderr.write("".join(f"{line}\n" for line in said))
     return outcome.status
+
+
+def _as_json(values: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 - seldom asked for; unlike msgspec it takes arguments that are no UTF-8
+
+    return json.dumps(values) + "\n"
 
 
 def _taker(arguments: argparse.Namespace) -> Any:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable, TokenStore
-from jobmeter.keeping import ConflictStore, PublicationStore, SampleStore, SummaryStore
+from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable
+from jobmeter.keeping import ConflictStore, PublicationStore, SampleStore, SummaryStore, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
 from jobmeter.run.server.reach import remote_addresses

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from jobmeter.contract import Clock, StoreUnavailable, TokenStore
+from jobmeter.contract import Clock, StoreUnavailable
+from jobmeter.keeping import TokenStore
 from jobmeter.model.access import Grant, Limits, Role, limits_fault
 from jobmeter.model.token import Token
 from jobmeter.observe.host import SystemClock

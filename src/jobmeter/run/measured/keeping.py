@@ -80,10 +80,14 @@ class Gathered:
 
     def flush(self) -> None:
         """Write what there is."""
-        if self._samples or self._ends:
-            metrics = tuple(self._metrics.values())
-            self._write(SampleBatch(self._node, tuple(self._samples), metrics, tuple(self._ends)))
+        if (rest := self.rest()) is not None:
+            self._write(rest)
+
+    def rest(self) -> SampleBatch | None:
+        """What there is, handed out to be written by whoever asks."""
+        samples, ends = tuple(self._samples), tuple(self._ends)
         self._samples, self._ends, self._since_ns = [], [], None
+        return SampleBatch(self._node, samples, tuple(self._metrics.values()), ends) if samples or ends else None
 
 
 class ToServer:
@@ -103,10 +107,12 @@ class ToServer:
 
     def finish(self, record: Record, summary: JobSummary | None) -> None:
         """Store all of it durably, then let it be delivered."""
-        self._gathered.flush()
+        rest = self._gathered.rest()
+        last = [] if rest is None else [samples_item(rest)]
+        last += [] if summary is None else [summary_item(summary)]
         try:
-            if summary is not None:
-                self._spool().enqueue(_SOURCE, FORMAT, [summary_item(summary)])
+            if last:
+                self._spool().enqueue(_SOURCE, FORMAT, last)
             with opened(self._records) as spool:
                 spool.absorb(_SOURCE, JobBatch((record,), (), "", 1, {}))
         except (SpoolFault, OSError) as fault:
@@ -127,8 +133,7 @@ class ToServer:
             if not self.faults:
                 self.faults.append(str(fault))
             return
-        if not batch.ends:
-            self._deliver()
+        self._deliver()
 
     def _deliver(self) -> None:
         """Start a process that delivers and ends by itself; nobody waits for it."""

@@ -128,7 +128,7 @@ class Measuring:
         done = self._summing.add(own)
         if done:
             self._summary = done[-1]
-        if self._taker is not None and samples:
+        if self._taker is not None and (samples or own.ends):
             self._taker.take(own)
             self.apart |= self._taker.apart
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from jobmeter.contract import Clock, TokenStore
+from jobmeter.contract import Clock
+from jobmeter.keeping import TokenStore
 from jobmeter.model.access import Grant, Role
 from jobmeter.model.token import Token
 from jobmeter.serve.secret import digest_of, new_secret

@@ -57,6 +57,8 @@ def clauses(file: ArchiveFile, question: Question) -> list[Clause]:
         found.append(any_of([all_of([_rule(file, rule) for rule in group]) for group in question.scope.any_of]))
     if question.record_id is not None:
         found.append(_id(question.record_id))
+    if question.as_of_us is not None and file.layout.dated:
+        found.append(Clause("(since_us IS NULL OR since_us <= ?)", [question.as_of_us]))
     found += [_compared(file.layout.start_us, bound) for bound in question.start_time]
     for bound in question.stop_time:
         found += [_compared(file.layout.stop_us, bound), *_seconds(bound)]

@@ -1,0 +1,18 @@
+"""What a process has used, by its clock: the cheapest thing that the kernel tells of another process.
+
+Facts: clock_getcpuclockid(3); how the number of a process's clock is made stands in the kernel's posix-timers.h.
+"""
+
+from __future__ import annotations
+
+import time
+
+_SCHEDULED = 2
+
+
+def used_ns(process: int) -> int | None:
+    """Processor time of all threads, also of those that have ended; None where there is no such process."""
+    try:
+        return time.clock_gettime_ns(~process << 3 | _SCHEDULED)
+    except OSError:
+        return None
