@@ -33,19 +33,20 @@ def findings(store: RecordStore, scope: Scope, word: str, rules: Sequence[JoinRu
         if store.one(record_id, scope) is not None:
             yield Finding("record", record_id)
     for kind, keys in FACETS.items():
-        if any(_holds(store, scope, key, word) for key in keys):
+        if any(holds(store, scope, key, word) for key in keys):
             yield Finding(kind, word)
 
 
 def keys_of(store: RecordStore, scope: Scope, facets: Mapping[str, str]) -> dict[str, str]:
     """For each facet the meta key under which records have this value; the newer key where none has."""
     return {
-        kind: next((key for key in FACETS[kind] if _holds(store, scope, key, value)), FACETS[kind][0])
+        kind: next((key for key in FACETS[kind] if holds(store, scope, key, value)), FACETS[kind][0])
         for kind, value in facets.items()
     }
 
 
-def _holds(store: RecordStore, scope: Scope, key: str, value: str) -> bool:
+def holds(store: RecordStore, scope: Scope, key: str, value: str) -> bool:
+    """Whether some record that the scope sees has this value under the meta key."""
     where = Question(scope, meta=(MetaCondition(key, (value,)),), order=_NEWEST, limit=1)
     return name_fault(value) is None and bool(store.page(where, 1).bodies)
 
