@@ -45,7 +45,8 @@ from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.wire.auditor import decode_record
 
-NOW = FIRST_STOP + timedelta(seconds=SPAN_SECONDS)
+NOW = FIRST_STOP + timedelta(seconds=SPAN_SECONDS, hours=-6)
+"""In the evening of the last day, so that something has happened today."""
 NODES = 200
 USER, SITE = "user0007", site_name(3)
 QUEUES = 10
@@ -70,7 +71,7 @@ METRICS = (
 
 
 class Stopped:
-    """A clock that stands at the end of the records."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         return NOW
