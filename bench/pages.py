@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from bench.records import FIRST_STOP, SPAN_SECONDS, records, site_name
+from bench.records import FIRST_STOP, SPAN_SECONDS, records, replicated, site_name
 from jobmeter.contract import DocumentStore, RecordStore
 from jobmeter.model.facility import Received
 from jobmeter.model.job import JobIdentity
@@ -179,7 +179,7 @@ def _server(store: RecordStore, documents: DocumentStore, samples: SampleFolder)
 def _filled(store: RecordStore, documents: Documents, samples: SampleFolder, wanted: int) -> str:
     """Fill what is empty; the id of the newest record."""
     if not store.counts()[""]:
-        given = records(wanted)
+        given = replicated(wanted)
         while batch := list(islice(given, BATCH)):
             store.put(batch)
         while store.fold():

@@ -21,7 +21,7 @@ Version: $version
 Architecture: $(dpkg --print-architecture)
 Maintainer: the makers of jobmeter <jobmeter@localhost>
 Installed-Size: $(du -sk "$root" | cut -f1)
-Depends: python3 (>= $minor), python3 (<< $next)
+Depends: libc6, python3 (>= $minor), python3 (<< $next)
 Section: admin
 Priority: optional
 Description: measures every job, user and node of a compute facility
@@ -39,6 +39,7 @@ if ! getent passwd jobmeter >/dev/null; then
         useradd --system --user-group --home-dir /var/lib/jobmeter --no-create-home --shell /usr/sbin/nologin jobmeter
     fi
 fi
+python3 -m compileall -q /opt/jobmeter/lib
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     [ -z "$2" ] || systemctl try-restart 'jobmeter-*.service'

@@ -14,7 +14,7 @@ rpmbuild -bb --quiet \
     --define "_rpmdir $folder/RPMS" \
     --define "_dbpath $folder/db" \
     --define "source_tree $here" \
-    --define "extras $extras" \
+    --define "extras ${extras:-%{nil}}" \
     --define "python ${PYTHON:-/usr/bin/python3}" \
     --define "jobmeter_version $(sed -n 's/^version = "\(.*\)"/\1/p' "$here/pyproject.toml" | head -1)" \
     --define "python_minor $("${PYTHON:-/usr/bin/python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \

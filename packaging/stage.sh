@@ -9,8 +9,9 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 lib="$root/opt/jobmeter/lib"
 mkdir -p "$lib" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/lib/sysusers.d" "$root/usr/share/doc/jobmeter"
 mkdir -p "$root/etc/jobmeter"
-"$python" -m pip install --quiet --no-warn-script-location --target "$lib" "$here${extras:+[$extras]}"
+"$python" -m pip install --quiet --no-compile --no-warn-script-location --target "$lib" "$here${extras:+[$extras]}"
 rm -rf "$lib/bin"
+find "$lib" -name '*.so*' -exec chmod 644 {} +
 
 # The programs as pyproject.toml names them: NAME = "MODULE:FUNCTION".
 sed -n '/^\[project\.scripts\]/,/^$/s/^\([a-z_-]*\) = "\(.*\):\(.*\)"$/\1 \2 \3/p' "$here/pyproject.toml" |
@@ -27,4 +28,14 @@ EOT
 
 cp "$here"/packaging/systemd/*.service "$here"/packaging/systemd/*.timer "$root/usr/lib/systemd/system/"
 cp "$here/packaging/systemd/sysusers.conf" "$root/usr/lib/sysusers.d/jobmeter.conf"
-cp -r "$here"/LICENSE-* "$here/README.md" "$here/CHANGELOG.md" "$here/packaging/grafana" "$root/usr/share/doc/jobmeter/"
+doc="$root/usr/share/doc/jobmeter"
+cp -r "$here/README.md" "$here/packaging/grafana" "$doc/"
+gzip -9n <"$here/CHANGELOG.md" >"$doc/changelog.gz"
+{
+    echo 'jobmeter is under the MIT or the Apache-2.0 licence, as you like. The libraries below /opt/jobmeter/lib have their own:'
+    echo 'see the folders *.dist-info there.'
+    for file in "$here/LICENSE-MIT" "$here/LICENSE-APACHE"; do
+        echo
+        cat "$file"
+    done
+} >"$doc/copyright"

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$python" -m pip install --quiet --no-compile --target "$folder/app/lib" "$here"
-rm -rf "$folder/app/lib/bin"
+rm -rf "$folder/app/lib/bin" "$folder/app/lib/jobmeter/manual/tree"
 find "$folder/app" -name __pycache__ -prune -exec rm -rf {} +
 cp "$here/packaging/zipapp_main.py" "$folder/app/__main__.py"
 (cd "$folder/app/lib" && find . -type f | sort | xargs sha256sum | sha256sum | cut -c1-16) > "$folder/app/digest"

@@ -262,8 +262,8 @@ class RecordStore(Bookkeeping, Protocol):
         """Set the stop times of stored records, overwriting earlier ones; one answer per stop, in order."""
         ...
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
-        """The stored record as one JSON object, or None when there is none that the scope may see."""
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
+        """The stored record as JSON, as it is or was at that instant; None when there is none that the scope sees."""
         ...
 
     def stream(self, question: Question) -> Iterator[bytes]:

@@ -52,6 +52,30 @@ def made(name: str = "job", site: str = "A", *, running: bool = False, cores: in
     )
 
 
+def test_both_clients_ask_how_it_was(client: Client, server: LiveServer) -> None:
+    record = made(running=True)
+    client.add(record)
+    then = datetime.now(UTC)
+    client.stop(record.record_id, START + HOUR)
+    assert client.get(record.record_id, as_of=then) == record
+    assert client.get(record.record_id).stop_time == START + HOUR
+    query = Query().record_id(record.record_id)
+    assert list(client.records(query.as_of(then))) == [record]
+    assert client.page(query.as_of(then)).records == (record,)
+    assert client.totals(query.as_of(then), sums=["runtime"]).groups[0].values == [None]
+    assert client.totals(query, sums=["runtime"]).groups[0].values == [3600]
+    with pytest.raises(NotFoundError):
+        client.get(record.record_id, as_of=START)
+    with pytest.raises(InvalidError, match="lies in the future"):
+        client.page(query.as_of(then + 24 * HOUR))
+
+    async def awaited() -> Record:
+        async with AsyncClient(server.url) as other:
+            return await other.get(record.record_id, as_of=then)
+
+    assert asyncio.run(awaited()) == record
+
+
 def test_a_record_is_read_back_as_it_was(client: Client) -> None:
     record = made("a/b ?#%..&=[x]\n")
     assert client.add(record).outcome == "new"

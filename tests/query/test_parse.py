@@ -275,7 +275,7 @@ def test_a_percent_sign_that_encodes_nothing_stands_for_itself() -> None:
 
 def test_the_name_of_a_fault_is_cut_when_it_is_long() -> None:
     assert fault("x" * 5000) == "unknown field `" + "x" * 80 + "...`, expected one of `record_id`, `start_time`, " + (
-        "`stop_time`, `runtime`, `meta`, `component`, `sort_by`, `limit`, `score`"
+        "`stop_time`, `runtime`, `meta`, `component`, `sort_by`, `limit`, `score`, `as_of`"
     )
 
 

@@ -50,6 +50,7 @@ questions = st.builds(
     components=st.lists(components, max_size=3, unique_by=lambda item: item.name).map(tuple),
     order=st.builds(Order, st.sampled_from(Column), st.booleans()),
     limit=st.none() | counts,
+    as_of_us=st.none() | times.map(microseconds),
 )
 
 
@@ -61,7 +62,7 @@ def test_anything_is_a_question_or_a_fault(query: bytes | str) -> None:
         assert fault.reason in str(fault)
 
 
-KEYS = ["record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit"]
+KEYS = ["record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "as_of"]
 MARKS = ["[", "]", "%5B", "%5D", "%5b", "=", "&", "+", "%FF", "%00", "\ud800"]
 OPERATORS = ["gt", "gte", "lt", "lte", "equals", "c", "dnc", "asc", "desc"]
 VALUES = ["0", "1", "-1", str(2**64 - 1), "9" * 23, "2024-01-31T12:00:00Z", "x", "ü"]
@@ -133,6 +134,8 @@ class Speaker:
         for component in question.components:
             self.bounds(["component", component.name], component.bounds)
         self.say(["sort_by", "desc" if question.order.descending else "asc"], question.order.column.value)
+        if question.as_of_us is not None:
+            self.say(["as_of"], from_microseconds(question.as_of_us).isoformat())
         if question.limit is not None:
             self.say(["limit"], str(question.limit))
         if self.unordered:
@@ -151,6 +154,7 @@ def unordered(question: Question) -> tuple[object, ...]:
         {component.name: component for component in question.components},
         question.order,
         question.limit,
+        question.as_of_us,
     )
 
 

@@ -19,7 +19,7 @@ from jobmeter.serve.secret import digest_of
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import Beside
 from jobmeter.store.conflicts import Conflicts
-from jobmeter.store.open import open_store
+from jobmeter.store.open import ArchivingStore, open_store
 from jobmeter.store.tokens import Tokens
 from tests.serve.live import Live, live, record
 
@@ -27,13 +27,19 @@ SITES = {site: record("a/b", meta={"site_id": [site]}) for site in "ABC"}
 
 
 @pytest.fixture
-def server(sqlite_url: str) -> Iterator[Live]:
-    store, kept = open_store(sqlite_url), Conflicts(sqlite_url)
+def store(sqlite_url: str) -> Iterator[ArchivingStore]:
+    opened = open_store(sqlite_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def server(store: ArchivingStore, sqlite_url: str) -> Iterator[Live]:
+    kept = Conflicts(sqlite_url)
     with live(store, beside=Beside(conflicts=kept)) as running:
         assert running.post("/record", SITES["A"]).status == 200
         yield running
     kept.close()
-    store.close()
 
 
 def run(server: Live, *words: str) -> int:
@@ -62,6 +68,27 @@ def test_a_record_is_corrected_and_withdrawn_and_its_versions_are_printed(
     assert [one["why"] for one in kept] == ["wrong site", "a test job"]
     assert run(server, "withdraw", "a/b", "--why", "again") == 1
     assert "no record with this record_id" in capsys.readouterr().err
+
+
+def test_records_are_shown_and_listed_as_they_were(
+    server: Live, store: ArchivingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.now = lambda: 1_000_000
+    server.post("/record", record("then", meta={"site_id": ["A"]}))
+    store.now = lambda: 2_000_000
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(record("then", meta={"site_id": ["B"]})))
+    assert run(server, "correct", str(file), "--why", "wrong site") == 0
+    capsys.readouterr()
+    for moment, site in (("1970-01-01T00:00:01", "A"), ("1970-01-01T00:00:02+00:00", "B")):
+        assert run(server, "show", "then", "--as-of", moment, "--json") == 0
+        assert run(server, "export", "--as-of", moment, "--site", site) == 0
+        shown, exported = map(json.loads, capsys.readouterr().out.splitlines())
+        assert shown == exported
+        assert shown["meta"] == {"site_id": [site]}
+    assert run(server, "show", "then", "--as-of", "1970-01-01") == 1
+    assert run(server, "list", "--as-of", "2999-01-01") == 2
+    assert "lies in the future" in capsys.readouterr().err
 
 
 def test_conflicts_are_listed_and_decided(server: Live, capsys: pytest.CaptureFixture[str]) -> None:

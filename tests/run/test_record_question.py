@@ -47,7 +47,7 @@ def test_odd_names_are_encoded_and_the_structure_is_not() -> None:
     assert query("--meta", "grp[1]=it's ü&x", "--component", "cpu cores") == (
         "meta[grp%5B1%5D][c][0]=it%27s+%C3%BC%26x&component[cpu+cores][gte]=0"
     )
-    assert one_record("rec/1 ü#?%&=+") == "record_id=rec%2F1%20%C3%BC%23%3F%25%26%3D%2B"
+    assert one_record("rec/1 ü#?%&=+", None) == "record_id=rec%2F1%20%C3%BC%23%3F%25%26%3D%2B"
 
 
 def test_a_raw_query_goes_as_it_is_and_stands_alone() -> None:

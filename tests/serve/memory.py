@@ -100,9 +100,9 @@ class MemoryStore:
         self.records[stop.record_id] = msgspec.structs.replace(known, stop_time=stop.stop_time)
         return Stopped.DONE
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
         self._answer()
-        del scope
+        del scope, as_of_us
         record = self.records.get(record_id)
         return None if record is None else encode_record(record)
 

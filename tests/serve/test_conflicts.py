@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,10 @@ from jobmeter.serve.secret import digest_of
 from jobmeter.serve.settings import ConflictSettings, DatabaseMetrics, Metrics, ServeSettings
 from jobmeter.serve.table import Beside
 from jobmeter.store.conflicts import Conflicts
-from jobmeter.store.open import open_store
+from jobmeter.store.open import ArchivingStore, open_store
 from jobmeter.store.tokens import Tokens
 from tests.serve.live import JSON, FixedClock, Live, live, record, until
+from tests.store.archive.material import archived, hot_ids
 
 SITES = {site: record(meta={"site_id": [site]}) for site in "AB"}
 EPILOG = record(meta={"collector_type": ["slurm-epilog"]}, components=[])
@@ -28,7 +30,7 @@ PRECEDENCE = ConflictSettings(precedence=("slurm-epilog", "slurm"))
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[RecordStore]:
+def store(database_url: str) -> Iterator[ArchivingStore]:
     """A real one, in place of the one in memory."""
     opened = open_store(database_url)
     yield opened
@@ -72,6 +74,7 @@ def rule(server: Live, decision: str, number: int = 1) -> tuple[int, object]:
 def test_a_conflict_is_kept_once_with_who_sent_it_and_what_is_stored(disputed: Live) -> None:
     (one,) = disputed.ask("GET", "/v2/conflicts").json()
     assert (one["number"], one["record_id"], one["origin"], one["sent"]) == (1, "r1", "127.0.0.1", 3)
+    assert disputed.ask("GET", "/v2/dead-letters").json() == []
     assert (one["received"], one["decision"]) == ("2024-05-06T07:08:09Z", None)
     assert one["record"]["meta"] == {"site_id": ["B"]}
     assert one["stored"]["meta"] == {"site_id": ["A"]}
@@ -111,6 +114,64 @@ def test_a_withdrawn_record_is_not_replaced(disputed: Live) -> None:
     assert one["stored"] is None
     assert rule(disputed, "take")[0] == 409
     assert rule(disputed, "keep") == (200, "done")
+
+
+@pytest.mark.parametrize("decision", ["keep", "take"])
+def test_a_conflict_with_an_archived_record_is_decided(
+    store: ArchivingStore, database_url: str, tmp_path: Path, decision: str
+) -> None:
+    with serving(store, database_url, ServeSettings()) as server:
+        server.post("/records", [SITES["A"], record("other")])
+        assert archived(store, tmp_path / "archive")
+        assert server.post("/record", SITES["A"]).status == 200
+        assert server.post("/record", SITES["B"]).status == 409
+        (one,) = server.ask("GET", "/v2/conflicts").json()
+        assert (one["stored"]["meta"], one["record"]["meta"]) == ({"site_id": ["A"]}, {"site_id": ["B"]})
+        assert rule(server, decision) == (200, "done")
+        assert rule(server, decision) == (200, "same")
+        taken = decision == "take"
+        assert hot_ids(store) == ({"r1"} if taken else set())
+        assert stored(server) == {"site_id": ["B" if taken else "A"]}
+        assert len(server.ask("GET", "/v2/records/r1/versions").json()) == taken
+        assert server.ask("GET", "/v2/totals").json()["groups"][0]["values"] == [2]
+        assert archived(store, tmp_path / "archive") if taken else True
+        assert stored(server) == {"site_id": ["B" if taken else "A"]}
+        assert [server.post("/record", SITES[site]).status for site in "AB"] == ([409, 200] if taken else [200, 409])
+        assert server.ask("GET", "/v2/conflicts").json() == []
+    assert store.check_rollups() == store.check_versions() == []
+
+
+def test_an_archived_record_is_corrected_and_withdrawn(
+    store: ArchivingStore, database_url: str, tmp_path: Path
+) -> None:
+    with serving(store, database_url, ServeSettings()) as server:
+        server.post("/records", [SITES["A"], record("other")])
+        assert archived(store, tmp_path / "archive")
+        change = {"why": "wrong site", "record": SITES["B"]}
+        assert server.post("/v2/records/r1/corrections", change).json() == {"outcome": "done"}
+        assert stored(server) == {"site_id": ["B"]}
+        assert archived(store, tmp_path / "archive")
+        assert server.post("/v2/records/r1/withdrawal", {"why": "a test job"}).json() == {"outcome": "done"}
+        assert server.post("/v2/records/other/withdrawal", {"why": "a test job"}).json() == {"outcome": "done"}
+        assert server.ask("GET", "/v2/records").json()["records"] == []
+        assert server.ask("GET", "/v2/totals").json()["groups"] == []
+        assert [one["ended"] for one in server.ask("GET", "/v2/records/r1/versions").json()] == [
+            "corrected",
+            "withdrawn",
+        ]
+        assert [server.post("/record", one).status for one in (SITES["B"], SITES["A"])] == [200, 409]
+        assert hot_ids(store) == set()
+    assert store.counts() == {"": 0}
+    assert store.check_rollups() == store.check_versions() == []
+
+
+def test_precedence_holds_for_an_archived_record(store: ArchivingStore, database_url: str, tmp_path: Path) -> None:
+    with serving(store, database_url, ServeSettings(conflicts=PRECEDENCE)) as server:
+        server.post("/record", EPILOG)
+        assert archived(store, tmp_path / "archive")
+        assert [server.post("/record", one).status for one in (SACCT, EPILOG)] == [200, 200]
+        assert server.ask("GET", "/record/r1").json()["components"] != []
+        assert server.ask("GET", "/v2/conflicts").json() == []
 
 
 def test_the_limits_of_the_asker_hold_for_both_records(store: RecordStore, database_url: str) -> None:

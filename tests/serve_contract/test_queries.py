@@ -84,6 +84,9 @@ likely = st.sampled_from(
         "runtime[gte]=0",
         "group_by=record_id,site_id",
         "sum=Cores*runtime,count",
+        "as_of=2024-06-01T00:00:00Z",
+        "as_of=0001-01-01T00:00:00Z",
+        "as_of=2026-01-01T00:00:00.000001%2B02:00",
     ]
 )
 query = st.lists(likely | st.builds("{}={}".format, key, quoted) | quoted, max_size=5).map("&".join)

@@ -39,6 +39,17 @@ class PlainStore:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.withdrawn: dict[str, Record] = {}
+        self.past: list[tuple[int, dict[str, Record]]] = []
+
+    def note(self, moment_us: int) -> None:
+        """What is stored now is so since this moment, which is never before an earlier one."""
+        self.past.append((moment_us, dict(self.records)))
+
+    def at(self, moment_us: int | None) -> dict[str, Record]:
+        """What was stored at this moment."""
+        if moment_us is None:
+            return self.records
+        return next((found for since_us, found in reversed(self.past) if since_us <= moment_us), {})
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         return [self._put(record) for record in records]
@@ -81,7 +92,7 @@ class PlainStore:
         return Stopped.DONE
 
     def answer(self, question: Question) -> list[Record]:
-        found = [record for record in self.records.values() if _matches(record, question)]
+        found = [record for record in self.at(question.as_of_us).values() if _matches(record, question)]
         column, descending = question.order.column, question.order.descending
         with_value = [record for record in found if _value(record, column) is not None]
         without = [record for record in found if _value(record, column) is None]

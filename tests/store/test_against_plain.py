@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from jobmeter.contract import RecordStore
+from jobmeter.model.conflict import Conflict, Decision
+from jobmeter.model.outcome import Stored
 from jobmeter.model.question import (
     Bound,
     Column,
@@ -40,8 +41,11 @@ from jobmeter.model.total import (
     TimeUnit,
     TotalQuestion,
 )
-from jobmeter.model.version import Edit
-from jobmeter.store.open import open_store
+from jobmeter.model.version import Changed, Edit
+from jobmeter.store.archive.moving import Plan, archive_old, bring_back
+from jobmeter.store.conflicts import Conflicts
+from jobmeter.store.open import ArchivingStore, open_store
+from jobmeter.store.row import record_of
 from jobmeter.wire.auditor import encode_record
 from tests.given import decoded, lines
 from tests.plain_totals import plain_totals
@@ -156,42 +160,119 @@ orders = st.builds(Order, st.sampled_from(list(Column)), st.booleans())
 
 
 EDIT = Edit("somebody", "some reason", EPOCH)
+FIRST_US = 1_000_000_000
+ago = st.none() | st.integers(-1, 12)
+"""How many microseconds before the present moment of the machine; None: no moment is named."""
 
 
 class Machine(RuleBasedStateMachine):
-    """One store and one dictionary, told and asked the same."""
+    """One store and one dictionary, told and asked the same.
 
-    def open(self) -> RecordStore:
+    Its clock goes on by 0 to 2 microseconds after each write.
+    """
+
+    def open(self, folder: Path) -> tuple[ArchivingStore, str]:
         raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:
-        self.store = self.open()
+        self._folder = tempfile.TemporaryDirectory()
+        self.store, url = self.open(Path(self._folder.name))
+        self.conflicts = Conflicts(url)
+        self.store.now = lambda: self.now_us
+        self.now_us = FIRST_US
         self.plain = PlainStore()
 
     @rule(batch=st.lists(records, max_size=6))
     def put(self, batch: list[Record]) -> None:
-        assert self.store.put(batch) == self.plain.put(batch)
+        outcomes = self.store.put(batch)
+        assert outcomes == self.plain.put(batch)
+        found = [record for record, outcome in zip(batch, outcomes, strict=True) if outcome is Stored.CONFLICT]
+        self.conflicts.keep([Conflict(record.record_id, encode_record(record), "", EPOCH) for record in found])
+        self._done()
 
     @rule(stops=st.lists(st.builds(RecordStop, names, moments), max_size=3))
     def stop(self, stops: list[RecordStop]) -> None:
         assert self.store.stop(stops) == self.plain.stop(stops)
+        self._done()
 
     @rule(record=records)
     def correct(self, record: Record) -> None:
         assert self.store.correct(record, EDIT) is self.plain.correct(record, EDIT)
+        self._done()
 
     @rule(name=names)
     def withdraw(self, name: str) -> None:
         assert self.store.withdraw(name, EDIT) is self.plain.withdraw(name, EDIT)
+        self._done()
 
-    @rule(question=questions)
-    def ask(self, question: Question) -> None:
-        self._compare(question)
+    @precondition(lambda self: self.plain.records)
+    @rule(at=st.integers(0, 30), record=records)
+    def correct_one(self, at: int, record: Record) -> None:
+        stored = [*self.plain.records]
+        self.correct(replace(record, record_id=stored[at % len(stored)]))
 
-    @rule(key=keys, contains=values, lacks=values, order=orders)
-    def ask_meta(self, key: str, contains: tuple[str, ...], lacks: tuple[str, ...], order: Order) -> None:
-        self._compare(Question(Scope.everything(), meta=(MetaCondition(key, contains, lacks),), order=order))
+    @precondition(lambda self: self.plain.records)
+    @rule(at=st.integers(0, 30))
+    def withdraw_one(self, at: int) -> None:
+        stored = [*self.plain.records]
+        self.withdraw(stored[at % len(stored)])
+
+    @precondition(lambda self: self.plain.records)
+    @rule(at=st.integers(0, 30), record=records, decision=st.sampled_from(Decision))
+    def dispute(self, at: int, record: Record, decision: Decision) -> None:
+        """Another record of a stored one's id is sent, and decided about."""
+        stored = [*self.plain.records]
+        record = replace(record, record_id=stored[at % len(stored)])
+        self.put([record])
+        for conflict in self.conflicts.find(0, 100):
+            sent = record_of(conflict.body)
+            if decision is Decision.TAKE:
+                changed = self.store.correct(sent, EDIT)
+                assert changed is self.plain.correct(sent, EDIT)
+                assert (changed is Changed.UNKNOWN) is (sent.record_id in self.plain.withdrawn)
+                self._done()
+            assert self.conflicts.decide(conflict.number or 0, decision, EDIT)
+        assert self.conflicts.find(0, 1) == []
+
+    @rule(file_records=st.integers(1, 5))
+    def archive(self, file_records: int) -> None:
+        plan = Plan(Path(self._folder.name) / "archive", 1, file_records=file_records)
+        with self.store.shelf() as shelf:
+            list(archive_old(shelf, plan, EPOCH + timedelta(days=100)))
+
+    @rule()
+    def bring_back(self) -> None:
+        with self.store.shelf() as shelf:
+            for file in self.store.archived_files()[:2]:
+                bring_back(shelf, file)
+
+    def _done(self) -> None:
+        self.plain.note(self.now_us)
+        self.now_us += len(self.plain.past) % 3
+
+    def _of(self, ago_us: int | None) -> int | None:
+        return None if ago_us is None else self.now_us - ago_us
+
+    @rule(question=questions, ago_us=ago)
+    def ask(self, question: Question, ago_us: int | None) -> None:
+        self._compare(replace(question, as_of_us=self._of(ago_us)))
+
+    @rule(ago_us=st.integers(-1, 30), order=orders)
+    def ask_of_then(self, ago_us: int, order: Order) -> None:
+        moment_us = self.now_us - ago_us
+        self._compare(Question(Scope.everything(), as_of_us=moment_us, order=order))
+        for record in {**self.plain.records, **self.plain.withdrawn}.values():
+            found = self.plain.at(moment_us).get(record.record_id)
+            body = self.store.one(record.record_id, Scope.everything(), moment_us)
+            assert body == (None if found is None else encode_record(found))
+
+    @rule(key=keys, contains=values, lacks=values, order=orders, ago_us=ago)
+    def ask_meta(
+        self, key: str, contains: tuple[str, ...], lacks: tuple[str, ...], order: Order, ago_us: int | None
+    ) -> None:
+        condition = MetaCondition(key, contains, lacks)
+        self._compare(Question(Scope.everything(), meta=(condition,), order=order, as_of_us=self._of(ago_us)))
 
     @rule(name=names, bounds=amount_bounds, order=orders)
     def ask_component(self, name: str, bounds: tuple[Bound, ...], order: Order) -> None:
@@ -208,8 +289,9 @@ class Machine(RuleBasedStateMachine):
     def ask_times(self, bounds: list[Bound], order: Order) -> None:
         self._compare(Question(Scope.everything(), stop_time=tuple(bounds), order=order))
 
-    @rule(question=total_questions)
-    def ask_totals(self, question: TotalQuestion) -> None:
+    @rule(question=total_questions | rolled_questions, ago_us=ago)
+    def ask_totals(self, question: TotalQuestion, ago_us: int | None) -> None:
+        question = replace(question, where=replace(question.where, as_of_us=self._of(ago_us)))
         where = replace(question.where, order=Order(), limit=None)
         assert self.store.totals(question) == plain_totals(self.plain.answer(where), question)
 
@@ -241,8 +323,15 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self._compare(Question(Scope.everything()))
+            for moment_us in {moment_us for moment_us, _ in self.plain.past}:
+                then = Question(Scope.everything(), as_of_us=moment_us)
+                self._compare(then)
+                counted = TotalQuestion(then, ())
+                assert self.store.totals(counted) == plain_totals(self.plain.answer(then), counted)
             self.check_rollups()
             self.store.close()
+            self.conflicts.close()
+            self._folder.cleanup()
 
     def _compare(self, question: Question) -> None:
         expected = [decoded(encode_record(record)) for record in self.plain.answer(question)]
@@ -268,22 +357,20 @@ def sums_of_days_are_kept_of_few_records(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_sqlite_answers_as_a_dictionary_would(sqlite_template: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    class OnSqlite(Machine):
+        def open(self, folder: Path) -> tuple[ArchivingStore, str]:
+            shutil.copy(sqlite_template, folder / "store.sqlite")
+            url = f"sqlite:///{folder}/store.sqlite"
+            return open_store(url), url
 
-        class OnSqlite(Machine):
-            def open(self) -> RecordStore:
-                path = Path(folder) / "store.sqlite"
-                for old in Path(folder).iterdir():
-                    old.unlink()
-                shutil.copy(sqlite_template, path)
-                return open_store(f"sqlite:///{path}")
-
-        run(OnSqlite, examples=40, steps=30)
+    run(OnSqlite, examples=40, steps=30)
 
 
 def test_postgresql_answers_as_a_dictionary_would(postgresql: PrivatePostgresql) -> None:
     class OnPostgresql(Machine):
-        def open(self) -> RecordStore:
-            return open_store(postgresql.new_database())
+        def open(self, folder: Path) -> tuple[ArchivingStore, str]:
+            del folder
+            url = postgresql.new_database()
+            return open_store(url), url
 
     run(OnPostgresql, examples=12, steps=25)

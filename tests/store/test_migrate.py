@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,15 @@ def described_sqlite(path: Path) -> list[Any]:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     connection.close()
     return sorted(
-        (kind, name, table, " ".join((sql or "").split()).replace("( ", "(").replace(" )", ")"))
-        for kind, name, table, sql in rows
-        if VERSION_TABLE not in table
+        (kind, name, table, _parts(sql or "")) for kind, name, table, sql in rows if VERSION_TABLE not in table
     )
+
+
+def _parts(sql: str) -> list[str]:
+    """The columns and constraints in any order: a column that is added later stands behind the constraints."""
+    begin, _, rest = " ".join(sql.split()).partition("(")
+    listed, _, end = rest.rpartition(")")
+    return [begin, *sorted(part.replace("( ", "(").strip() for part in re.split(r",(?![^(]*\))", listed)), end]
 
 
 def described_postgresql(url: str) -> list[Any]:

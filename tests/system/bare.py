@@ -14,6 +14,8 @@ PACKAGING = ROOT / "packaging"
 _PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": ""}
 """Variables of a plain login: nothing of this process's Python may be found in a root."""
 
+_ENTER = 'mount --rbind /proc "$0/proc" && mount --rbind /sys "$0/sys" && exec chroot "$0" "$@"'
+
 BUILT_BY = "/usr/bin/python3"
 """Debian's own Python: the roots have the same."""
 
@@ -24,6 +26,7 @@ def ran(*words: str | Path, folder: Path | None = None, variables: Mapping[str, 
         [str(word) for word in words],
         capture_output=True,
         text=True,
+        stdin=subprocess.DEVNULL,
         env={**os.environ, **variables},
         cwd=folder,
         check=False,
@@ -51,14 +54,15 @@ def make_root(folder: Path, packages: Sequence[str]) -> Path:
 
 
 def inside(root: Path, *words: str | Path) -> str:
-    """What a command prints in the root, with processes and mounts of its own and the network of this machine."""
+    """What a command prints in the root, with mounts of its own, and processes and network of this machine."""
     return ran(*_within(root), *words, variables=_PLAIN)
 
 
 def started_inside(root: Path, *words: str) -> subprocess.Popen[str]:
-    """A command that goes on in the root; its output can be read, and all of it ends with it."""
+    """A command that goes on in the root, as the very process that is returned; its output can be read."""
     return subprocess.Popen(
         [*_within(root), *words],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,4 +76,4 @@ def lacks(*programs: str) -> list[str]:
 
 
 def _within(root: Path) -> list[str]:
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc", "chroot", str(root)]
+    return ["unshare", "--mount", "/bin/sh", "-c", _ENTER, str(root)]

@@ -193,7 +193,14 @@ def _sacct_collector_agrees(
     }  # fmt: skip
     config = folder / "sacct.yml"
     config.write_text(json.dumps(options))
-    assert cluster.collect("slurm", str(config), "--once").returncode == 0
+
+    def all_read() -> bool:
+        done = cluster.collect("slurm", str(config), "--once")
+        assert done.returncode == 0, done.stderr
+        return len(_stored(server)) > len(expected)
+
+    # slurmdbd may learn late that the last step of the requeued run has ended; until then the run is left for later.
+    wait_until(all_read, "sacct tells of the requeued run", 180)
     stored = _stored(server)
     assert {name: stored[name] for name in expected} == expected
     (requeued,) = set(stored) - set(expected)

@@ -81,9 +81,9 @@ class AsyncClient:
         """Set the stop time of a stored record. Raises NotFoundError."""
         await self.ask(exchange.stop(record_id, stop_time))
 
-    async def get(self, record_id: str) -> Record:
-        """The record with this id. Raises NotFoundError."""
-        return await self.ask(exchange.one(record_id))
+    async def get(self, record_id: str, as_of: datetime | None = None) -> Record:
+        """The record with this id; with `as_of`, as it was stored at that instant. Raises NotFoundError."""
+        return await self.ask(exchange.one(record_id, as_of))
 
     async def records(self, query: Query | str = "") -> AsyncIterator[Record]:
         """The records that match, as they come; memory does not grow with their number.

@@ -85,9 +85,9 @@ class Client:
         """Set the stop time of a stored record. Raises NotFoundError."""
         self.ask(exchange.stop(record_id, stop_time))
 
-    def get(self, record_id: str) -> Record:
-        """The record with this id. Raises NotFoundError."""
-        return self.ask(exchange.one(record_id))
+    def get(self, record_id: str, as_of: datetime | None = None) -> Record:
+        """The record with this id; with `as_of`, as it was stored at that instant. Raises NotFoundError."""
+        return self.ask(exchange.one(record_id, as_of))
 
     def records(self, query: Query | str = "") -> Iterator[Record]:
         """The records that match, as they come; memory does not grow with their number.

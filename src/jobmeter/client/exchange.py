@@ -118,9 +118,10 @@ def stop_body(record_id: str, stop_time: datetime) -> bytes:
     return msgspec.json.encode({"record_id": record_id, "components": [], "stop_time": stop_time})
 
 
-def one(record_id: str) -> Call[Record]:
-    """One record by its id."""
-    return Call("GET", f"/record/{quote(record_id, safe='')}", _record)
+def one(record_id: str, as_of: datetime | None = None) -> Call[Record]:
+    """One record by its id, as it is or as it was at an instant."""
+    path = f"/record/{quote(record_id, safe='')}"
+    return Call("GET", path if as_of is None else f"{path}?{Query().as_of(as_of)}", _record)
 
 
 def page(query: Query, size: int, cursor: str | None) -> Call[Page]:

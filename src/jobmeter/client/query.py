@@ -66,6 +66,12 @@ class Query(Struct, frozen=True):
             raise ValueError("say how much at least or at most")
         return self._with(components=(*self.question.components, ComponentCondition(_name(name), bounds)))
 
+    def as_of(self, moment: datetime) -> Query:
+        """The records as they were stored at this instant: what was corrected or withdrawn later is as it was then."""
+        if moment.tzinfo is None:
+            raise ValueError("a time needs a zone, such as datetime.UTC")
+        return self._with(as_of_us=microseconds(moment))
+
     def order_by(self, column: ColumnName, *, descending: bool = False) -> Query:
         """In the order of a column; without this, by stop time, running jobs last."""
         return self._with(order=Order(Column(column), descending))

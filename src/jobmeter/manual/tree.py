@@ -43,7 +43,9 @@ def named(found: list[str]) -> dict[str, str]:
 
 def _below(folder: Traversable, way: str) -> Iterator[str]:
     for item in folder.iterdir():
+        if item.name.startswith((".", "__pycache__")):
+            continue  # what installers put beside files of Python
         if item.is_dir():
             yield from _below(item, f"{way}{item.name}/")
-        elif not item.name.startswith("."):
+        else:
             yield f"{way}{item.name}"

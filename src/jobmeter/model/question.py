@@ -118,6 +118,8 @@ class Question(Struct, frozen=True):
     """Which records, in which order, at most how many. All conditions hold together.
 
     With `after` only those behind that place in the order, whether or not the record that had it is still there.
+    With `as_of_us`, microseconds since 1970, it is asked of the records as they were stored at that instant: the scope,
+    the conditions and the order look at those states.
     """
 
     scope: Scope
@@ -131,3 +133,4 @@ class Question(Struct, frozen=True):
     order: Order = Order()
     limit: int | None = None
     after: Position | None = None
+    as_of_us: int | None = None

@@ -31,6 +31,8 @@ def total_query_string(question: TotalQuestion) -> str:
 def _pairs(question: Question) -> Iterator[tuple[str, str]]:
     if question.record_id is not None:
         yield "record_id", question.record_id
+    if question.as_of_us is not None:
+        yield "as_of", from_microseconds(question.as_of_us).isoformat()
     for field, bounds in (("start_time", question.start_time), ("stop_time", question.stop_time)):
         for operator, value in _bounds(bounds):
             yield f"{field}{operator}", from_microseconds(value).isoformat()

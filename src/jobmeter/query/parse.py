@@ -29,7 +29,7 @@ from jobmeter.query.fault import BadQuery, shown
 from jobmeter.query.pairs import Pair, pairs
 from jobmeter.wire.auditor import parse_time
 
-__all__ = ["BadQuery", "Draft", "parse_question", "question_of"]
+__all__ = ["BadQuery", "Draft", "parse_instant", "parse_question", "question_of"]
 
 N = TypeVar("N", int, float)
 
@@ -40,7 +40,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?
 _INDEX = re.compile(r"[0-9]{1,9}")
 _LAST = 10**9
 
-_KEYS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
+_KEYS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score", "as_of")
 _OPS = (Op.GT, Op.LT, Op.GTE, Op.LTE, Op.EQUALS)
 _OP_NAMES = tuple(op.value for op in _OPS)
 _META_OPS = ("c", "dnc")
@@ -56,6 +56,16 @@ def parse_question(query: bytes | str, scope: Scope) -> Question:
     number still fails it.
     """
     return question_of(pairs(query), scope)
+
+
+def parse_instant(query: bytes | str) -> int | None:
+    """The instant in a query string that may name one and nothing else: microseconds since 1970. Raises BadQuery."""
+    draft = Draft()
+    for pair in pairs(query):
+        if pair.path[0] != "as_of":
+            raise BadQuery("", _unknown("field", shown(pair.path[0]), ("as_of",)))
+        draft.take(pair)
+    return draft.as_of_us
 
 
 def question_of(conditions: Iterable[Pair], scope: Scope) -> Question:
@@ -77,11 +87,12 @@ class Draft:
         self.scores: dict[str, dict[Op, float]] = {}
         self.meta: dict[str, dict[str, list[tuple[int, str]]]] = {}
         self.order: dict[str, Column] = {}
+        self.as_of_us: int | None = None
 
     def take(self, pair: Pair) -> None:
         """Understand one pair."""
         match pair.path[0]:
-            case "record_id" | "limit":
+            case "record_id" | "limit" | "as_of":
                 self._single(pair)
             case "start_time" | "stop_time":
                 self._bound(pair, 1, self.bounds[pair.path[0]], _moment)
@@ -117,6 +128,7 @@ class Draft:
             ),
             order=self._order(),
             limit=min(int(self.single["limit"]), AMOUNT_MAX) if "limit" in self.single else None,
+            as_of_us=self.as_of_us,
         )
 
     def _order(self) -> Order:
@@ -140,6 +152,8 @@ class Draft:
             return
         if pair.path[0] == "limit":
             self.single["limit"] = str(_whole(pair))
+        elif pair.path[0] == "as_of":
+            self.as_of_us = _moment(pair)
         else:
             self.single["record_id"] = _name(pair.value, pair.key)
 
@@ -219,7 +233,7 @@ def _unknown(what: str, found: str, known: tuple[str, ...]) -> str:
 
 def _choice(known: tuple[str, ...]) -> str:
     names = [f"`{name}`" for name in known]
-    return " or ".join(names) if len(names) == 2 else f"one of {', '.join(names)}"
+    return " or ".join(names) if len(names) <= 2 else f"one of {', '.join(names)}"
 
 
 def _name(value: str, key: str) -> str:

@@ -24,7 +24,7 @@ UNSTORABLE_REASON = "the database cannot hold this record"
 _FATES = MappingProxyType({Stored.NEW: Fate.NEW, Stored.SAME: Fate.SAME, Stored.CONFLICT: Fate.CONFLICT})
 
 REFUSED = frozenset({Fate.INVALID, Fate.CONFLICT, Fate.FORBIDDEN})
-"""What is kept among the dead letters."""
+"""What is kept among the dead letters; a conflict only where there is no place for conflicts."""
 
 _GOOD = frozenset({Stored.NEW, Stored.SAME})
 

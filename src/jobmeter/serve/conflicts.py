@@ -14,16 +14,17 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from jobmeter.contract import Clock, RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore
 from jobmeter.keeping import ConflictStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.conflict import Conflict, Decision
 from jobmeter.model.version import Changed, Edit
-from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.answer import Problem, Receive, Scope, Send
 from jobmeter.serve.asker import asker_of
-from jobmeter.serve.body import BodyRefused, Disconnected, read_body
-from jobmeter.serve.history import Done, Find, Refusal, check_may_correct, decoded, edit_of, meta_of
+from jobmeter.serve.body import read_body
+from jobmeter.serve.history import Done, Find, check_may_correct, edit_of, meta_of
 from jobmeter.serve.reads import Readers
+from jobmeter.serve.refusing import Refusal, answered, decoded
 from jobmeter.wire.auditor import BadRecord, decode_record
 
 ONE_CONFLICT = "/v2/conflicts/{number}"
@@ -78,30 +79,14 @@ class Conflicts:
     async def found(self, scope: Scope, receive: Receive, send: Send) -> int:
         """The conflicts that the asker may decide."""
         del receive
-        try:
-            asked = _asked(scope["query_string"])
-            return await send_json(send, 200, await self._shown(asker_of(scope), asked))
-        except Refusal as refusal:
-            return await send_json(send, refusal.status, refusal.problem)
-        except StoreUnavailable as fault:
-            return await send_away(send, str(fault))
+        return await answered(send, self._shown(scope))
 
     async def decide(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Decide one."""
-        try:
-            given = decoded(await read_body(scope, receive, _BODY_BYTES), Ruling)
-            changed = await self._decided(asker_of(scope), _number(scope), given)
-        except BodyRefused as refusal:
-            return await send_json(send, refusal.status, Problem(str(refusal)))
-        except Refusal as refusal:
-            return await send_json(send, refusal.status, refusal.problem)
-        except StoreUnavailable as fault:
-            return await send_away(send, str(fault))
-        except Disconnected:
-            return UNANSWERED
-        return await send_json(send, 200, Done(changed))
+        return await answered(send, self._decided(scope, receive))
 
-    async def _shown(self, asker: Asker, asked: _Asked) -> list[ShownConflict]:
+    async def _shown(self, scope: Scope) -> list[ShownConflict]:
+        asker, asked = asker_of(scope), _asked(scope["query_string"])
         found: list[ShownConflict] = []
         after = asked.after
         while len(found) < asked.limit:
@@ -115,7 +100,9 @@ class Conflicts:
                 break
         return found
 
-    async def _decided(self, asker: Asker, number: int | None, given: Ruling) -> Changed:
+    async def _decided(self, scope: Scope, receive: Receive) -> Done:
+        given = decoded(await read_body(scope, receive, _BODY_BYTES), Ruling)
+        asker, number = asker_of(scope), _number(scope)
         one = None if number is None else await self._readers.ask(self._kept.one, number)
         if one is None or number is None:
             raise Refusal(404, _NONE)
@@ -125,12 +112,12 @@ class Conflicts:
         check_may_correct(asker, one.record_id, meta_of(one.body).meta)
         edit = edit_of(asker, given.why, self._clock)
         if one.decision is not None:
-            return _repeated(one, given)
+            return Done(_repeated(one, given))
         if given.decision is Decision.TAKE:
             await self._take(one, edit)
         if await self._readers.ask(self._kept.decide, number, given.decision, edit):
-            return Changed.DONE
-        return _repeated(await self._readers.ask(self._kept.one, number), given)
+            return Done(Changed.DONE)
+        return Done(_repeated(await self._readers.ask(self._kept.one, number), given))
 
     async def _take(self, one: Conflict, edit: Edit) -> None:
         """Repeated after a crash it changes nothing more."""

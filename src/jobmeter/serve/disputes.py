@@ -7,7 +7,7 @@ kept. What it replaces is a version; a weaker one that comes later is kept as a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jobmeter.contract import Clock, RecordStore
 from jobmeter.model.access import Asker, Role
@@ -17,8 +17,10 @@ from jobmeter.model.record import Record
 from jobmeter.model.version import Changed, Edit
 from jobmeter.serve.answer import Scope
 from jobmeter.serve.asker import asker_of
+from jobmeter.serve.bulk import Judged
 from jobmeter.serve.history import Find
 from jobmeter.serve.letterbox import origin_of
+from jobmeter.serve.meter import Fate
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import ConflictSettings
 from jobmeter.serve.writer import Writer
@@ -46,6 +48,11 @@ class Disputes:
         self._key = settings.meta_key
         self._ranks = {value: rank for rank, value in enumerate(settings.precedence)}
         self._clock = clock
+
+    def to_bury(self, refused: Iterable[Judged]) -> list[tuple[bytes, str]]:
+        """What dead letters are made of, with the reasons. A conflict is none where it is kept to be decided."""
+        kept = {Fate.CONFLICT} if self._writer.keeps_conflicts else set()
+        return [(one.raw, one.sentence) for one in refused if one.outcome not in kept]
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> list[Stored]:
         """What the store did with each record, once that is durable; a conflict that precedence settled is `same`.

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Raw, Struct
 
-from jobmeter.contract import Clock, RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.record import Record
 from jobmeter.model.version import Changed, ChangeKind, Edit
-from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.answer import Problem, Receive, Scope, Send
 from jobmeter.serve.asker import asker_of
-from jobmeter.serve.body import BodyRefused, Disconnected, read_body
+from jobmeter.serve.body import read_body
 from jobmeter.serve.reads import Readers
+from jobmeter.serve.refusing import Refusal, answered, decoded
 from jobmeter.wire.auditor import BadRecord, decode_record
 
 PREFIX = b"/v2/records/"
@@ -69,15 +70,6 @@ class Verified(Struct, frozen=True):
     faults: list[str]
 
 
-class Refusal(Exception):  # noqa: N818 - a decision, carried to where it is answered
-    """The answer is no, with this status."""
-
-    def __init__(self, status: int, problem: Problem) -> None:
-        super().__init__(problem.error)
-        self.status = status
-        self.problem = problem
-
-
 class _Meta(Struct):
     meta: dict[str, tuple[str, ...]] | None = None
 
@@ -89,8 +81,6 @@ Find = Callable[[str], Awaitable[bytes | None]]
 
 FAULTS_MAX = 100
 """So many faults are told in one answer; all are counted."""
-
-B = TypeVar("B")
 
 
 class History:
@@ -106,60 +96,41 @@ class History:
     async def versions(self, scope: Scope, receive: Receive, send: Send) -> int:
         """The versions of a record, oldest first."""
         del receive
-        record_id = _record_id(scope)
-        if record_id is None:
-            return await send_json(send, 404, _NOT_THERE)
-        rows = asker_of(scope).scope
-        try:
-            kept = await self._readers.ask(self._store.versions, record_id)
-            seen = [one for one in kept if rows.sees(meta_of(one.body).meta)]
-            if not seen and await self._readers.ask(self._store.one, record_id, rows) is None:
-                return await send_json(send, 404, _NOT_THERE)
-        except StoreUnavailable as fault:
-            return await send_away(send, str(fault))
-        listed = [
-            KeptVersion(one.number, one.ended, one.edit.who, one.edit.why, one.edit.at, msgspec.json.decode(one.body))
-            for one in seen
-        ]
-        return await send_json(send, 200, listed)
+        return await answered(send, self._versions(scope))
 
     async def verified(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Whether the chain of versions holds."""
         del scope, receive
-        try:
-            faults = await self._readers.ask(self._store.check_versions)
-        except StoreUnavailable as fault:
-            return await send_away(send, str(fault))
-        return await send_json(send, 200, Verified(len(faults), faults[:FAULTS_MAX]))
+        return await answered(send, self._verified())
 
     async def correct(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Replace a record."""
-        return await self._answered(scope, receive, send, corrects=True)
+        return await answered(send, self._correct(scope, receive))
 
     async def withdraw(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Take a record out of the account."""
-        return await self._answered(scope, receive, send, corrects=False)
+        return await answered(send, self._withdraw(scope, receive))
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send, *, corrects: bool) -> int:
-        try:
-            body = await read_body(scope, receive, self._limit_bytes)
-            changed = await (self._correct if corrects else self._withdraw)(scope, body)
-        except BodyRefused as refusal:
-            return await send_json(send, refusal.status, Problem(str(refusal)))
-        except Refusal as refusal:
-            return await send_json(send, refusal.status, refusal.problem)
-        except StoreUnavailable as fault:
-            return await send_away(send, str(fault))
-        except Disconnected:
-            return UNANSWERED
-        if changed is Changed.UNKNOWN:
-            return await send_json(send, 404, _NOT_THERE)
-        if changed is Changed.REFUSED:
-            return await send_json(send, 400, Problem("the database cannot hold this record"))
-        return await send_json(send, 200, Done(changed))
+    async def _versions(self, scope: Scope) -> list[KeptVersion]:
+        record_id = _record_id(scope)
+        if record_id is None:
+            raise Refusal(404, _NOT_THERE)
+        rows = asker_of(scope).scope
+        kept = await self._readers.ask(self._store.versions, record_id)
+        seen = [one for one in kept if rows.sees(meta_of(one.body).meta)]
+        if not seen and await self._readers.ask(self._store.one, record_id, rows) is None:
+            raise Refusal(404, _NOT_THERE)
+        return [
+            KeptVersion(one.number, one.ended, one.edit.who, one.edit.why, one.edit.at, msgspec.json.decode(one.body))
+            for one in seen
+        ]
 
-    async def _correct(self, scope: Scope, body: bytes) -> Changed:
-        given = decoded(body, _Correction)
+    async def _verified(self) -> Verified:
+        faults = await self._readers.ask(self._store.check_versions)
+        return Verified(len(faults), faults[:FAULTS_MAX])
+
+    async def _correct(self, scope: Scope, receive: Receive) -> Done:
+        given = decoded(await read_body(scope, receive, self._limit_bytes), _Correction)
         try:
             record = decode_record(bytes(given.record))
         except BadRecord as fault:
@@ -169,13 +140,15 @@ class History:
         if record.record_id != stored:
             raise Refusal(400, Problem("the record_id of the record is not that of the address", "record_id"))
         check_may_correct(asker, stored, record.meta)
-        return await self._readers.ask(self._store.correct, record, edit_of(asker, given.why, self._clock))
+        edit = edit_of(asker, given.why, self._clock)
+        return _done(await self._readers.ask(self._store.correct, record, edit))
 
-    async def _withdraw(self, scope: Scope, body: bytes) -> Changed:
-        given = decoded(body, Withdrawal)
+    async def _withdraw(self, scope: Scope, receive: Receive) -> Done:
+        given = decoded(await read_body(scope, receive, self._limit_bytes), Withdrawal)
         asker = asker_of(scope)
         stored = await self._may_change(asker, _record_id(scope))
-        return await self._readers.ask(self._store.withdraw, stored, edit_of(asker, given.why, self._clock))
+        edit = edit_of(asker, given.why, self._clock)
+        return _done(await self._readers.ask(self._store.withdraw, stored, edit))
 
     async def _may_change(self, asker: Asker, record_id: str | None) -> str:
         """The id, when there is such a record and the asker may change it."""
@@ -186,20 +159,21 @@ class History:
         return record_id
 
 
+def _done(changed: Changed) -> Done:
+    """Raises Refusal unless the record is as it was to be."""
+    if changed is Changed.UNKNOWN:
+        raise Refusal(404, _NOT_THERE)
+    if changed is Changed.REFUSED:
+        raise Refusal(400, Problem("the database cannot hold this record"))
+    return Done(changed)
+
+
 def check_may_correct(asker: Asker, record_id: str, meta: dict[str, tuple[str, ...]] | None) -> None:
     """Raises Refusal unless the asker may correct a record with this id and meta."""
     fault = asker.fault(Role.CORRECT, record_id, meta)
     if fault is not None:
         field, reason = fault
         raise Refusal(403, Problem(f"{field}: {reason}" if field else reason, field or None, reason))
-
-
-def decoded(body: bytes, kind: type[B]) -> B:
-    """The body of a request. Raises Refusal."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        raise Refusal(400, Problem(f"the body is not understood: {fault}")) from None
 
 
 def edit_of(asker: Asker, why: str, clock: Clock) -> Edit:

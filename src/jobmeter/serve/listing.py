@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.model.question import Page, Question
 from jobmeter.query.cursor import cursor_of
 from jobmeter.query.fault import BadQuery
@@ -26,7 +26,9 @@ from jobmeter.serve.asker import asker_of
 from jobmeter.serve.filed import send_file
 from jobmeter.serve.form import Form, form_asked
 from jobmeter.serve.framing import JSON_LINES, CsvFraming, Framing
+from jobmeter.serve.instant import check_instant
 from jobmeter.serve.reads import Readers
+from jobmeter.serve.refusing import problem_of
 from jobmeter.serve.stream import Streams
 from jobmeter.wire.record_csv import CSV_COLUMNS, FOUND, known_column
 from jobmeter.wire.record_parquet import ParquetNotInstalled, write_parquet
@@ -49,8 +51,9 @@ class RecordPage(Struct, frozen=True):
 class Listings:
     """The endpoint."""
 
-    def __init__(self, store: RecordStore, readers: Readers, streams: Streams) -> None:
+    def __init__(self, store: RecordStore, readers: Readers, streams: Streams, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._readers = readers
         self._streams = streams
 
@@ -60,8 +63,9 @@ class Listings:
             form, query = form_asked(scope)
             listing = parse_listing(query, asker_of(scope).scope)
             _check_columns(listing.columns)
+            check_instant(listing.question.as_of_us, self._clock)
         except BadQuery as fault:
-            return await send_json(send, 400, Problem(str(fault), fault.key or None, fault.reason))
+            return await send_json(send, 400, problem_of(fault))
         if form is None:
             known = ", ".join(each.value[0] for each in Form)
             return await send_json(send, 406, Problem(f"Accept names no form that there is: {known}"))

@@ -81,6 +81,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         {"type": "object", "additionalProperties": _object(_OPS, _NUMBER)},
         "score[HEPSPEC23][gte]=10.5: some score of this name, of any component, has such a value.",
     ),
+    "as_of": _query("as_of", _TIME, "As it was stored at this instant: 2024-02-01T00:00:00Z"),
     "group_by": _query("group_by", {"type": "string"}, "group_by=site_id,month: a group per value of each dimension."),
     "sum": _query("sum", {"type": "string"}, "sum=Cores*runtime,Cores*HEPSPEC23*runtime,count: what is summed."),
     "min": _query("min", {"enum": ["start_time", "stop_time"]}, "The earliest such time of each group."),

@@ -17,12 +17,13 @@ from jobmeter.serve.conflicts import Ruling, ShownConflict
 from jobmeter.serve.document_operations import DOCUMENT_OPERATIONS
 from jobmeter.serve.history import Correction, Done, KeptVersion, Verified, Withdrawal
 from jobmeter.serve.operation import Kind, Operation, Reply
-from jobmeter.serve.ours import Letter, Outcomes
+from jobmeter.serve.ours import Letter
 from jobmeter.serve.publications import PublicationList, PublicationsTaken
 from jobmeter.serve.samples import SamplesTaken
 from jobmeter.serve.summaries import SummariesTaken, SummaryList
 from jobmeter.serve.totals import Totals
 from jobmeter.serve.writes import Refusals
+from jobmeter.wire.verdict import Verdicts
 
 
 class StoredRecord(Record, frozen=True):
@@ -106,7 +107,18 @@ def replies_of(operation: Operation) -> tuple[Reply, ...]:
     return (*operation.replies, *(reply for reply in at_the_door if reply.status not in given))
 
 
-_FILTERS = ("record_id", "start_time", "stop_time", "runtime", "meta", "component", "sort_by", "limit", "score")
+_FILTERS = (
+    "record_id",
+    "start_time",
+    "stop_time",
+    "runtime",
+    "meta",
+    "component",
+    "sort_by",
+    "limit",
+    "score",
+    "as_of",
+)
 
 _CHANGED = (
     Reply(200, "It is so now.", (Done,)),
@@ -142,11 +154,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "One record by its id.",
         (
             Reply(200, "The record.", (StoredRecord,)),
-            Reply(400, "No record can have this id.", (Problem,)),
+            Reply(400, "No record can have this id, or there is no such instant.", (Problem,)),
             Reply(404, "There is no such record.", (Problem,)),
             _BROKEN,
         ),
-        parameters=("id",),
+        parameters=("id", "as_of"),
     ),
     Operation(
         "GET",
@@ -189,7 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v2/records",
         "putRecords",
         "Add many records and learn what became of each.",
-        (Reply(200, "One outcome per record, in order.", (Outcomes,)), *_REFUSED, _AWAY),
+        (Reply(200, "One outcome per record, in order.", (Verdicts,)), *_REFUSED, _AWAY),
         list[Record],
         (Kind.JSON, Kind.LINES),
     ),
@@ -238,7 +250,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Reply(400, "Not understood, or there are too many groups.", (Problem,)),
             _AWAY,
         ),
-        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "format.csv"),
+        parameters=("group_by", "sum", "min", "max", *_FILTERS[:6], "score", "as_of", "format.csv"),
     ),
     Operation(
         "POST",

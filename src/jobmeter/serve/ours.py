@@ -10,13 +10,14 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import cast
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.model.letter import DeadLetter
-from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
+from jobmeter.serve.answer import JSON, UNANSWERED, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.body import BodyRefused, Disconnected, read_body
 from jobmeter.serve.bulk import REFUSED, Item, Judged, decoded, decoded_lines, granted, judge, raw_elements
@@ -26,6 +27,7 @@ from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.wire.auditor import BadRecord
+from jobmeter.wire.verdict import Verdict, VerdictName, encode_verdicts
 
 log = logging.getLogger("jobmeter.serve")
 
@@ -33,20 +35,6 @@ LETTERS_DEFAULT = 20
 LETTERS_MAX = 100
 BODIES_BYTES_MAX = 8 * 2**20
 """Bodies beyond this many bytes of one answer are cut short, and marked."""
-
-
-class OutcomeOf(Struct, frozen=True, omit_defaults=True):
-    """What became of one record: `new`, `same`, `conflict`, `invalid` or `forbidden`, the last three with a reason."""
-
-    outcome: Fate
-    field: str | None = None
-    reason: str | None = None
-
-
-class Outcomes(Struct, frozen=True):
-    """One outcome per record of the body, in its order."""
-
-    outcomes: list[OutcomeOf]
 
 
 class Letter(Struct, frozen=True):
@@ -85,7 +73,7 @@ class RecordsByOutcome:
                 return await send_json(send, 400, Problem(str(fault)))
             self._meter.count(one.outcome for one in judged)
             refused = [one for one in judged if one.outcome in REFUSED]
-            await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])
+            await self._letterbox.keep(scope, self._disputes.to_bury(refused))
         except StoreUnavailable as fault:
             log.warning("write.put_off origin=%s reason=%r", origin_of(scope), str(fault))
             return await send_away(send, str(fault))
@@ -93,8 +81,8 @@ class RecordsByOutcome:
             return UNANSWERED
         if judged and all(one.outcome is Fate.FORBIDDEN for one in judged):
             return await send_json(send, 403, Problem(f"none of the records may be written: {judged[0].sentence}"))
-        outcomes = [OutcomeOf(one.outcome, one.field, one.reason) for one in judged]
-        return await send_json(send, 200, Outcomes(outcomes))
+        verdicts = [Verdict(cast("VerdictName", one.outcome.value), one.field, one.reason) for one in judged]
+        return await send_bytes(send, 200, encode_verdicts(verdicts), JSON)
 
     async def _judged(self, scope: Scope, body: bytes) -> list[Judged]:
         """A body that begins like an array is one; anything else is taken as JSON lines."""

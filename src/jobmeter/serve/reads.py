@@ -10,11 +10,15 @@ from urllib.parse import unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.model.record import name_fault
+from jobmeter.query.fault import BadQuery
+from jobmeter.query.parse import parse_instant
 from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_bytes, send_done, send_json
 from jobmeter.serve.asker import asker_of
+from jobmeter.serve.instant import check_instant
 from jobmeter.serve.meter import Meter
+from jobmeter.serve.refusing import problem_of
 
 READERS = 8
 PING_SECONDS = 2.0
@@ -71,8 +75,9 @@ class HealthCheck:
 class OneRecord:
     """`GET /record/{record_id}`; the last segment is percent-decoded as a whole, so `%2F` is a slash of the id."""
 
-    def __init__(self, store: RecordStore, readers: Readers, *, as_auditor: bool) -> None:
+    def __init__(self, store: RecordStore, readers: Readers, clock: Clock, *, as_auditor: bool) -> None:
         self._store = store
+        self._clock = clock
         self._readers = readers
         self._as_auditor = as_auditor
 
@@ -86,7 +91,11 @@ class OneRecord:
                 return await send_bytes(send, 200, b"null", JSON)
             return await send_json(send, 400, Problem(f"record_id: {fault}", "record_id", fault))
         try:
-            found = await self._readers.ask(self._store.one, record_id, asker_of(scope).scope)
+            as_of_us = parse_instant(scope["query_string"])
+            check_instant(as_of_us, self._clock)
+            found = await self._readers.ask(self._store.one, record_id, asker_of(scope).scope, as_of_us)
+        except BadQuery as asked:
+            return await send_json(send, 400, problem_of(asked))
         except StoreUnavailable as unavailable:
             return await send_json(send, 500, _AUDITOR_FAULT if self._as_auditor else Problem(str(unavailable)))
         if found is not None:

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.model.question import Question
 from jobmeter.query.parse import BadQuery, parse_question
 from jobmeter.serve.answer import UNANSWERED, Problem, Receive, Scope, Send, send_away, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.framing import Framing, framing_for
+from jobmeter.serve.instant import check_instant
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.protocol import break_off
 from jobmeter.serve.settings import Limits
@@ -40,13 +41,15 @@ class _ReaderGone(Exception):  # noqa: N818 - the name says the fact
 class RecordList:
     """The endpoint."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, clock: Clock) -> None:
         self._streams = streams
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Answer with the records that the query string asks for."""
         try:
             question = parse_question(scope["query_string"], asker_of(scope).scope)
+            check_instant(question.as_of_us, self._clock)
         except BadQuery as fault:
             return await send_json(send, 400, Problem(str(fault)))
         return await self._streams.answer(question, framing_for(scope["headers"]), scope, receive, send)

@@ -165,10 +165,12 @@ def _auditors(parts: Parts) -> Table:
             "PUT": Entry(Role.WRITE, writes.put_record, unanswered=True),
         },
         "/records": {
-            "GET": Entry(Role.READ, RecordList(parts.streams)),
+            "GET": Entry(Role.READ, RecordList(parts.streams, parts.clock)),
             "POST": Entry(Role.WRITE, writes.post_records, unanswered=True),
         },
-        ONE_RECORD: {"GET": Entry(Role.READ, OneRecord(store, readers, as_auditor=settings.auditor_status_codes))},
+        ONE_RECORD: {
+            "GET": Entry(Role.READ, OneRecord(store, readers, parts.clock, as_auditor=settings.auditor_status_codes))
+        },
     }
 
 
@@ -177,10 +179,10 @@ def _records(parts: Parts) -> Table:
     by_outcome = RecordsByOutcome(_disputes(parts), parts.letterbox, parts.settings, parts.meter)
     return {
         "/v2/records": {
-            "GET": Entry(Role.READ, Listings(parts.store, parts.readers, parts.streams)),
+            "GET": Entry(Role.READ, Listings(parts.store, parts.readers, parts.streams, parts.clock)),
             "POST": Entry(Role.WRITE, by_outcome),
         },
-        "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers))},
+        "/v2/totals": {"GET": Entry(Role.READ, RecordTotals(parts.store, parts.readers, parts.clock))},
         "/v2/records/{record_id}/versions": {"GET": Entry(Role.READ, history.versions)},
         "/v2/records/{record_id}/corrections": {"POST": Entry(Role.CORRECT, history.correct)},
         "/v2/records/{record_id}/withdrawal": {"POST": Entry(Role.CORRECT, history.withdraw)},

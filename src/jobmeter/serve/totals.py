@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from jobmeter.contract import RecordStore, StoreUnavailable
+from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.model.question import Column
 from jobmeter.model.record import from_microseconds
 from jobmeter.model.total import Extreme, FieldDimension, Measured, TooManyGroups, Total, TotalQuestion
@@ -23,6 +23,7 @@ from jobmeter.query.totals import parse_totals
 from jobmeter.serve.answer import JSON, Problem, Receive, Scope, Send, send_away, send_bytes, send_json
 from jobmeter.serve.asker import asker_of
 from jobmeter.serve.form import Form, form_asked
+from jobmeter.serve.instant import check_instant
 from jobmeter.serve.reads import Readers
 from jobmeter.wire import spreadsheet
 
@@ -49,8 +50,9 @@ class Totals(Struct, frozen=True):
 class RecordTotals:
     """The endpoint."""
 
-    def __init__(self, store: RecordStore, readers: Readers) -> None:
+    def __init__(self, store: RecordStore, readers: Readers, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._readers = readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -59,6 +61,7 @@ class RecordTotals:
         try:
             form, query = form_asked(scope, ("json", "csv"))
             question = parse_totals(query, asker_of(scope).scope)
+            check_instant(question.where.as_of_us, self._clock)
             wanted = csv_of if form is Form.CSV else json_of
             body = await self._readers.ask(lambda: wanted(question, self._store.totals(question)))
         except (BadQuery, TooManyGroups) as fault:

@@ -118,6 +118,11 @@ class Writer:
         """Keep facility documents; returns once they are durable. Raises StoreUnavailable."""
         await self._ask(_DOCUMENTS, documents)
 
+    @property
+    def keeps_conflicts(self) -> bool:
+        """Whether there is a place for conflicts."""
+        return self._conflicts is not None
+
     async def dispute(self, conflicts: Sequence[Conflict]) -> None:
         """Keep conflicts; returns once they are durable. Raises StoreUnavailable."""
         if self._conflicts is not None:

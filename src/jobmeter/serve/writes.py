@@ -169,7 +169,8 @@ class Writes:
         if fate is Fate.NEW:
             return await send_done(send)
         if fate is Fate.CONFLICT:
-            await self._letterbox.keep(scope, [(body, CONFLICT_REASON)])
+            conflict = Judged(0, fate, reason=CONFLICT_REASON, raw=body)
+            await self._letterbox.keep(scope, self._disputes.to_bury([conflict]))
         return await self._exists(send, fate is Fate.CONFLICT, _ONE_IGNORED)
 
     async def _post_records(self, scope: Scope, body: bytes, send: Send) -> int:
@@ -180,7 +181,7 @@ class Writes:
         judged = await judge(partial(self._disputes.put, scope), items, lambda: raw_elements(body))
         self._meter.count(one.outcome for one in judged)
         refused = [one for one in judged if one.outcome in REFUSED]
-        await self._letterbox.keep(scope, [(one.raw, one.sentence) for one in refused])
+        await self._letterbox.keep(scope, self._disputes.to_bury(refused))
         if any(one.outcome is Fate.INVALID for one in refused):
             return await send_json(send, 400, _refusals(judged, refused))
         if any(one.outcome is Fate.FORBIDDEN for one in refused):

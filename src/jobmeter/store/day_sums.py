@@ -37,7 +37,7 @@ from jobmeter.store.rollup import BY_SITE
 from jobmeter.store.tables import day_marks, day_sums, records, rollups
 from jobmeter.store.tally import FacetValue, Tally
 
-QUESTIONS_MAX = 24
+QUESTIONS_MAX = 16
 """Of so many questions sheets are kept."""
 RECORDS_A_DAY = 100
 """With fewer records a day, in the mean, reading all at once is quicker than day by day."""

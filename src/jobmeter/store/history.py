@@ -13,13 +13,14 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Text, cast, delete, insert, literal, select, update
+from sqlalchemy import BigInteger, Text, cast, delete, insert, literal, select, update
 
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.core import core_in
 from jobmeter.store.facet import Numbers, Signature
+from jobmeter.store.past import moment_of
 from jobmeter.store.rollup import State, Sums
 from jobmeter.store.row import Change, batch_of, key_of, record_of, storable
 from jobmeter.store.tables import records, versions, withdrawn
@@ -29,10 +30,15 @@ _encode = msgspec.json.Encoder().encode
 _NOTHING = b""
 """What follows a withdrawal."""
 
+_SAID = ("no", "record_id", "kind", "who", "why", "at_us", "since_us", "until_us", "body", "next_digest", "chain")
+_STATE_NAMES = ("start_us", "stop_us", "site", "grp", "usr")
+_STATE = (records.c.since_us, *[records.c[name] for name in _STATE_NAMES])
+
 
 class Step(Struct, frozen=True):
     """One change of one record: its body before, and after; None after a withdrawal."""
 
+    seq: int
     key: str
     before: bytes
     after: bytes | None
@@ -40,16 +46,23 @@ class Step(Struct, frozen=True):
     edit: Edit
 
 
-def keep(execute: Execute, steps: Collection[Step]) -> None:
-    """Keep what the steps replace, within the transaction that changes the records."""
+def keep(execute: Execute, steps: Collection[Step], now_us: int) -> list[int]:
+    """Keep what the steps replace, within the transaction that changes the records, before it does.
+
+    The moments of the steps, since when what follows holds.
+    """
     if not steps:
-        return
+        return []
     last = execute(select(versions.c.chain).order_by(versions.c.no.desc()).limit(1))
     chain = bytes(last[0][0]) if last else _START
+    moments = []
     for step in steps:
         following = _digest(_NOTHING if step.after is None else step.after)
         at_us = None if step.edit.at is None else microseconds(step.edit.at)
-        chain = _link(chain, (step.key, step.kind.value, step.edit.who, step.edit.why, at_us), step.before, following)
+        ((since_us, *state),) = execute(select(*_STATE).where(records.c.seq == literal(step.seq, BigInteger())))
+        until_us = moment_of(step.edit, since_us, now_us)
+        said = (step.key, step.kind.value, step.edit.who, step.edit.why, at_us)
+        chain = _link(chain, _dated(said, since_us, until_us), step.before, following)
         execute(
             insert(versions).values(
                 record_id=step.key,
@@ -60,8 +73,14 @@ def keep(execute: Execute, steps: Collection[Step]) -> None:
                 body=step.before.decode(),
                 next_digest=following,
                 chain=chain,
+                seq=step.seq,
+                since_us=since_us,
+                until_us=until_us,
+                **dict(zip(_STATE_NAMES, state, strict=True)),
             )
         )
+        moments.append(until_us)
+    return moments
 
 
 def versions_of(execute: Execute, key: str) -> list[Version]:
@@ -83,13 +102,16 @@ def faults(execute: Execute) -> Iterator[str]:
     """A sentence for each place where the versions are not what was written."""
     chain = _START
     following: dict[str, bytes] = {}
-    statement = select(versions).order_by(versions.c.no)
-    for no, key, kind, who, why, at_us, body, next_digest, link in execute(statement):
+    columns = [versions.c[name] for name in _SAID]
+    for no, key, kind, who, why, at_us, since_us, until_us, body, next_digest, link in execute(
+        select(*columns).order_by(versions.c.no)
+    ):
         name, before = _text(key), _text(body).encode()
         if name in following and following[name] != _digest(before):
             yield f"version {no}: it does not follow the version before it of record {name!r}"
         following[name] = bytes(next_digest)
-        chain = _link(chain, (name, _text(kind), _text(who), _text(why), at_us), before, bytes(next_digest))
+        said = _dated((name, _text(kind), _text(who), _text(why), at_us), since_us, until_us)
+        chain = _link(chain, said, before, bytes(next_digest))
         if chain != bytes(link):
             yield f"version {no} of record {name!r}, or one before it, was changed or taken out"
             chain = bytes(link)
@@ -111,6 +133,8 @@ class Books(Protocol):
     """The writer's transaction of a store, as far as changing one record needs it."""
 
     execute: Execute
+    now_us: int
+    """The moment of the change, unless the change says its own."""
 
     def row(self, key: str) -> Row | None:
         """The record, kept from others until the transaction ends, back from the archive if need be; or None."""
@@ -166,7 +190,8 @@ def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKi
         if state is not None:
             sums.take(state, 1)
     books.add_sums(sums)
-    keep(books.execute, [Step(key, row.state.body, None if state is None else state.body, kind, edit)])
+    after = None if state is None else state.body
+    (moment_us,) = keep(books.execute, [Step(row.seq, key, row.state.body, after, kind, edit)], books.now_us)
     if state is None:
         books.execute(delete(records).where(records.c.seq == row.seq))
         books.execute(insert(withdrawn).values(record_id=key, body=row.state.body.decode()))
@@ -181,13 +206,14 @@ def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKi
             grp=state.grp,
             usr=state.usr,
             core=core_in(state.body, key, state.start_us, state.stop_us).decode(),
+            since_us=moment_us,
         )
     )
 
 
 def steps_of(changes: Collection[Change]) -> list[Step]:
     """Stops as steps."""
-    return [Step(one.key, one.before, one.body, ChangeKind.STOPPED, one.edit) for one in changes]
+    return [Step(one.seq, one.key, one.before, one.body, ChangeKind.STOPPED, one.edit) for one in changes]
 
 
 def without_withdrawn(execute: Execute, new: set[str]) -> dict[str, bytes]:
@@ -201,6 +227,11 @@ def without_withdrawn(execute: Execute, new: set[str]) -> dict[str, bytes]:
         execute(delete(records).where(records.c.record_id.in_(sorted(held))))
         new.difference_update(held)
     return held
+
+
+def _dated(said: tuple[object, ...], since_us: int | None, until_us: int | None) -> tuple[object, ...]:
+    """With the time that the state held; rows that are older than these columns have none, and none in their link."""
+    return said if until_us is None else (*said, since_us, until_us)
 
 
 def _link(chain: bytes, said: tuple[object, ...], before: bytes, following: bytes) -> bytes:

@@ -16,6 +16,7 @@ from jobmeter.store.archive.shelf import Shelf
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.letterbox import Bounds
 from jobmeter.store.migrate import upgrade
+from jobmeter.store.past import Now
 from jobmeter.store.sqlite import SqliteStore
 
 
@@ -23,6 +24,8 @@ class ArchivingStore(RecordStore, Protocol):
     """A record store of which a part may lie in archive files."""
 
     archive: Archive
+    now: Now
+    """The clock of its writes."""
 
     def shelf(self) -> AbstractContextManager[Shelf]:
         """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""

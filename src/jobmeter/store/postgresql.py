@@ -33,6 +33,7 @@ from jobmeter.store.ledger import Ledger, PostgresqlRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
+from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
 from jobmeter.store.postgresql_books import PostgresqlBooks
 from jobmeter.store.postgresql_facets import intern
@@ -68,8 +69,7 @@ class PostgresqlStore:
     """The RecordStore of the contract in the PostgreSQL database at `url`, a libpq address.
 
     Nothing is connected until it is needed; a lost server is found again by itself. `writers` and `readers` bound the
-    connections, `bounds` the dead letters. A schema that is not the present one is told by SchemaUnfit, whatever is
-    asked.
+    connections, `bounds` the dead letters. A schema that is not the present one is told by SchemaUnfit.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class PostgresqlStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._url = url
+        self.now: Now = system_now
         self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
@@ -107,7 +108,7 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stored]:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
-                new = insert(writer, batch, numbers)
+                new = insert(writer, batch, numbers, self.now())
                 gone = without_archived(self.archive, executing(writer), new)
                 gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
@@ -134,14 +135,15 @@ class PostgresqlStore:
                 recall(executing(writer), back, lambda signature: intern(writer, [signature])[signature])
                 if changes:
                     resum(writer, changes)
-                    keep(executing(writer), steps_of(changes))
+                    moments = keep(executing(writer), steps_of(changes), self.now())
                     writer.execute(
-                        "UPDATE records r SET stop_us = c.stop_us, core = c.core "
-                        "FROM unnest(%b, %b, %b) AS c (seq, stop_us, core) WHERE r.seq = c.seq",
+                        "UPDATE records r SET stop_us = c.stop_us, core = c.core, since_us = c.since_us "
+                        "FROM unnest(%b, %b, %b, %b) AS c (seq, stop_us, core, since_us) WHERE r.seq = c.seq",
                         (
                             int8s([change.seq for change in changes]),
                             int8s([change.stop_us for change in changes]),
                             texts([change.core for change in changes]),
+                            int8s(moments),
                         ),
                     )
             return answers
@@ -158,7 +160,7 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Changed]:
             with writer.transaction():
                 note_change(writer)
-                books = PostgresqlBooks(writer, self.archive, executing(writer))
+                books = PostgresqlBooks(writer, self.archive, self.now())
                 return [amend(books, record_id, change, edit) for record_id in record_ids]
 
         return self._write(work)
@@ -171,7 +173,7 @@ class PostgresqlStore:
         def work(writer: Connection) -> Changed:
             with writer.transaction():
                 note_change(writer)
-                return change(PostgresqlBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+                return change(PostgresqlBooks(writer, self.archive, self.now()), record_id, record, edit)
 
         return self._write(work)
 
@@ -185,10 +187,10 @@ class PostgresqlStore:
         with answering(), self._readers.lend() as reader, reader.transaction():
             return list(faults(executing(reader)))
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
         """See RecordStore."""
         with answering(), self._writers.lend() as writer, snapshot(writer):
-            found = list(self._answer(writer, Question(scope, record_id=record_id)))
+            found = list(self._answer(writer, Question(scope, record_id=record_id, as_of_us=as_of_us)))
         return found[0] if found else None
 
     def stream(self, question: Question) -> Iterator[bytes]:
@@ -212,7 +214,7 @@ class PostgresqlStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            answer = total(question, PostgresqlSource(reader), self.archive, executing(reader))
+            answer = total(question, PostgresqlSource(reader, question.where.as_of_us), self.archive, executing(reader))
         keep_days(self._runner, answer.kept)
         return answer.totals
 

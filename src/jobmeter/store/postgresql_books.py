@@ -7,6 +7,7 @@ from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.history import Row
 from jobmeter.store.postgresql_facets import intern
+from jobmeter.store.postgresql_reading import executing
 from jobmeter.store.postgresql_sums import add_sums, pending_among
 from jobmeter.store.rollup import State, Sums
 from jobmeter.store.session import Connection
@@ -15,10 +16,11 @@ from jobmeter.store.session import Connection
 class PostgresqlBooks:
     """The Books of `history`, on a writer in a transaction that has noted its change."""
 
-    def __init__(self, writer: Connection, archive: Archive, execute: Execute) -> None:
+    def __init__(self, writer: Connection, archive: Archive, now_us: int) -> None:
         self._writer = writer
         self._archive = archive
-        self.execute = execute
+        self.execute: Execute = executing(writer)
+        self.now_us = now_us
 
     def row(self, key: str) -> Row | None:
         """See Books."""

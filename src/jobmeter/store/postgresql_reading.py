@@ -14,14 +14,13 @@ from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 from jobmeter.model.question import Question
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.archive.shelf import Session
+from jobmeter.store.past import rows_at
 from jobmeter.store.postgresql_facets import intern
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.session import Connection
 from jobmeter.store.statement import Resolve, Statement, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
 
 _DIALECT = postgresql_dialect.dialect()  # type: ignore[no-untyped-call]
-_PROBE = PostgresqlProbe(records.c.body)
 
 # How many rows the driver holds at a time. A row may have 2 MiB; libpq before 17 can only give them one by one.
 _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
@@ -29,14 +28,14 @@ _ROWS_AT_ONCE = 64 if capabilities.has_stream_chunked() else 1
 
 def bodies(reader: Connection, question: Question) -> Iterator[bytes]:
     """The bodies that answer `question`, in its order."""
-    for statement in select_bodies(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_bodies(question, _view(reader, question)):
         for (body,) in streamed(reader, compiled(statement, _DIALECT)):
             yield body
 
 
 def read_rows(reader: Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
     """The same, each behind the two parts of its place in the order."""
-    for statement in select_rows(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_rows(question, _view(reader, question)):
         yield from streamed(reader, compiled(statement, _DIALECT))
 
 
@@ -74,6 +73,11 @@ def snapshot(connection: Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
+
+
+def _view(reader: Connection, question: Question) -> View:
+    rows = rows_at(question.as_of_us)
+    return View(rows, PostgresqlProbe(rows), resolver(reader))
 
 
 def resolver(reader: Connection) -> Resolve:

@@ -10,8 +10,9 @@ from jobmeter.store.row import Batch, Held
 from jobmeter.store.session import Connection
 
 _INSERT = """WITH added AS (
-        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core)
-        SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING RETURNING seq, record_id
+        INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core, since_us)
+        SELECT *, %b::bigint FROM unnest(%b, %b, %b, %b, %b, %b, %b) ON CONFLICT (record_id) DO NOTHING
+        RETURNING seq, record_id
     ), noted AS (
         INSERT INTO rollup_pending (low, high, seqs)
         SELECT min(seq), max(seq), array_agg(seq) FROM added HAVING count(*) > 0
@@ -19,12 +20,13 @@ _INSERT = """WITH added AS (
     SELECT record_id FROM added"""
 
 
-def insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers]) -> set[str]:
-    """Add the records whose ids are not there yet, in order, and return their keys."""
+def insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers], now_us: int) -> set[str]:
+    """Add the records whose ids are not there yet, in order, and return their keys; they are there since `now_us`."""
     sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
     rows = writer.execute(
         _INSERT,
         (
+            now_us,
             int8s(batch.starts),
             int8s(batch.stops),
             int4s(sites),

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from jobmeter.model.question import Column, Question
-from jobmeter.model.total import AmountDimension, Extreme, MetaDimension, Product, TotalQuestion
+from jobmeter.model.total import AmountDimension, Extreme, Factor, MetaDimension, Product, TotalQuestion
 from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import Part
 from jobmeter.store.read_form import Form, Named, named, span_of
@@ -28,6 +28,8 @@ _Cells = list[Any]
 """Value and count of each plain measure in turn."""
 _Scored = dict[tuple[float, ...], list[int]]
 """Value and count of a product of components, by the scores that the value is to be multiplied by."""
+_Terms = Callable[[Named], list[tuple[int, tuple[float, ...]]]]
+"""The terms of a product in a record, without the span: values, and the scores to multiply them by."""
 _AddPlain = Callable[[_Cells, int, int | None], None]
 _AddScored = Callable[[_Scored, int, int | None, Named], None]
 
@@ -99,14 +101,28 @@ class _Reading:
         plain, *products = parts
         for read, (cells, scored) in self._sums.items():
             key = tuple(
-                FacetValue(value) if is_facet and value is not None else value
-                for value, is_facet in zip(read, self._facets, strict=True)
+                [
+                    FacetValue(value) if is_facet and value is not None else value
+                    for value, is_facet in zip(read, self._facets, strict=True)
+                ]
             )
-            pairs = [(number, *cells[2 * place : 2 * place + 2]) for place, number in enumerate(plain.measures)]
-            tally.join(key, (), pairs)
+            pairs = [None, 0] * (len(plain.measures) + len(products))
+            for place, number in enumerate(plain.measures):
+                pairs[2 * number : 2 * number + 2] = cells[2 * place : 2 * place + 2]
             for part, sums in zip(products, scored, strict=True):
-                for scores, (value, counted) in sums.items():
-                    tally.join(key, scores, [(part.measures[0], value, counted)])
+                number = 2 * part.measures[0]
+                pairs[number : number + 2] = _weighed(tally, sums)
+            tally.merge(key, pairs)
+
+
+def _weighed(tally: Tally, sums: _Scored) -> tuple[Any, int]:
+    """The value of a product of components, and how many terms it has."""
+    total, terms = None, 0
+    for scores, (value, counted) in sums.items():
+        term = tally.weighed(value, scores)
+        total = term if total is None else tally.plus(total, term)
+        terms += counted
+    return total, terms
 
 
 def _plain(measure: Any, place: int) -> _AddPlain:
@@ -146,9 +162,7 @@ def _extreme(measure: Extreme, place: int) -> _AddPlain:
 def _scored(measure: Product) -> _AddScored:
     """Adds a record to a product of components."""
     span = measure.span
-    factors = [(factor.component, factor.scores) for factor in measure.factors]
-    names = [name for name, _ in factors]
-    wanted = [(place, score) for place, (_, scores) in enumerate(factors) for score in scores]
+    terms = _terms_of_one(measure.factors[0]) if len(measure.factors) == 1 else _terms(measure.factors)
 
     def add(sums: _Scored, start_us: int, stop_us: int | None, held: Named) -> None:
         if span is None:
@@ -157,21 +171,49 @@ def _scored(measure: Product) -> _AddScored:
             return
         else:
             length = span_of(span, start_us, stop_us)
-        for chosen in product(*[held.get(name, ()) for name in names]):
-            value = length
-            for one in chosen:
-                value *= one.amount
-            scores: tuple[Any, ...] = tuple([_score(chosen[place], score) for place, score in wanted])
-            if None in scores:
-                continue
+        for value, scores in terms(held):
             cell = sums.get(scores)
             if cell is None:
-                sums[scores] = [value, 1]
+                sums[scores] = [value * length, 1]
             else:
-                cell[0] += value
+                cell[0] += value * length
                 cell[1] += 1
 
     return add
+
+
+def _terms_of_one(factor: Factor) -> _Terms:
+    """The terms of a product of one component with one score at most: what most questions are about."""
+    name, wanted = factor.component, factor.scores
+    if len(wanted) > 1:
+        return _terms((factor,))
+    if not wanted:
+        return lambda held: [(one.amount, ()) for one in held.get(name, ())]
+    (score,) = wanted
+
+    def terms(held: Named) -> list[tuple[int, tuple[float, ...]]]:
+        return [(one.amount, (value,)) for one in held.get(name, ()) if (value := _score(one, score)) is not None]
+
+    return terms
+
+
+def _terms(factors: Sequence[Factor]) -> _Terms:
+    """The terms of any product: one for each choice of a component for each factor."""
+    names = [factor.component for factor in factors]
+    wanted = [(place, score) for place, factor in enumerate(factors) for score in factor.scores]
+
+    def terms(held: Named) -> list[tuple[int, tuple[float, ...]]]:
+        found = []
+        for chosen in product(*[held.get(name, ()) for name in names]):
+            scores: tuple[Any, ...] = tuple([_score(chosen[place], score) for place, score in wanted])
+            if None not in scores:
+                value = 1
+                for one in chosen:
+                    value *= one.amount
+                found.append((value, scores))
+        return found
+
+    return terms
 
 
 def _score(component: Any, name: str) -> float | None:

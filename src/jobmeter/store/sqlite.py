@@ -7,7 +7,7 @@ One connection writes, under a lock; readers have connections of their own and s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -34,6 +34,7 @@ from jobmeter.store.history import amend, change, faults, keep, steps_of, versio
 from jobmeter.store.ledger import Ledger, SqliteRunner
 from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
 from jobmeter.store.paging import page_of
+from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
@@ -41,6 +42,7 @@ from jobmeter.store.schema import ADVICE, VERSION_TABLE
 from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.sqlite_rows import insert, rows_of
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
 from jobmeter.store.sqlite_sums import (
     SqliteSource,
@@ -55,12 +57,6 @@ from jobmeter.store.sqlite_sums import (
     sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
-
-_KEYS_AT_ONCE = 500
-"""Parameters of one statement; an old SQLite takes 999."""
-
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (record_id) DO NOTHING"""
 
 
 class SqliteStore:
@@ -80,6 +76,7 @@ class SqliteStore:
         bounds: Bounds | None = None,
     ) -> None:
         self._path = path
+        self.now: Now = system_now
         self.archive = Archive()
         self._bounds = bounds or Bounds()
         self._numbers = FacetNumbers()
@@ -117,19 +114,11 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
-            added = writer.executemany(
-                _INSERT,
-                [
-                    (start, stop, *numbers[facets], key, core.decode())
-                    for start, stop, facets, key, core in zip(
-                        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
-                    )
-                ],
-            ).rowcount
+            added = insert(writer, batch, numbers, self.now())
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
-                stored = {key: body.encode() for key, _, _, body in _rows_of(writer, set(batch.keys) - new)}
+                stored = {key: body.encode() for key, _, _, body in rows_of(writer, set(batch.keys) - new)}
             stored |= without_archived(self.archive, executing(writer), new)
             stored |= without_withdrawn(executing(writer), new)
             if new:
@@ -141,7 +130,7 @@ class SqliteStore:
         """See RecordStore."""
         keys = {key_of(stop.record_id) for stop in stops if storable(stop.record_id)}
         with self._writing() as writer:
-            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in _rows_of(writer, keys)}
+            held = {key: Held(seq, start, body.encode()) for key, seq, start, body in rows_of(writer, keys)}
             archived = self.archive.held(executing(writer), keys - held.keys())
             held |= {key: Held(one.seq, one.start_us, one.body) for key, one in archived.items()}
             answers, changes = stopped(stops, held)
@@ -149,10 +138,13 @@ class SqliteStore:
             back = [one for one in archived.values() if one.seq in changed]
             recall(executing(writer), back, lambda signature: interned(writer, signature))
             resum(writer, changes)
-            keep(executing(writer), steps_of(changes))
+            moments = keep(executing(writer), steps_of(changes), self.now())
             writer.executemany(
-                "UPDATE records SET stop_us = ?, core = ? WHERE seq = ?",
-                [(change.stop_us, change.core.decode(), change.seq) for change in changes],
+                "UPDATE records SET stop_us = ?, core = ?, since_us = ? WHERE seq = ?",
+                [
+                    (change.stop_us, change.core.decode(), moment_us, change.seq)
+                    for change, moment_us in zip(changes, moments, strict=True)
+                ],
             )
         return answers
 
@@ -163,7 +155,7 @@ class SqliteStore:
     def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
         """See RecordStore."""
         with self._writing() as writer:
-            books = SqliteBooks(writer, self.archive, executing(writer))
+            books = SqliteBooks(writer, self.archive, self.now())
             return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
@@ -172,7 +164,7 @@ class SqliteStore:
 
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         with self._writing() as writer:
-            return change(SqliteBooks(writer, self.archive, executing(writer)), record_id, record, edit)
+            return change(SqliteBooks(writer, self.archive, self.now()), record_id, record, edit)
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""
@@ -184,11 +176,11 @@ class SqliteStore:
         with answering(), self._readers.lend() as reader, snapshot(reader):
             return list(faults(executing(reader)))
 
-    def one(self, record_id: str, scope: Scope) -> bytes | None:
+    def one(self, record_id: str, scope: Scope, as_of_us: int | None = None) -> bytes | None:
         """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             reader.execute("BEGIN")
-            found = list(self._answer(reader, Question(scope, record_id=record_id)))
+            found = list(self._answer(reader, Question(scope, record_id=record_id, as_of_us=as_of_us)))
             reader.execute("COMMIT")
         return found[0] if found else None
 
@@ -215,7 +207,7 @@ class SqliteStore:
     def totals(self, question: TotalQuestion) -> list[Total]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            answer = total(question, SqliteSource(reader), self.archive, executing(reader))
+            answer = total(question, SqliteSource(reader, question.where.as_of_us), self.archive, executing(reader))
         keep_days(self._runner, answer.kept)
         return answer.totals
 
@@ -382,15 +374,3 @@ class SqliteStore:
         known = self._numbers.known(wanted)
         fresh = {signature: interned(writer, signature) for signature in wanted if signature not in known}
         return fresh, known | fresh
-
-
-def _rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """Key, seq, start_us and body of those `keys` that are stored."""
-    rest = list(keys)
-    while rest:
-        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
-        marks = ", ".join("?" * len(some))
-        yield from writer.execute(
-            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
-            some,
-        )

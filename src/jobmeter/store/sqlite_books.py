@@ -10,16 +10,18 @@ from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.history import Row
 from jobmeter.store.rollup import State, Sums
 from jobmeter.store.sqlite_facets import interned
+from jobmeter.store.sqlite_reading import executing
 from jobmeter.store.sqlite_sums import add_sums, is_pending, note_change
 
 
 class SqliteBooks:
     """The Books of `history`, on the writer in a transaction."""
 
-    def __init__(self, writer: sqlite3.Connection, archive: Archive, execute: Execute) -> None:
+    def __init__(self, writer: sqlite3.Connection, archive: Archive, now_us: int) -> None:
         self._writer = writer
         self._archive = archive
-        self.execute = execute
+        self.execute: Execute = executing(writer)
+        self.now_us = now_us
 
     def row(self, key: str) -> Row | None:
         """See Books."""

@@ -13,25 +13,24 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from jobmeter.model.question import Question
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.archive.shelf import Session
+from jobmeter.store.past import rows_at
 from jobmeter.store.probe import SqliteProbe
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
-from jobmeter.store.tables import records
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_PROBE = SqliteProbe(records.c.body)
 
 
 def bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
     """The bodies that answer `question`, in its order."""
-    for statement in select_bodies(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_bodies(question, _view(reader, question)):
         for (body,) in reader.execute(*compiled(statement, _DIALECT)):
             yield body
 
 
 def read_rows(reader: sqlite3.Connection, question: Question) -> Generator[tuple[Any, int, bytes]]:
     """The same, each behind the two parts of its place in the order."""
-    for statement in select_rows(question, View(records, _PROBE, resolver(reader))):
+    for statement in select_rows(question, _view(reader, question)):
         yield from reader.execute(*compiled(statement, _DIALECT))
 
 
@@ -47,6 +46,11 @@ def session_of(connection: sqlite3.Connection) -> Session:
         lambda statement: connection.execute(*written(statement, _DIALECT)),
         lambda signature: interned(connection, signature),
     )
+
+
+def _view(reader: sqlite3.Connection, question: Question) -> View:
+    rows = rows_at(question.as_of_us)
+    return View(rows, SqliteProbe(rows), resolver(reader))
 
 
 def resolver(reader: sqlite3.Connection) -> Resolve:

@@ -6,6 +6,10 @@ see `jobmeter.store.core`. Times are microseconds since 1970 UTC. `site`, `grp` 
 when the record's meta has none of the facet's keys. `record_id` is the key made by `jobmeter.store.row.key_of`, in byte
 order.
 
+A state of a record holds from `since_us` on, until `until_us` of the row in `versions` that a change made of it; both
+are when the store wrote it. A row of `versions` has the columns of `records` too, so that what was at an instant is the
+union of both (`jobmeter.store.past`). `since_us` is NULL where the state is older than these columns: it always was.
+
 `archive_files` lists the Parquet files that hold what left `records`; a record is in one place only. `archive_recalled`
 are the records of listed files that are back in `records`.
 
@@ -64,6 +68,7 @@ records = Table(
     Column("record_id", BYTEWISE, nullable=False),
     Column("core", Text, nullable=False),
     body_column(),
+    Column("since_us", BigInteger),
     UniqueConstraint("record_id", name="records_record_id"),
     sqlite_autoincrement=True,
 )
@@ -309,10 +314,19 @@ versions = Table(
     Column("body", Text, nullable=False),
     Column("next_digest", LargeBinary, nullable=False),
     Column("chain", LargeBinary, nullable=False),
+    Column("seq", BigInteger),
+    Column("since_us", BigInteger),
+    Column("until_us", BigInteger),
+    Column("start_us", BigInteger),
+    Column("stop_us", BigInteger),
+    Column("site", Integer),
+    Column("grp", Integer),
+    Column("usr", Integer),
     sqlite_autoincrement=True,
 )
 
 Index("versions_record_id", versions.c.record_id, versions.c.no)
+Index("versions_until", versions.c.until_us)
 
 withdrawn = Table(
     "withdrawn",

@@ -58,6 +58,9 @@ class Tally:
         self._exact = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
         self._groups: dict[tuple[Any, ...], list[_Cell]] = {}
         self._weights: dict[tuple[Any, ...], Decimal] = {}
+        self._chosen = [
+            (max if measure.latest else min) if isinstance(measure, Extreme) else None for measure in question.measures
+        ]
 
     def add(self, part: Part, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows of `part`, as the database gave them, at most ROWS_MAX. Raises TooManyGroups."""
@@ -78,11 +81,18 @@ class Tally:
         Raises TooManyGroups.
         """
         cells = self._cells(key)
-        weight = self._weight(weights)
         for number, value, counted in pairs:
             if counted:
-                term = _whole(value) if weight is None else self._exact.multiply(Decimal(_whole(value)), weight)
-                _join(self._exact, self._question.measures[number], cells[number], term, int(counted))
+                self._join(number, cells[number], self.weighed(_whole(value), weights), int(counted))
+
+    def weighed(self, value: int, scores: tuple[Any, ...]) -> int | Decimal:
+        """The value times all scores, exact; itself where there are none."""
+        weight = self._weight(scores)
+        return value if weight is None else self._exact.multiply(Decimal(value), weight)
+
+    def plus(self, one: int | Decimal, other: int | Decimal) -> int | Decimal:
+        """Both together, exact."""
+        return self._exact.add(one, other) if isinstance(one, Decimal) else one + other
 
     def groups(self) -> Iterable[tuple[tuple[Any, ...], Sequence[_Cell]]]:
         """The groups so far: their keys as they were added, and value and count of each measure."""
@@ -93,12 +103,15 @@ class Tally:
 
         Raises TooManyGroups.
         """
-        cells = self._cells(key)
-        place = 0
-        for measure, cell in zip(self._question.measures, cells, strict=True):
+        places = range(0, len(pairs), 2)
+        cells = self._groups.get(key)
+        if cells is None:
+            self._require_room()
+            self._groups[key] = [[pairs[place], pairs[place + 1]] for place in places]
+            return
+        for number, (place, cell) in enumerate(zip(places, cells, strict=True)):
             if pairs[place + 1]:
-                _join(self._exact, measure, cell, pairs[place], pairs[place + 1])
-            place += 2
+                self._join(number, cell, pairs[place], pairs[place + 1])
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""
@@ -121,18 +134,30 @@ class Tally:
             if known is None:
                 found[key] = cells
             else:
-                for measure, into, cell in zip(self._question.measures, known, cells, strict=True):
+                for number, (into, cell) in enumerate(zip(known, cells, strict=True)):
                     if cell[1]:
-                        _join(self._exact, measure, into, cell[0], cell[1])
+                        self._join(number, into, cell[0], cell[1])
         return in_order([Total(key, self._measured(cells)) for key, cells in found.items()])
 
     def _cells(self, key: tuple[Any, ...]) -> list[_Cell]:
         cells = self._groups.get(key)
         if cells is None:
-            if len(self._groups) >= GROUPS_MAX:
-                raise TooManyGroups(f"there are more than {GROUPS_MAX} groups: narrow the question or group by less")
+            self._require_room()
             cells = self._groups[key] = [[None, 0] for _ in self._question.measures]
         return cells
+
+    def _require_room(self) -> None:
+        if len(self._groups) >= GROUPS_MAX:
+            raise TooManyGroups(f"there are more than {GROUPS_MAX} groups: narrow the question or group by less")
+
+    def _join(self, number: int, cell: _Cell, value: Any, counted: int) -> None:
+        """Add to what a group has of a measure."""
+        held, choose = cell[0], self._chosen[number]
+        if held is None:
+            cell[0] = value
+        else:
+            cell[0] = self.plus(held, value) if choose is None else choose(held, value)
+        cell[1] += counted
 
     def _weight(self, scores: tuple[Any, ...]) -> Decimal | None:
         """The product of scores; None where there are none."""
@@ -153,18 +178,6 @@ class Tally:
             Measured(_scaled(self._exact, measure, value), counted)
             for measure, (value, counted) in zip(self._question.measures, cells, strict=True)
         )
-
-
-def _join(exact: Context, measure: Any, cell: _Cell, value: Any, counted: int) -> None:
-    if cell[0] is None:
-        cell[0] = value
-    elif isinstance(measure, Extreme):
-        cell[0] = (max if measure.latest else min)(cell[0], value)
-    elif isinstance(value, Decimal):
-        cell[0] = exact.add(cell[0], value)
-    else:
-        cell[0] += value
-    cell[1] += counted
 
 
 def _scaled(exact: Context, measure: Any, value: Any) -> int | Decimal | None:

@@ -71,7 +71,9 @@ def total(question: TotalQuestion, source: Source, archive: Archive, execute: Ex
         def add_all(asked: TotalQuestion, into: Tally) -> None:
             archive.add_totals(execute, asked, _add_records(asked, source, into, None), into)
 
-        days = days_of(question.where.stop_time) if is_about_bodies(question) else None
+        # What is kept of a day is of the present.
+        by_day = is_about_bodies(question) and question.where.as_of_us is None
+        days = days_of(question.where.stop_time) if by_day else None
         some, only = source.pending() if days is not None else (False, None)
         if days is None or (some and only is None) or not is_worth_it(execute, days.days):
             add_all(question, tally)

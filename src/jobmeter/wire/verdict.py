@@ -13,25 +13,30 @@ class BadVerdicts(ValueError):  # noqa: N818 - what it is, not that it is an err
     """A body that is no such answer; the message says where it departs."""
 
 
+VerdictName = Literal["new", "same", "conflict", "invalid", "forbidden"]
+
+
 class Verdict(Struct, frozen=True, omit_defaults=True):
     """What the server did with one record; `field` and `reason` are given for the last three outcomes."""
 
-    outcome: Literal["new", "same", "conflict", "invalid", "forbidden"]
+    outcome: VerdictName
     field: str | None = None
     reason: str | None = None
 
 
-class _Answer(Struct):
+class Verdicts(Struct):
+    """One outcome per record of the body, in its order."""
+
     outcomes: list[Verdict]
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode = msgspec.json.Decoder(Verdicts).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def encode_verdicts(verdicts: Sequence[Verdict]) -> bytes:
     """The answer that tells `verdicts`."""
-    return _encode(_Answer(list(verdicts)))
+    return _encode(Verdicts(list(verdicts)))
 
 
 def decode_verdicts(body: bytes) -> list[Verdict]:

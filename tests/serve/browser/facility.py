@@ -17,6 +17,7 @@ from jobmeter.model.letter import DeadLetter
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.record import Component, Record
 from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.observe.kernel import commands
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
@@ -45,6 +46,8 @@ METRICS = (
     Metric("agent_source_spent", "nanoseconds", Kind.COUNTER, "Spent."),
     Metric("agent_sending", "count", Kind.GAUGE, "Sending."),
     Metric("cgroup_memory_current", "bytes", Kind.GAUGE, "Memory."),
+    Metric("cgroup_cpu_usage", "nanoseconds", Kind.COUNTER, "Processor time."),
+    *commands.METRICS,
 )
 
 
@@ -100,6 +103,7 @@ def _records() -> Iterator[Record]:
             "user_id": ((f"u{number % 9}", HOSTILE)[number % 2],),
         }
         yield Record(f"r{number}", (Component("Cores", 8, ()),), stop - timedelta(hours=1), meta, stop)
+    yield Record("slurm-470", (Component("Cores", 8, ()),), NOW - timedelta(hours=24), meta, None)
 
 
 def _documents() -> Iterator[Received]:
@@ -160,7 +164,12 @@ def _samples(node: str, place: int, step: int, time_ns: int) -> Iterator[Sample]
         (passed * 9 * 10**8, passed * 10**8),
         "eth0",
     )
-    yield Sample("cgroup", node, job, time_ns, ("cgroup_memory_current",), (2**33,))
+    used = ("cgroup_memory_current", "cgroup_cpu_usage")
+    yield Sample("cgroup", node, job, time_ns, used, (2**33, (1440 - step) * 60 * 7 * 10**9))
+    names = tuple(metric.name for metric in commands.METRICS)
+    for command, cores in (("python3", 5), (HOSTILE[:40], 1)):
+        told = ((1440 - step) * 60 * cores * 100, 2**20, 4)
+        yield Sample("commands", node, job, time_ns, names, told, command)
     own = ("agent_cpu", "agent_resident", "agent_stretch")
     yield Sample("agent", node, None, time_ns, own, (passed * 2 * 10**8, 31 * 2**20, 1))
     sources = ("agent_source_reads", "agent_source_faults", "agent_source_spent")

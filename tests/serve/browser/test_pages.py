@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
+import msgspec
 import pytest
 
-from tests.serve.browser.facility import HOSTILE, empty, facility
+from jobmeter.model.job import JobIdentity
+from jobmeter.model.sample import Sample, SampleBatch
+from tests.serve.browser.facility import HOSTILE, NOW, empty, facility
 from tests.serve.live import Live
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
@@ -38,6 +41,8 @@ PAGES = {
     "docs-reference": ("/docs/reference-api", "POST /v2/records"),
     "jobs": ("/jobs", HOSTILE),
     "job": ("/job/r1", HOSTILE),
+    "job-running": ("/job/slurm-470", "Share of the commands"),
+    "reconciliation": ("/reconciliation", "No collector has reported"),
     "users": ("/users", HOSTILE),
     "user-hostile": (f"/users/{quote(HOSTILE, safe='')}", HOSTILE),
     "site": ("/sites/physics", "physics"),
@@ -157,3 +162,84 @@ def test_the_keyboard_reaches_the_content_first(browser: Browser) -> None:
     looked.page.keyboard.press("Enter")
     assert looked.page.evaluate("document.activeElement.id") == "content"
     looked.page.context.close()
+
+
+def asked_for(url: str) -> tuple[int, int]:
+    """From which to which second a question for samples goes."""
+    query = parse_qs(urlsplit(url).query)
+    return int(query["from"][0]), int(query["to"][0])
+
+
+def is_of_samples(answer: Any) -> bool:
+    return "/v2/samples?" in answer.url
+
+
+def test_curves_are_zoomed_with_the_keyboard_and_back(browser: Browser) -> None:
+    page = look(browser, browser.full, "/nodes/node-01").page
+    for button, seconds in (("Zoom in", 43_200), ("Zoom in", 21_600), ("All of it", 86_400)):
+        page.get_by_role("button", name=button).focus()
+        with page.expect_response(is_of_samples) as again:
+            page.keyboard.press("Enter")
+        first, last = asked_for(again.value.url)
+        assert last - first == seconds
+    page.context.close()
+
+
+def test_dragging_over_one_curve_zooms_all_of_them(browser: Browser) -> None:
+    page = look(browser, browser.full, "/nodes/node-01").page
+    box = page.locator(".u-over").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 3 / 4, box["y"] + 50, steps=5)
+    with page.expect_response(is_of_samples) as again:
+        page.mouse.up()
+    first, last = asked_for(again.value.url)
+    assert last - first == pytest.approx(21_600, rel=0.05)
+    page.context.close()
+
+
+def test_the_curves_of_a_job_that_runs_go_on_when_a_sample_comes(browser: Browser) -> None:
+    page = look_at_tail(browser, "/job/slurm-470")
+    time_ns = int(NOW.timestamp()) * 10**9 + 10**9
+    job = JobIdentity("slurm", "hall-a", "470")
+    sample = Sample("cgroup", "node-01", job, time_ns, ("cgroup_memory_current",), (2**34,))
+    with page.expect_response(is_of_samples, timeout=20_000) as again:
+        batch = SampleBatch("node-01", (sample,))
+        assert browser.full.ask("POST", "/v2/samples", msgspec.json.encode(batch)).status == 200
+    first, last = asked_for(again.value.url)
+    assert first < int(NOW.timestamp()) < last
+    page.context.close()
+
+
+def look_at_tail(browser: Browser, path: str) -> Any:
+    """A page that holds a connection open, so that its network is never idle, once its curves are drawn."""
+    page = browser.chromium.new_context().new_page()
+    page.goto(f"http://127.0.0.1:{browser.full.port}{path}")
+    page.locator("figure.curve canvas").first.wait_for()
+    return page
+
+
+def test_every_page_can_be_walked_with_the_keyboard_from_the_skip_link_on(browser: Browser) -> None:
+    page = look(browser, browser.full, "/jobs").page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.type("slurm-470")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs?*q=slurm-470*")
+    assert "the record slurm-470" in " ".join(page.inner_text("main").split())
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", ["now", "jobs", "job", "users", "reports", "health", "queues", "nodes"])
+def test_a_narrow_screen_is_never_scrolled_sideways(browser: Browser, name: str) -> None:
+    path, text = PAGES[name]
+    page = browser.chromium.new_context(viewport={"width": 400, "height": 800}).new_page()
+    page.goto(f"http://127.0.0.1:{browser.full.port}{path}", wait_until="networkidle")
+    keep_picture(page, f"{name}-narrow")
+    assert text in page.inner_text("main")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.context.close()

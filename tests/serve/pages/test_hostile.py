@@ -181,7 +181,7 @@ def test_a_name_is_text_and_makes_no_element_attribute_or_address(server: Live, 
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcdoc", "formaction")]
         if tag in ("script", "img", "link"):
             assert re.fullmatch(r"(\.\./|\./)*assets/[\w.-]+", attributes.get("src") or attributes.get("href") or "")
-        for name in ("href", "action", "hx-get", "data-url", "data-samples", "data-tail"):
+        for name in ("href", "action", "hx-get", "data-queue", "data-samples", "data-tail"):
             address = urlsplit(attributes.get(name) or "")
             assert (address.scheme, address.netloc) == ("", "")
     assert "<script>alert" not in answer.body.decode()

@@ -72,7 +72,7 @@ def test_the_record_stands_there_with_units_and_sentences(server: Live) -> None:
 def test_samples_are_tables_without_a_script_and_files(server: Live) -> None:
     answer = seen(server, "/job/slurm-1")
     text = answer.body.decode()
-    assert "Processor (cores)" in text
+    assert "Processor <small>cores</small>" in text
     assert any(row[1:] == ["1.00 cores", "0.50 cores"] for row in rows(answer))
     assert any(row[1:] == ["1.0 GiB", "1.0 GiB"] for row in rows(answer))
     assert any(row[1:] == ["200 W"] for row in rows(answer))
@@ -97,7 +97,7 @@ def test_the_share_of_each_command_stands_there_and_what_nobody_saw(server: Live
 
 def test_a_reader_of_one_site_sees_the_samples_of_its_jobs_and_none_of_nodes(server: Live) -> None:
     text = seen(server, "/job/slurm-1", "site").body.decode()
-    assert "Processor (cores)" in text
+    assert "Processor <small>cores</small>" in text
     assert "Power of nodes" not in text
 
 

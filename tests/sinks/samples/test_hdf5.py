@@ -95,8 +95,11 @@ def test_compressed_rows_are_the_same_rows(tmp_path: Path, name: str, level: int
     sink = open_sink(settings(file, compression=name, compression_level=level))
     for at in range(50):
         sink.write(colmet_batch(START + at))
+        if at % 7 in (0, 2, 3):
+            sink.flush()
     sink.close()
-    assert stamps(file) == list(range(START, START + 50))
+    for table in ("job_4711/taskstats_default", "job_0/RAPLstats_default"):
+        assert stamps(file, table) == list(range(START, START + 50))
     with h5py.File(file) as opened:
         used = opened["job_4711/taskstats_default"].compression
     assert used == ({"zlib": "gzip", "lzf": "lzf", "none": None}[name] if level else None)
@@ -162,6 +165,59 @@ def test_a_reader_that_holds_the_file_delays_rows_and_loses_none(tmp_path: Path)
     sink.flush()
     sink.close()
     assert stamps(file) == [START, START + 1]
+
+
+FOLLOWER = """
+import sys, time
+import h5py
+with h5py.File(sys.argv[1], "r", swmr=True, locking=False) as file:
+    table = file["job_1/taskstats_default"]
+    print("open", flush=True)
+    seen = []
+    while len(seen) < int(sys.argv[2]):
+        table.refresh()
+        if len(table) > len(seen):
+            seen += [int(stamp) for stamp in table["timestamp"][len(seen) :]]
+            print(len(seen), seen[-1], "job_2" in file, flush=True)
+        time.sleep(0.001)
+    print(seen == list(range(seen[0], seen[0] + len(seen))), flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["none", "zlib", "lzf"])
+def test_a_reader_that_keeps_the_file_open_sees_new_rows_while_tables_come_and_grow(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "data.hdf5"
+    sink = open_sink(settings(file, compression=name, compression_level=1))
+    kinds = ("taskstats_default",)
+    sink.write(colmet_batch(START, job=1, kinds=kinds))
+    sink.flush()
+    with started(FOLLOWER, str(file), "121") as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "open\n"
+        for at in range(1, 121):
+            sink.write(colmet_batch(START + at, job=1, kinds=kinds))
+            if at % 3 == 0:
+                for other in range(5):
+                    sink.write(colmet_batch(START + at, job=2 + 5 * at + other, kinds=kinds))
+                sink.flush()
+        sink.close()
+        told = follower.communicate(timeout=60)[0].splitlines()
+    assert told[-1] == "True"
+    assert told[-2].startswith(f"121 {START + 120}")
+    assert len(told) > 3, "rows were seen while more of them came"
+    with h5py.File(file, "r", swmr=True, locking=False) as again:
+        assert len(again) == 1 + 5 * 40, "new jobs are there for who opens the file again"
+
+
+def test_a_file_of_the_older_format_is_gone_on_in_and_read_between_writes(tmp_path: Path) -> None:
+    file = tmp_path / "data.hdf5"
+    h5py.File(file, "w", libver=("earliest", "v108")).close()
+    sink = open_sink(settings(file))
+    for at in range(2):
+        sink.write(colmet_batch(START + at))
+        sink.flush()
+        assert len(stamps(file)) == at + 1
+    sink.close()
 
 
 def test_a_full_disk_delays_rows_and_leaves_the_file_whole(tmp_path: Path) -> None:

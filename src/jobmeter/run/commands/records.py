@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from jobmeter.peer import Peer, PeerAway, Reply, TlsFilesUnusable
 from jobmeter.run.records.answer import FAILED, OK, WRONG_USE, Refusal, decoded_objects, reason, refusal, write_lines
 from jobmeter.run.records.changing import conflicts, correct, verify, versions, withdraw
-from jobmeter.run.records.question import add_question, moment, one_record, query_of
+from jobmeter.run.records.question import add_as_of, add_question, moment, one_record, query_of
 from jobmeter.run.records.text import TABLE_HEADS, details, table, table_row, visible
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
@@ -41,6 +41,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add_question(found)
     shown = _action(actions, "show", "print one record")
     shown.add_argument("record_id", metavar="ID")
+    add_as_of(shown)
     exported = _action(actions, "export", "write records as JSON lines, CSV or Parquet")
     add_question(exported)
     form = exported.add_mutually_exclusive_group()
@@ -121,7 +122,7 @@ def _list(arguments: argparse.Namespace, peer: Peer) -> int:
 
 
 def _show(arguments: argparse.Namespace, peer: Peer) -> int:
-    with _answered(peer, one_record(arguments.record_id)) as records:
+    with _answered(peer, one_record(arguments.record_id, arguments.as_of)) as records:
         found = list(records)
     if not found:
         return _say(f"there is no record {visible(arguments.record_id)}", FAILED)

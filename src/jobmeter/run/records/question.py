@@ -24,12 +24,18 @@ def add_question(parser: argparse.ArgumentParser) -> None:
         "--meta", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="whose meta KEY holds VALUE"
     )
     parser.add_argument("--component", action="append", default=[], metavar="NAME", help="that have this component")
+    add_as_of(parser)
     parser.add_argument("--sort", choices=COLUMNS, metavar="COLUMN", help=f"order by {', '.join(COLUMNS)}")
     parser.add_argument("--descending", action="store_true", help="with --sort: the largest first")
     parser.add_argument("--limit", type=_count, metavar="N", help="at most N records")
     parser.add_argument(
         "--query", metavar="RAW", help="a query string of the server's filter language in place of all these"
     )
+
+
+def add_as_of(parser: argparse.ArgumentParser) -> None:
+    """Declare the instant that is asked about."""
+    parser.add_argument("--as-of", type=moment, metavar="TIME", help="as the records were stored at this instant")
 
 
 def query_of(arguments: argparse.Namespace, otherwise: str) -> str:
@@ -47,9 +53,10 @@ def query_of(arguments: argparse.Namespace, otherwise: str) -> str:
     return "&".join(pairs)
 
 
-def one_record(record_id: str) -> str:
+def one_record(record_id: str, as_of: datetime | None) -> str:
     """The query string that asks for the record `record_id`, whatever characters it holds."""
-    return f"record_id={quote(record_id, safe='')}"
+    then = "" if as_of is None else f"&as_of={quote_plus(as_of.astimezone(UTC).isoformat())}"
+    return f"record_id={quote(record_id, safe='')}{then}"
 
 
 def moment(text: str) -> datetime:
@@ -66,6 +73,8 @@ def _pairs(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
         bound: datetime | None = getattr(arguments, option)
         if bound is not None:
             yield f"stop_time[{operator}]", bound.astimezone(UTC).isoformat()
+    if arguments.as_of is not None:
+        yield "as_of", arguments.as_of.astimezone(UTC).isoformat()
     values: dict[str, list[str]] = {}
     for option, key in _META.items():
         if getattr(arguments, option) is not None:

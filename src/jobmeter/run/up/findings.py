@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -66,6 +67,8 @@ PROBES = (
     Probe("oar", "OAR", "oarstat", (), silent=True),
 )
 
+_PLACE_ONLY = re.compile(r"at \S+ line \d+\.?")
+"""What programs in Perl end their words with; the reason stands before it."""
 CONTAINER_KUBE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -153,7 +156,7 @@ def rights(effective_user: int) -> str:
 
 
 def _last_line(text: str) -> str:
-    told = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line.strip() for line in text.splitlines() if line.strip() and not _PLACE_ONLY.fullmatch(line.strip())]
     return told[-1][:300] if told else "it gave no reason"
 
 

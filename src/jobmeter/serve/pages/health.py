@@ -16,9 +16,10 @@ from jobmeter.model.record import from_microseconds, microseconds
 from jobmeter.model.total import COUNT, Extreme, MetaDimension, TotalQuestion
 from jobmeter.query.nodes import AGENT_METRICS, agent_states
 from jobmeter.serve.meter import Fate
-from jobmeter.serve.view.upkeep import archive, behind, collectors, conflicts, sees_sources, silent_agents
-from jobmeter.serve.web.asked import lately, newest, sees_nodes
+from jobmeter.serve.view.selection import midnight
 from jobmeter.serve.web.page import Page, Values, Visit
+from jobmeter.serve.web.present import lately, newest, sees_nodes
+from jobmeter.serve.web.upkeep import archive, behind, collectors, conflicts, sees_sources, silent_agents
 
 LETTERS_SHOWN = 20
 SITE_DAYS = 7
@@ -92,7 +93,7 @@ def _samples(visit: Visit) -> object:
 
 def _records(visit: Visit) -> list[Feed]:
     """The newest record of every site, of those that ended lately."""
-    bound = Bound(Op.GTE, microseconds(_day(visit.now) - timedelta(days=SITE_DAYS)))
+    bound = Bound(Op.GTE, microseconds(midnight(visit.now) - timedelta(days=SITE_DAYS)))
     where = Question(visit.asker.scope, stop_time=(bound,))
     measures = (COUNT, Extreme(Column.STOP_TIME, latest=True))
     question = TotalQuestion(where, (MetaDimension("site_id"),), measures)
@@ -103,10 +104,6 @@ def _records(visit: Visit) -> list[Feed]:
         for count, last in [total.measured]
         if last.value is not None
     ]
-
-
-def _day(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _documents(visit: Visit) -> list[Feed]:

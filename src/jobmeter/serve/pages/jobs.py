@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from jobmeter.query.cursor import cursor_of
 from jobmeter.serve.listing import PAGE_BYTES
-from jobmeter.serve.view.asked import filters_of, listing_of
 from jobmeter.serve.view.rows import DEFAULT, Column, columns_of, offered, records_of, rows_of
 from jobmeter.serve.view.search import findings
 from jobmeter.serve.view.selection import CURSOR_MAX, ROWS, Selection, selection_of
+from jobmeter.serve.web.account import filters_of, listing_of
 from jobmeter.serve.web.page import Page, Values, Visit
 
 _INDEXED = frozenset({"stop_time", "-stop_time", "record_id", "-record_id"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from jobmeter.serve.view.asked import filters_of, summed
 from jobmeter.serve.view.selection import selection_of
 from jobmeter.serve.view.sums import ASKED, Sums, sums_of
+from jobmeter.serve.web.account import filters_of, summed
 from jobmeter.serve.web.page import Page, Values, Visit
 
 KEPT_SECONDS = 15.0

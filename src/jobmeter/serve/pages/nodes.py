@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobmeter.serve.web.asked import hosts_now, nodes_now, sees_nodes
 from jobmeter.serve.web.page import Page, Values, Visit
+from jobmeter.serve.web.present import hosts_now, nodes_now, sees_nodes
 
 
 def show(visit: Visit) -> Values:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.access import Role
-from jobmeter.serve.web.asked import Sum, nodes_now, people_now, queues_now, sees_nodes, summed
+from jobmeter.serve.view.selection import midnight
+from jobmeter.serve.view.sums import Sums
+from jobmeter.serve.web.account import summed
+from jobmeter.serve.web.figures import iso
 from jobmeter.serve.web.page import Page, Values, Visit, anyone
+from jobmeter.serve.web.present import nodes_now, people_now, queues_now, sees_nodes
 
 NODES_SHOWN = 12
+KEPT_SECONDS = 20.0
 
 
 def show(visit: Visit) -> Values:
@@ -48,13 +53,21 @@ def _of_the_database(visit: Visit) -> Values:
     }
 
 
-def _records(visit: Visit) -> dict[str, Sum]:
-    midnight = visit.now.replace(hour=0, minute=0, second=0, microsecond=0)
+def _records(visit: Visit) -> dict[str, Sums]:
+    today = midnight(visit.now)
     return {
-        "all": summed(visit, None),
-        "today": summed(visit, midnight),
-        "month": summed(visit, midnight.replace(day=1)),
+        "all": _ended(visit, ""),
+        "today": _ended(visit, f"&stop_time[gte]={iso(today)}"),
+        "month": _ended(visit, f"&stop_time[gte]={iso(today.replace(day=1))}"),
     }
+
+
+def _ended(visit: Visit, since: str) -> Sums:
+    groups = summed(visit, f"sum=count,Cores*runtime{since}", KEPT_SECONDS)
+    if not groups:
+        return Sums()
+    jobs, core_seconds = groups[0][1]
+    return Sums(int(jobs or 0), core_seconds=core_seconds)
 
 
 def _sum(values: list[int | None] | list[float | None]) -> float | None:

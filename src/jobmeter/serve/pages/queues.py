@@ -12,9 +12,9 @@ from jobmeter.model.facility import Session, Span
 from jobmeter.query.facility import sessions, waits
 from jobmeter.serve.documents import clusters_of
 from jobmeter.serve.facility import QueuePoint, queue_points
-from jobmeter.serve.web.asked import people_now, queues_now
 from jobmeter.serve.web.figures import iso
 from jobmeter.serve.web.page import Page, Values, Visit
+from jobmeter.serve.web.present import people_now, queues_now
 
 SPANS = {"6h": (6, 300), "24h": (24, 900), "7d": (168, 3600), "30d": (720, 14_400)}
 """What may be looked at: hours, and the seconds of a step of the curves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobmeter.serve.view.one_of import shown
+from jobmeter.serve.web.one_of import shown
 from jobmeter.serve.web.page import Page, Values, Visit
 
 

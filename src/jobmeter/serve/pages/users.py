@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobmeter.serve.view.asked import summed
 from jobmeter.serve.view.selection import FACETS
 from jobmeter.serve.view.sums import ASKED
 from jobmeter.serve.view.usage import (
@@ -16,6 +15,7 @@ from jobmeter.serve.view.usage import (
     months_of,
     together,
 )
+from jobmeter.serve.web.account import summed
 from jobmeter.serve.web.page import Page, Values, Visit
 
 KEPT_SECONDS = 30.0

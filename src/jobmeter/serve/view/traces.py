@@ -14,7 +14,7 @@ from jobmeter.model.series import SampleQuestion, SampleTable
 from jobmeter.model.summary import JobSummary
 from jobmeter.serve.joined import JoinRule, jobs_named
 from jobmeter.serve.samples import Visible
-from jobmeter.serve.view.curves import METRICS, step_seconds
+from jobmeter.serve.view.curves import OF_JOBS, metrics_of, step_seconds
 
 SECOND_NS = 10**9
 BEFORE_SECONDS = 60
@@ -45,7 +45,7 @@ class Trace(Struct, frozen=True):
             cluster=self.identity.get("cluster"),
             job=self.identity.get("job"),
             run=None if run is None else int(run),
-            metrics=METRICS,
+            metrics=metrics_of(OF_JOBS),
             from_ns=self.first * SECOND_NS,
             to_ns=self.last * SECOND_NS,
             step_ns=self.step * SECOND_NS,

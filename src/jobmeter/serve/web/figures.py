@@ -47,7 +47,7 @@ def span(seconds: float | None) -> str:
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)
+    return " ".join(f"{count:,} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import numpy as np
 from msgspec import Struct
 
 from jobmeter.model.sample import Sample
-from jobmeter.wire.colmet import ColmetRecord, Value, columns, types
+from jobmeter.wire.colmet import ColmetRecord, columns, types
 from jobmeter.wire.colmet_columns import RECORDS
 from jobmeter.wire.colmet_samples import SECOND_NS, involved_text, job_number
 
@@ -63,7 +64,9 @@ class Packing:
 
     def row(self, values: Sequence[object]) -> bytes:
         """A row of values in the order of `names`."""
-        known = [missing if value is None else value for value, missing in zip(values, self._missing, strict=True)]
+        known = values
+        if None in values:
+            known = [missing if value is None else value for value, missing in zip(values, self._missing, strict=True)]
         try:
             return self._struct.pack(*known)
         except (struct.error, OverflowError):
@@ -100,27 +103,35 @@ def _layout_of(kind: str) -> np.dtype:
 LAYOUTS = {record.name: _layout_of(record.name) for record in RECORDS}
 
 
-def _packing_of(kind: str) -> tuple[Packing, tuple[int, ...]]:
+class _Class(Struct, frozen=True):
     """How a record's values, its text fields, its job, its time, and None at the end, come into the columns' order."""
+
+    packing: Packing
+    ordered: Callable[[Sequence[object]], tuple[object, ...]]
+    name: bytes
+    has_text: bool
+
+
+def _class_of(kind: str) -> _Class:
     packing = Packing(LAYOUTS[kind])
     given = [*columns(kind), "hostname", "metric_backend", "job_id", "timestamp"]
     places = {name: place for place, name in enumerate(given)}
-    return packing, tuple(places.get(name, len(given)) for name in packing.names)
+    ordered = itemgetter(*(places.get(name, len(given)) for name in packing.names))
+    return _Class(packing, ordered, kind.encode(), types(kind)[-1] == "s")
 
 
-_PACKINGS = {kind: _packing_of(kind) for kind in LAYOUTS}
+_CLASSES = {kind: _class_of(kind) for kind in LAYOUTS}
 
 
 def row_of_record(record: ColmetRecord) -> Row:
     """The row of a record of Colmet."""
-    packing, places = _PACKINGS[record.kind]
-    host, kind = _text(record.host, TEXT_BYTES), record.kind.encode()
-    given = (*map(_raw, record.values), host, kind, record.job, record.stamp_seconds, None)
-    return Row(f"job_{record.job}", record.kind, packing.layout, packing.row([given[place] for place in places]))
-
-
-def _raw(value: Value) -> object:
-    return _text(value, INVOLVED_BYTES) if isinstance(value, str) else value
+    known = _CLASSES[record.kind]
+    values: Sequence[object] = record.values
+    if known.has_text:
+        values = (*record.values[:-1], _text(str(record.values[-1] or ""), INVOLVED_BYTES))
+    host = _text(record.host, TEXT_BYTES)
+    given = (*values, host, known.name, record.job, record.stamp_seconds, None)
+    return Row(f"job_{record.job}", record.kind, known.packing.layout, known.packing.row(known.ordered(given)))
 
 
 def packing_of_source(metrics: Sequence[str], *, with_involved: bool) -> Packing:

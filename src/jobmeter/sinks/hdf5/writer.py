@@ -14,12 +14,13 @@ import numpy as np
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
-from jobmeter.sinks.hdf5.file import Compression, File, Unfinished
+from jobmeter.sinks.hdf5.file import File, Unfinished
 from jobmeter.sinks.hdf5.layout import Packing, Row, packing_of_source, row_of_record, row_of_sample
+from jobmeter.sinks.hdf5.tables import Compression
 from jobmeter.wire.colmet_samples import ColmetForm
 
 _SUFFIX = ".hdf5"
-_HELD_MAX_BYTES = 64 * 2**20
+_HELD_MAX_BYTES = 32 * 2**20
 _PACKINGS_MAX = 1000
 _SPARED = 10
 _WRITE_SECONDS_MAX = 60.0

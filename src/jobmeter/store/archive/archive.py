@@ -22,6 +22,7 @@ from jobmeter.store.archive.grouping import Grouping
 from jobmeter.store.archive.ids import IdSet, unpacked
 from jobmeter.store.archive.layout import KEY, body, meta_column
 from jobmeter.store.archive.ledger import ArchiveFile, Execute
+from jobmeter.store.archive.months import in_its_months
 from jobmeter.store.archive.reading import Reader, interleaved, relevant
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.archive.sums import add_bodies
@@ -45,6 +46,7 @@ class Archived(Struct, frozen=True):
     stop_us: int
     key: str
     body: bytes
+    since_us: int | None
 
 
 class _Facets(Struct, frozen=True):
@@ -81,7 +83,7 @@ class Archive:
         """The files that may hold an answer."""
         files = relevant(self._files(execute), question)
         if question.record_id is None or not files:
-            return files
+            return in_its_months(execute, files, question)
         if not storable(question.record_id):
             return []
         key = key_of(question.record_id)
@@ -150,8 +152,8 @@ class Archive:
             f"AND {KEY} IN (SELECT unnest(?)) AND seq NOT IN (SELECT unnest(?))"
         )
         values = [str(self.locate(file)), low, high, list(keys), list(file.recalled)]
-        for seq, start_us, stop_us, key, text in self.engine.rows(statement, values):
-            yield Archived(file.number, seq, start_us, stop_us, key, text.encode())
+        for row in self.engine.rows(statement, values):
+            yield _archived(file, row)
 
     def everything(self, file: ArchiveFile) -> Iterator[list[Archived]]:
         """All records of a file that are not back in the database, in blocks."""
@@ -160,10 +162,8 @@ class Archive:
             "WHERE seq NOT IN (SELECT unnest(?))"
         )
         block: list[Archived] = []
-        for seq, start_us, stop_us, key, text in self.engine.rows(
-            statement, [str(self.locate(file)), list(file.recalled)]
-        ):
-            block.append(Archived(file.number, seq, start_us, stop_us, key, text.encode()))
+        for row in self.engine.rows(statement, [str(self.locate(file)), list(file.recalled)]):
+            block.append(_archived(file, row))
             if len(block) == _BLOCK:
                 yield block
                 block = []
@@ -231,7 +231,13 @@ class Archive:
 
 def _columns(file: ArchiveFile) -> str:
     """What an Archived is made of, as SQL."""
-    return f"seq, {file.layout.start_us}, {file.layout.stop_us}, {KEY}, {body(file.layout)}"
+    layout = file.layout
+    return f"seq, {layout.start_us}, {layout.stop_us}, {KEY}, {body(layout)}, {layout.since_us}"
+
+
+def _archived(file: ArchiveFile, row: tuple[Any, ...]) -> Archived:
+    seq, start_us, stop_us, key, text, since_us = row
+    return Archived(file.number, seq, start_us, stop_us, key, text.encode(), since_us)
 
 
 def without_archived(archive: Archive, execute: Execute, new: set[str]) -> dict[str, bytes]:
@@ -268,6 +274,7 @@ def put_back(execute: Execute, found: Collection[Archived], numbers: Callable[[S
                 usr=user,
                 record_id=one.key,
                 core=core_in(one.body, one.key, one.start_us, one.stop_us).decode(),
+                since_us=one.since_us,
             )
         )
 

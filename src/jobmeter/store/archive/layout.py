@@ -8,6 +8,7 @@ One row per record, in order of stop time and number of insertion:
   `runtime_microseconds` beside them: in one number the zeros of whole seconds could not be packed away;
 - `meta.KEY`: the list under the key;
 - `component.NAME`: the amount; a column of truth values for a component that always is the runtime in seconds;
+- `since_us`: since when the record is stored as it is, where the layout says so: microseconds since 1970, or none;
 - `shape`: a template of the body, in the language of DuckDB's `format`: keys, names, scores and their order;
 - `whole`: the body itself, for a record that the other columns could not give back byte by byte.
 
@@ -42,6 +43,8 @@ class Layout(Struct, frozen=True):
     runtimes: tuple[str, ...]
     fractions: bool = True
     version: int = VERSION
+    dated: bool = False
+    """Whether it is told since when the records are stored."""
 
     @property
     def stop_us(self) -> str:
@@ -54,6 +57,11 @@ class Layout(Struct, frozen=True):
         if self.fractions:
             return f"({self.stop_us} - (runtime * 1000000 + runtime_microseconds))"
         return "((stop_time - runtime) * 1000000)"
+
+    @property
+    def since_us(self) -> str:
+        """Since when the record is stored as it is, in microseconds since 1970, or NULL, as SQL."""
+        return "since_us" if self.dated else "NULL::BIGINT"
 
     def encoded(self) -> str:
         """The layout as it is kept in the database and in the file."""
@@ -73,6 +81,11 @@ class Census:
         self._names: Counter[str] = Counter()
         self._runtimes: Counter[str] = Counter()
         self._fractions = False
+        self._dated = False
+
+    def note_since(self, since_us: int | None) -> None:
+        """Look at since when one record is stored."""
+        self._dated = self._dated or since_us is not None
 
     def count(self, keys: Sequence[str], amounts: Mapping[str, int], stop_us: int, runtime_us: int) -> None:
         """Look at one record."""
@@ -86,7 +99,7 @@ class Census:
         """The columns for the records that were counted."""
         components = _chosen(self._names)
         runtimes = tuple(name for name in components if self._runtimes[name] >= RUNTIME_SHARE * self._names[name])
-        return Layout(_chosen(self._keys), components, runtimes, self._fractions)
+        return Layout(_chosen(self._keys), components, runtimes, self._fractions, dated=self._dated)
 
 
 def _chosen(counted: Counter[str]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from jobmeter.store.archive.writing import (
     BODY_CHARACTERS_MAX,
     Compression,
     Content,
+    Row,
     Spooled,
     Written,
     sync_folder,
@@ -174,8 +175,8 @@ def _free_name(plan: Plan, month: Month) -> Path:
 
 
 def _rows(condition: ColumnElement[bool]) -> Select[Any]:
-    columns = (records.c.seq, records.c.start_us, records.c.stop_us, records.c.record_id, records.c.body)
-    return select(*columns).where(condition).order_by(records.c.stop_us, records.c.seq)
+    columns = ("seq", "start_us", "stop_us", "record_id", "body", "since_us")
+    return select(*[records.c[name] for name in columns]).where(condition).order_by(records.c.stop_us, records.c.seq)
 
 
 def _read(shelf: Shelf, month: Month, limit: int, spooled: Spooled) -> None:
@@ -187,9 +188,9 @@ def _read(shelf: Shelf, month: Month, limit: int, spooled: Spooled) -> None:
         spooled.take(_decoded(session, _rows(tied)))
 
 
-def _decoded(session: Session, statement: Select[Any]) -> Iterator[tuple[int, int, int, str, bytes]]:
-    for seq, start_us, stop_us, key, body in session.stream(statement):
-        yield seq, start_us, stop_us, _text(key), body if isinstance(body, bytes) else body.encode()
+def _decoded(session: Session, statement: Select[Any]) -> Iterator[Row]:
+    for seq, start_us, stop_us, key, body, since_us in session.stream(statement):
+        yield seq, start_us, stop_us, _text(key), body if isinstance(body, bytes) else body.encode(), since_us
 
 
 def _text(value: str | bytes) -> str:
@@ -202,8 +203,8 @@ def _exchange(shelf: Shelf, ready: _Ready, steps: Steps) -> None:
     part = _Part(written.first_stop_us, written.last_stop_us, written.last_seq)
     with shelf.change() as session:
         content = Content()
-        for seq, _, _, _, body in _decoded(session, _rows(part.condition)):
-            content.add(seq, body)
+        for seq, _, _, _, body, since_us in _decoded(session, _rows(part.condition)):
+            content.add(seq, body, since_us)
         if (content.rows, content.hexdigest) != (written.records, written.content_digest):
             raise RowsChanged
         session.execute(delete(records).where(part.condition))

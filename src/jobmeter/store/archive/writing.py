@@ -46,11 +46,19 @@ LAYOUT_KEY = "jobmeter_layout"
 BODY_KEY = "jobmeter_body"
 
 _HEAD = struct.Struct("<qI")
+_SPOOLED = struct.Struct("<qIq")
+_SINCE = struct.Struct("<q")
+_NEVER = -(2**63)
+"""In place of a moment that is not known."""
 _encode = msgspec.json.Encoder().encode
 
 
 class FileFaulty(Exception):  # noqa: N818 - the name says the fact
     """The file does not hold what it should; the message says what was found."""
+
+
+Row = tuple[int, int, int, str, bytes, int | None]
+"""Seq, start and stop in microseconds, key, body, and since when it is stored so, where that is known."""
 
 
 class Content:
@@ -60,9 +68,11 @@ class Content:
         self._digest = hashlib.sha256()
         self.rows = 0
 
-    def add(self, seq: int, record_body: bytes) -> None:
+    def add(self, seq: int, record_body: bytes, since_us: int | None) -> None:
         """The next row."""
         self._digest.update(_HEAD.pack(seq, len(record_body)))
+        if since_us is not None:
+            self._digest.update(_SINCE.pack(since_us))
         self._digest.update(record_body)
         self.rows += 1
 
@@ -100,27 +110,31 @@ class Spooled:
         self.end_seq = 0
         """The number of insertion of the last row."""
 
-    def take(self, rows: Iterable[tuple[int, int, int, str, bytes]]) -> None:
-        """Keep rows: seq, start and stop in microseconds, key, body; in order of stop and seq."""
+    def take(self, rows: Iterable[Row]) -> None:
+        """Keep rows, in order of stop and seq."""
         with self._path.open("ab") as file:
-            for seq, start_us, stop_us, key, record_body in rows:
-                file.write(_HEAD.pack(seq, len(record_body)) + record_body)
+            for seq, start_us, stop_us, key, record_body, since_us in rows:
+                known_us = _NEVER if since_us is None else since_us
+                file.write(_SPOOLED.pack(seq, len(record_body), known_us) + record_body)
                 take_census(self._census, record_body)
+                self._census.note_since(since_us)
                 if not self.content.rows:
                     self.first_stop_us, self.first_start_us = stop_us, start_us
                 self.first_start_us = min(self.first_start_us, start_us)
                 self.last_stop_us, self.end_seq, self.last_seq = stop_us, seq, max(self.last_seq, seq)
                 self.digests.append(digest_of(key))
-                self.content.add(seq, record_body)
+                self.content.add(seq, record_body, since_us)
 
     def lines(self, layout: Layout) -> Iterator[bytes]:
         """The rows in the columns of `layout`, as JSON lines in pieces."""
         shredder = Shredder(layout)
         with self._path.open("rb") as file:
             pieces: list[bytes] = []
-            while head := file.read(_HEAD.size):
-                seq, length = _HEAD.unpack(head)
-                pieces.append(_encode(shredder.row(seq, file.read(length))))
+            while head := file.read(_SPOOLED.size):
+                seq, length, since_us = _SPOOLED.unpack(head)
+                row = shredder.row(seq, file.read(length))
+                row["since_us"] = None if since_us == _NEVER else since_us
+                pieces.append(_encode(row))
                 if len(pieces) == 500:
                     yield b"\n".join([*pieces, b""])
                     pieces = []
@@ -162,9 +176,10 @@ def read_content(engine: Engine, path: Path, layout: Layout) -> tuple[Content, i
     """The digest of what a file gives back, and how many records are kept whole. Raises StoreUnavailable."""
     content = Content()
     whole = 0
-    statement = f"SELECT seq, {body(layout)}, whole IS NOT NULL FROM read_parquet(?)"  # noqa: S608 - columns, quoted
-    for seq, record_body, kept_whole in engine.rows(statement, [str(path)]):
-        content.add(seq, record_body.encode())
+    columns = f"seq, {body(layout)}, {layout.since_us}, whole IS NOT NULL"
+    statement = f"SELECT {columns} FROM read_parquet(?)"  # noqa: S608 - columns, quoted
+    for seq, record_body, since_us, kept_whole in engine.rows(statement, [str(path)]):
+        content.add(seq, record_body.encode(), since_us)
         whole += kept_whole
     return content, whole
 
@@ -213,12 +228,13 @@ def _feed(pieces: Iterable[bytes], descriptor: int) -> None:
 def _copy_statement(layout: Layout, compression: Compression) -> str:
     types = {"seq": "BIGINT", "head": "VARCHAR", "number": "BIGINT", "stop": "BIGINT", "stop_us": "INTEGER"}
     types |= {"runtime": "BIGINT", "runtime_us": "INTEGER", "shape": "VARCHAR", "body": "VARCHAR"}
+    types |= {"since_us": "BIGINT"} if layout.dated else {}
     types |= {f"m{number}": "VARCHAR[]" for number in range(len(layout.meta))}
     for number, name in enumerate(layout.components):
         types[f"c{number}"] = "BOOLEAN" if name in layout.runtimes else "BIGINT"
     source = ", ".join(f"{column}: '{kind}'" for column, kind in types.items())
     named = ["seq", "head AS id_head", "number AS id_number", "stop AS stop_time", "stop_us AS stop_microseconds"]
-    named += ["runtime", "runtime_us AS runtime_microseconds"]
+    named += ["runtime", "runtime_us AS runtime_microseconds", *(["since_us"] if layout.dated else [])]
     named += [f"m{number} AS {meta_column(key)}" for number, key in enumerate(layout.meta)]
     named += [f"c{number} AS {component_column(name)}" for number, name in enumerate(layout.components)]
     # A row that its columns would not give back byte by byte is kept whole, whatever the reason.

@@ -1,4 +1,4 @@
-"""What several pages ask of the stores, within what the visitor may see; each answer kept for some seconds."""
+"""What there is at this moment, by samples and documents, within what the visitor may see; kept for some seconds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from msgspec import Struct
 
 from jobmeter.model.access import Role
 from jobmeter.model.facility import Received
-from jobmeter.model.question import Bound, Op, Question
 from jobmeter.model.record import microseconds
 from jobmeter.model.series import SampleQuestion, SampleTable
-from jobmeter.model.total import COUNT, Factor, Measure, Product, Span, TotalQuestion
 from jobmeter.query.nodes import STATE_METRICS, NodeState, node_states
 from jobmeter.serve.documents import clusters_of
 from jobmeter.serve.facility import HOST_KINDS, NEWEST, Hosts, hosts_of
@@ -21,19 +19,11 @@ from jobmeter.serve.web.page import Visit
 
 LATELY = timedelta(minutes=5)
 """A node that told nothing for longer has not been seen now."""
-CORE_SECONDS = Product((Factor("Cores"),), Span.RUNTIME)
 
-_SOON, _LATER = 4.0, 20.0
+_SOON = 4.0
 _PEOPLE_KINDS = ("ssh", "jupyter-ml", "jupyter-coffea")
 
 _fields = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class Sum(Struct, frozen=True):
-    """Records, and the core-hours of those that say how many cores they had (None: of none it is known)."""
-
-    records: int
-    core_hours: float | None
 
 
 class QueueNow(Struct, frozen=True):
@@ -56,22 +46,6 @@ class People(Struct, frozen=True):
     node: str | None
     observed: datetime
     users: tuple[str, ...]
-
-
-def summed(visit: Visit, since: datetime | None, *, measures: tuple[Measure, ...] = (COUNT, CORE_SECONDS)) -> Sum:
-    """The records that ended since, or all."""
-    bounds = () if since is None else (Bound(Op.GTE, microseconds(since)),)
-    scope = visit.asker.scope
-    question = TotalQuestion(Question(scope, stop_time=bounds), (), measures)
-
-    def asked() -> Sum:
-        found = visit.stores.records.totals(question)
-        if not found:
-            return Sum(0, None)
-        records, seconds = found[0].measured
-        return Sum(int(records.value or 0), None if seconds.value is None else float(seconds.value) / 3600)
-
-    return visit.kept.ask(("summed", question), _LATER, asked)
 
 
 def sees_nodes(visit: Visit) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote_plus
 
-from jobmeter.serve.view.asked import summed
 from jobmeter.serve.view.selection import FACETS
 from jobmeter.serve.view.sums import ASKED, Values
 from jobmeter.serve.view.usage import bars, by_month, by_name, in_order, keys_text, months_of, together, whose
+from jobmeter.serve.web.account import summed
 from jobmeter.serve.web.page import NotThere, Visit
 from jobmeter.serve.web.page import Values as Shown
 
