@@ -27,6 +27,7 @@ TREES = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpuset", "cpuacct", "memory")
 NAME = f"jobmeter-bench-{os.getpid()}"
 BURN = "while True: pass"
+STIR = "import time\nwhile True:\n    time.sleep(0.1)\n    for _ in range(1000): pass"
 SOME = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\n"
 SETTLE_SECONDS = 6
 
@@ -48,15 +49,19 @@ for _ in range(int(sys.argv[1]) - 1): threading.Thread(target=time.sleep, args=(
 time.sleep(3600)
 """
 
-CASES: tuple[tuple[int, int, int, float, tuple[str, ...]], ...] = (
-    (1, 20, 1, 1.0, ()),
-    (20, 200, 1, 1.0, ()),
-    (20, 200, 1, 5.0, ()),
-    (20, 200, 1, 1.0, ("--enable-jobproc",)),
-    (1, 9, 223, 1.0, ()),
-    (1, 9, 223, 5.0, ()),
+CASES: tuple[tuple[int, int, int, int, float, tuple[str, ...]], ...] = (
+    (1, 20, 1, 1, 1.0, ()),
+    (20, 200, 1, 1, 1.0, ()),
+    (20, 200, 1, 20, 1.0, ()),
+    (20, 200, 1, 1, 5.0, ()),
+    (20, 200, 1, 1, 1.0, ("--enable-jobproc",)),
+    (1, 9, 223, 1, 1.0, ()),
+    (1, 9, 223, 1, 5.0, ()),
 )
-"""Jobs, processes in all of them, threads in each but the first, period in seconds, further options."""
+"""Jobs, processes in all of them, threads in each but the first, jobs that work, period in seconds, further options.
+
+Where one job works, its first process burns a processor; where all do, the first of each wakes ten times a second.
+"""
 
 WINDOW_SECONDS = 5.0
 """The processor time is the median of parts of the time that are so long: each holds as much of all that is done."""
@@ -179,19 +184,19 @@ def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Se
     return percent, memory
 
 
-def overhead(peer: Path | None, seconds: float) -> None:
+def overhead(peer: Path | None, seconds: float, cases: Sequence[int]) -> None:
     """Rows of what nodes cost."""
-    for jobs_count, processes, threads, period, extra in CASES:
+    for jobs_count, processes, threads, working, period, extra in [CASES[number - 1] for number in cases]:
         jobs = Jobs()
         try:
             for number in range(jobs_count):
                 jobs.make(1000 + number)
             for number in range(processes):
-                jobs.start(1000 + number % jobs_count, _work(number, threads))
+                jobs.start(1000 + number % jobs_count, _work(number, threads, working))
             time.sleep(SETTLE_SECONDS if threads > 1 else 0)
             for which in _nodes(peer):
                 percent, memory = cost(which, peer, period, seconds, extra)
-                options = "".join(f" {each}" for each in extra)
+                options = "".join(f" {each}" for each in extra) + (", all jobs at work" if working > 1 else "")
                 what = f"{processes} processes" if threads == 1 else f"{1 + (processes - 1) * threads} threads"
                 name = f"{which}, {jobs_count} jobs with {what}, {period:g} s{options}"
                 print(f"{name}, processor  {percent:.3f} percent", flush=True)
@@ -200,10 +205,10 @@ def overhead(peer: Path | None, seconds: float) -> None:
             jobs.close()
 
 
-def _work(number: int, threads: int) -> list[str]:
-    """What a process of a job does: the first burns, the others sleep."""
-    if number == 0:
-        return [sys.executable, "-S", "-c", BURN]
+def _work(number: int, threads: int, working: int) -> list[str]:
+    """What a process of a job does: the first of those that work do, the others sleep."""
+    if number < working:
+        return [sys.executable, "-S", "-c", BURN if working == 1 else STIR]
     return ["sleep", "3600"] if threads == 1 else [sys.executable, "-S", "-c", _THREADS, str(threads)]
 
 
@@ -252,12 +257,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=0, help="has no effect here")
     parser.add_argument("--seconds", type=float, default=20, help="how long each node is measured")
     parser.add_argument("--only", choices=("overhead", "accuracy"))
+    every = range(1, len(CASES) + 1)
+    parser.add_argument("--case", type=int, action="append", choices=every, help="which overhead; may be repeated")
     arguments = parser.parse_args(argv)
     if os.geteuid() != 0 or not all((TREES / controller / "tasks").exists() for controller in CONTROLLERS):
         print("# needs root and the old trees of control groups; nothing was measured", file=sys.stderr)
         return
     if arguments.only != "accuracy":
-        overhead(peer_folder(), arguments.seconds)
+        overhead(peer_folder(), arguments.seconds, arguments.case or every)
     if arguments.only != "overhead":
         accuracy(int(arguments.seconds))
 
