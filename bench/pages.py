@@ -4,7 +4,8 @@
     python -m bench.pages --records 10000000 --folder /var/tmp/ten --ingest --browser
 
 Each page is asked for over loopback as a browser does, on one connection. "First" is the median of the first asks of
-five servers that were just started, so nothing is kept from an earlier visitor; "again" the median of twenty more.
+five servers that were just started, so nothing is kept from an earlier visitor; "again" the median of twenty more. The
+processor time is that of server and asker together, and of what else the process does under `--ingest`.
 With `--ingest` records pour in meanwhile, with `--browser` Chromium says when it has first painted something. With
 `--folder` or `--database` what was filled once is asked again.
 """
@@ -44,7 +45,8 @@ from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.wire.auditor import decode_record
 
-NOW = FIRST_STOP + timedelta(seconds=SPAN_SECONDS)
+NOW = FIRST_STOP + timedelta(seconds=SPAN_SECONDS, hours=-6)
+"""In the evening of the last day, so that something has happened today."""
 NODES = 200
 USER, SITE = "user0007", site_name(3)
 QUEUES = 10
@@ -69,7 +71,7 @@ METRICS = (
 
 
 class Stopped:
-    """A clock that stands at the end of the records."""
+    """A clock that stands still."""
 
     def now(self) -> datetime:
         return NOW
@@ -110,15 +112,19 @@ def measure(store: RecordStore, documents: DocumentStore, samples: SampleFolder,
     """Ask for all pages, on several servers one after the other."""
     first: dict[str, list[float]] = {name: [] for name in paths}
     again: dict[str, list[float]] = {name: [] for name in paths}
+    processor: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(SERVERS):
         with _server(store, documents, samples) as port, closing(http.client.HTTPConnection("127.0.0.1", port)) as line:
             for name, path in paths.items():
+                began = time.process_time()
                 first[name].append(_ask(line, path))
+                processor[name].append((time.process_time() - began) * 1000)
             for name, path in paths.items():
                 again[name] += [_ask(line, path) for _ in range(ASKS // SERVERS)]
     for name in paths:
         print(f"{'page ' + name + ', first':44}{statistics.median(first[name]):12,.1f} ms")
-        print(f"{'page ' + name + ', again':44}{statistics.median(again[name]):12,.1f} ms", flush=True)
+        print(f"{'page ' + name + ', again':44}{statistics.median(again[name]):12,.1f} ms")
+        print(f"{'processor time of ' + name + ', first':44}{statistics.median(processor[name]):12,.1f} ms", flush=True)
 
 
 def paint(store: RecordStore, documents: DocumentStore, samples: SampleFolder, paths: Mapping[str, str]) -> None:
@@ -197,13 +203,17 @@ def _filled(store: RecordStore, documents: Documents, samples: SampleFolder, wan
 @contextmanager
 def _ingest(store: RecordStore) -> Iterator[None]:
     """Write so many records a second in another thread, as a bulk post does, and fold them as the server does."""
-    stop = threading.Event()
+    stop, run = threading.Event(), time.time_ns()
+    given = list(records(INGEST_PER_SECOND))
 
     def write() -> None:
-        run = time.time_ns()
-        for number in count():
-            given = records(INGEST_PER_SECOND, seed=number)
-            store.put([replace(one, record_id=f"{one.record_id}-{run}-{number}", stop_time=NOW) for one in given])
+        for turn in count():
+            store.put(
+                [
+                    replace(one, record_id=f"slurm-{run}-{turn}-{place}", stop_time=NOW - timedelta(seconds=place))
+                    for place, one in enumerate(given)
+                ]
+            )
             if stop.wait(1.0):
                 return
 

@@ -17,10 +17,10 @@ from jobmeter.model.outcome import Stored
 from jobmeter.model.question import Question, Scope
 from jobmeter.model.record import Component, Record, Score, microseconds
 from jobmeter.store import migrations
-from jobmeter.store.core import core_in, core_of
+from jobmeter.store.core import core_in, cores_of
 from jobmeter.store.migrate import upgrade
 from jobmeter.store.open import ArchivingStore, open_store
-from jobmeter.store.row import key_of
+from jobmeter.store.row import batch_of, key_of
 from jobmeter.wire.auditor import encode_record
 from tests.postgresql import PrivatePostgresql
 from tests.wire.test_properties import records
@@ -55,7 +55,7 @@ ODD = [
 
 def core(record: Record) -> bytes:
     stop_us = None if record.stop_time is None else microseconds(record.stop_time)
-    return core_of(record, key_of(record.record_id), microseconds(record.start_time), stop_us)
+    return cores_of([record], [key_of(record.record_id)], [microseconds(record.start_time)], [stop_us])[0]
 
 
 @given(records() | st.sampled_from(ODD))
@@ -70,6 +70,11 @@ def test_ordinary_records_are_cut_and_others_kept_whole(record: Record) -> None:
     ordinary = {"plain", "running", "x" * 256, "1970", "the last second", "a leap day", "nothing", "backslash"}
     assert core(record).startswith(b'"meta":') is (record.record_id in ordinary)
     assert core(record) in encode_record(record)
+
+
+@given(st.lists(records() | st.sampled_from(ODD), max_size=5))
+def test_cores_of_many_are_those_of_each(many: list[Record]) -> None:
+    assert list(batch_of(many).cores) == [core(record) for record in many]
 
 
 def test_bodies_come_back_byte_by_byte(store: ArchivingStore) -> None:

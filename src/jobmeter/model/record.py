@@ -82,7 +82,8 @@ class RecordStop(Struct, frozen=True):
 
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC of an aware `moment`, exact."""
-    return (moment - EPOCH) // _MICROSECOND
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds  # half as dear as a division
 
 
 def from_microseconds(count: int) -> datetime:

@@ -94,14 +94,14 @@ COUNT = Product()
 Key = tuple[str | int | None, ...]
 
 
-class Measured(Struct, frozen=True):
+class Measured(Struct, frozen=True, gc=False):
     """A measure of a group: its value, None when nothing contributed, and how many terms did."""
 
     value: int | Decimal | None
     counted: int
 
 
-class Total(Struct, frozen=True):
+class Total(Struct, frozen=True, gc=False):
     """One group: its key, in the order of the dimensions, and its measures, in theirs."""
 
     key: Key

@@ -8,6 +8,7 @@ exactly is kept whole: its core is its body, and begins with `{`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Computed, Text
@@ -15,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn
 
 from jobmeter.model.record import Record, from_microseconds
-from jobmeter.wire.auditor import encode_middle, encode_record
+from jobmeter.wire.auditor import encode_middles, encode_record
 
 KEY_LIMIT_BYTES = 1024
 """Longer ids get a shortened key: an index entry of PostgreSQL holds at most 2,704 bytes, a name has no such limit."""
@@ -58,9 +59,15 @@ def _create(create: CreateColumn, compiler: Any, **options: Any) -> str | None:
     return found
 
 
-def core_of(record: Record, key: str, start_us: int, stop_us: int | None) -> bytes:
-    """The core of a record that is to be stored. Raises UnicodeEncodeError for one with half a surrogate pair."""
-    return encode_middle(record) if _is_regular(key, start_us, stop_us) else encode_record(record)
+def cores_of(
+    records: Sequence[Record], keys: Sequence[str], starts: Sequence[int], stops: Sequence[int | None]
+) -> list[bytes]:
+    """The cores of records that are to be stored. Raises UnicodeEncodeError where one has half a surrogate pair."""
+    cores = encode_middles(records)
+    for place, row in enumerate(zip(keys, starts, stops, strict=True)):
+        if not _is_regular(*row):
+            cores[place] = encode_record(records[place])
+    return cores
 
 
 def core_in(body: bytes, key: str, start_us: int, stop_us: int | None) -> bytes:
@@ -73,6 +80,11 @@ def core_in(body: bytes, key: str, start_us: int, stop_us: int | None) -> bytes:
     head = f'{{"record_id":"{key}",'.encode()
     tail = f',"start_time":"{_moment(start_us)}","stop_time":{stop},"runtime":{runtime}}}'.encode()
     return body[len(head) : -len(tail)] if body.startswith(head) and body.endswith(tail) else body
+
+
+def json_of(core: bytes) -> bytes:
+    """A JSON object with the meta and the components of a core."""
+    return core if core.startswith(b"{") else b"{" + core + b"}"
 
 
 def _is_regular(key: str, start_us: int, stop_us: int | None) -> bool:

@@ -39,7 +39,7 @@ from jobmeter.store.tally import FacetValue, Tally
 
 QUESTIONS_MAX = 16
 """Of so many questions sheets are kept."""
-RECORDS_A_DAY = 100
+RECORDS_A_DAY = 500
 """With fewer records a day, in the mean, reading all at once is quicker than day by day."""
 RECORDS_A_GROUP = 4
 """With fewer records a group, in the mean of a day, its sheet would save little and be large."""

@@ -77,7 +77,7 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 def _view(reader: Connection, question: Question) -> View:
     rows = rows_at(question.as_of_us)
-    return View(rows, PostgresqlProbe(rows.c.body), resolver(reader))
+    return View(rows, PostgresqlProbe(rows), resolver(reader))
 
 
 def resolver(reader: Connection) -> Resolve:

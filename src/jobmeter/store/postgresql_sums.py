@@ -11,14 +11,13 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, literal
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.model.question import Question
-from jobmeter.store.day_sums import stop_days
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.past import rows_at
-from jobmeter.store.postgresql_reading import executing, streamed
+from jobmeter.store.postgresql_reading import streamed
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.read_sums import Row
-from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_amounts, select_times
+from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_cores
 from jobmeter.store.row import Change, storable
 from jobmeter.store.session import Connection
 from jobmeter.store.statement import View, compiled, select_for_sums
@@ -48,7 +47,7 @@ class PostgresqlSource:
     def __init__(self, reader: Connection, as_of_us: int | None = None) -> None:
         self._reader = reader
         rows = rows_at(as_of_us)
-        self.view = View(rows, PostgresqlProbe(rows.c.body), self._numbers)
+        self.view = View(rows, PostgresqlProbe(rows), self._numbers)
 
     def ask(self, statement: Select[Any]) -> list[Any]:
         """At most ROWS_MAX + 1 rows."""
@@ -109,10 +108,8 @@ def batches(connection: Connection, limit: int | None) -> Batches:
 
 def sums_of(connection: Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    source = PostgresqlSource(connection)
     sums = Sums()
-    sums.take_times(source.ask(select_times(source.view, only, exact=True)))
-    sums.take_amounts(source.ask(select_amounts(source.view, only, exact=True)))
+    sums.take_rows(streamed(connection, compiled(select_cores(only), _DIALECT)))
     return sums
 
 
@@ -170,10 +167,8 @@ class Pending(Struct, frozen=True):
 
 def read_pending(reader: Connection, batches_max: int) -> Pending:
     """The oldest batches that are pending, summed."""
-    some, sums = batches(reader, batches_max), Sums()
-    if some.numbers:
-        sums = sums_of(reader, some.condition())
-        sums.days.update(stop_days(executing(reader), some.condition()))
+    some = batches(reader, batches_max)
+    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
     return Pending(some, sums, changes_of(reader))
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     and_,
+    case,
     cast,
     column,
     exists,
@@ -70,14 +71,6 @@ class BodyProbe(Protocol):
         """The components called `name` (None: all), one a row; `number` sets it apart in the statement."""
         ...
 
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """The component's name."""
-        ...
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """The component's scores as JSON text."""
-        ...
-
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """The value of the element's first score called `name`, or NULL."""
         ...
@@ -100,6 +93,13 @@ class Element(NamedTuple):
     condition: ColumnElement[bool]
 
 
+def _inside(rows: FromClause) -> ColumnElement[str]:
+    """JSON with the meta and the components: cheaper than the body, which has to be put together."""
+    core = rows.c.core
+    braced = literal("{", Text()) + core + literal("}", Text())
+    return case((func.substr(core, 1, 1) == literal("{", Text()), core), else_=braced)
+
+
 def _spelled(find: Any, body: ColumnElement[str], key: str, values: Sequence[str]) -> list[ColumnElement[bool]]:
     """What the text of a body shows before it is taken apart, which costs many times more: `key` and all of `values`.
 
@@ -117,12 +117,13 @@ def _is_plain(word: str) -> bool:
 class SqliteProbe:
     """SQLite's `json_each`; plain enough for the SQLite of any supported Python."""
 
-    def __init__(self, body: ColumnElement[str]) -> None:
-        self._body = body
+    def __init__(self, rows: FromClause) -> None:
+        self._body, self._core = rows.c.body, rows.c.core
+        self._inside = _inside(rows)
 
     def meta_holds(self, key: str, contains: Sequence[str], lacks: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
+        meta = func.json_each(self._inside, "$.meta").table_valued("key", "value", name="m")
         held = exists(
             select(literal(1))
             .select_from(meta)
@@ -132,17 +133,17 @@ class SqliteProbe:
                 *[not_(self._within(meta.c.value, [value])) for value in lacks],
             )
         )
-        return and_(*_spelled(func.instr, self._body, key, contains), held)
+        return and_(*_spelled(func.instr, self._core, key, contains), held)
 
     def meta_holds_any(self, key: str, values: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
+        meta = func.json_each(self._inside, "$.meta").table_valued("key", "value", name="m")
         held = exists(select(literal(1)).select_from(meta).where(meta.c.key == key, self._within(meta.c.value, values)))
-        return and_(*_spelled(func.instr, self._body, key, ()), held)
+        return and_(*_spelled(func.instr, self._core, key, ()), held)
 
     def component_within(self, name: str, bounds: Sequence[Bound]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        component = func.json_each(self._body, "$.components").table_valued("value", name="c")
+        component = func.json_each(self._inside, "$.components").table_valued("value", name="c")
         amount = func.json_extract(component.c.value, "$.amount")
         return exists(
             select(literal(1))
@@ -155,7 +156,7 @@ class SqliteProbe:
 
     def score_within(self, name: str, bounds: Sequence[ScoreBound]) -> ColumnElement[bool]:
         """See BodyProbe."""
-        component = func.json_each(self._body, "$.components").table_valued("value", name="c")
+        component = func.json_each(self._inside, "$.components").table_valued("value", name="c")
         score = func.json_each(component.c.value, "$.scores").table_valued("value", name="s")
         value = func.json_extract(score.c.value, "$.value")
         return exists(
@@ -169,12 +170,12 @@ class SqliteProbe:
 
     def meta_first(self, key: str) -> ColumnElement[Any]:
         """See BodyProbe."""
-        meta = func.json_each(self._body, "$.meta").table_valued("key", "value", name="m")
+        meta = func.json_each(self._inside, "$.meta").table_valued("key", "value", name="m")
         return select(func.json_extract(meta.c.value, "$[0]")).where(meta.c.key == key).scalar_subquery()
 
     def amount_first(self, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
-        part = func.json_each(self._body, "$.components").table_valued("key", "value", name="c")
+        part = func.json_each(self._inside, "$.components").table_valued("key", "value", name="c")
         named = func.json_extract(part.c.value, "$.name") == name
         return (
             select(func.json_extract(part.c.value, "$.amount"))
@@ -190,18 +191,10 @@ class SqliteProbe:
 
     def element(self, name: str | None, number: int) -> Element:
         """See BodyProbe."""
-        part = func.json_each(self._body, "$.components").table_valued("value", name=f"e{number}")
+        part = func.json_each(self._inside, "$.components").table_valued("value", name=f"e{number}")
         value = part.c.value
         named = true() if name is None else func.json_extract(value, "$.name") == name
         return Element(part, value, func.json_extract(value, "$.amount"), named)
-
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return func.json_extract(element.value, "$.name")
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return func.json_extract(element.value, "$.scores")
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
@@ -241,14 +234,15 @@ _SIGNS = {Op.GT: ">", Op.GTE: ">=", Op.LT: "<", Op.LTE: "<=", Op.EQUALS: "=="}
 class PostgresqlProbe:
     """PostgreSQL's jsonb operators."""
 
-    def __init__(self, body: ColumnElement[str]) -> None:
-        self._body = body
+    def __init__(self, rows: FromClause) -> None:
+        self._body, self._core = rows.c.body, rows.c.core
+        self._inside = _inside(rows)
 
     def meta_holds(self, key: str, contains: Sequence[str], lacks: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe. A missing key gives NULL, which no condition takes for true."""
         held = self._under(key)
         return and_(
-            *_spelled(func.strpos, self._body, key, contains),
+            *_spelled(func.strpos, self._core, key, contains),
             held.is_not(None),
             *[self._has(held, value) for value in contains],
             *[not_(self._has(held, value)) for value in lacks],
@@ -257,14 +251,14 @@ class PostgresqlProbe:
     def meta_holds_any(self, key: str, values: Sequence[str]) -> ColumnElement[bool]:
         """See BodyProbe."""
         held = self._under(key)
-        return and_(*_spelled(func.strpos, self._body, key, ()), or_(*[self._has(held, value) for value in values]))
+        return and_(*_spelled(func.strpos, self._core, key, ()), or_(*[self._has(held, value) for value in values]))
 
     def component_within(self, name: str, bounds: Sequence[Bound]) -> ColumnElement[bool]:
         """See BodyProbe. The path holds names of variables only; jsonpath numbers have no upper limit."""
         tests = "".join(f" && @.amount {_SIGNS[bound.op]} $b{number}" for number, bound in enumerate(bounds))
         variables = {"name": name} | {f"b{number}": bound.value for number, bound in enumerate(bounds)}
         return func.jsonb_path_exists(
-            cast(self._body, JSONB).op("->")(literal("components", Text())),
+            cast(self._inside, JSONB).op("->")(literal("components", Text())),
             cast(literal(f"strict $[*] ? (@.name == $name{tests})", Text()), JSONPATH),
             cast(literal(_encode(variables).decode(), Text()), JSONB),
         )
@@ -274,7 +268,7 @@ class PostgresqlProbe:
         tests = "".join(f" && @.value {_SIGNS[bound.op]} $b{number}" for number, bound in enumerate(bounds))
         variables = {"name": name} | {f"b{number}": bound.value for number, bound in enumerate(bounds)}
         return func.jsonb_path_exists(
-            cast(self._body, JSONB).op("->")(literal("components", Text())),
+            cast(self._inside, JSONB).op("->")(literal("components", Text())),
             cast(literal(f"strict $[*].scores[*] ? (@.name == $name{tests})", Text()), JSONPATH),
             cast(literal(_encode(variables).decode(), Text()), JSONB),
         )
@@ -286,7 +280,7 @@ class PostgresqlProbe:
     def amount_first(self, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
         found = func.jsonb_path_query_first(
-            cast(self._body, JSONB).op("->")(literal("components", Text())),
+            cast(self._inside, JSONB).op("->")(literal("components", Text())),
             cast(literal("strict $[*] ? (@.name == $name).amount", Text()), JSONPATH),
             cast(literal(_encode({"name": name}).decode(), Text()), JSONB),
         )
@@ -298,20 +292,12 @@ class PostgresqlProbe:
 
     def element(self, name: str | None, number: int) -> Element:
         """See BodyProbe."""
-        components = cast(self._body, JSONB).op("->")(literal("components", Text()))
+        components = cast(self._inside, JSONB).op("->")(literal("components", Text()))
         part = func.jsonb_array_elements(components).table_valued(column("value", JSONB), name=f"e{number}")
         value = part.c.value
         named = true() if name is None else value.op("->>")(literal("name", Text())) == literal(name, Text())
         amount = cast(value.op("->>")(literal("amount", Text())), Numeric)
         return Element(part, value, amount, named)
-
-    def name_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return element.value.op("->>")(literal("name", Text()))
-
-    def scores_of(self, element: Element) -> ColumnElement[Any]:
-        """See BodyProbe."""
-        return element.value.op("->>")(literal("scores", Text()))
 
     def score_first(self, element: Element, name: str) -> ColumnElement[Any]:
         """See BodyProbe."""
@@ -334,7 +320,7 @@ class PostgresqlProbe:
         return func.sum(functools.reduce(operator.mul, [cast(factor, Numeric) for factor in factors]))
 
     def _under(self, key: str) -> ColumnElement[object]:
-        return cast(self._body, JSONB).op("->")(literal("meta", Text())).op("->")(literal(key, Text()))
+        return cast(self._inside, JSONB).op("->")(literal("meta", Text())).op("->")(literal(key, Text()))
 
     @staticmethod
     def _has(held: ColumnElement[object], value: str) -> ColumnElement[bool]:

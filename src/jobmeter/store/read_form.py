@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,12 +25,39 @@ from jobmeter.model.total import (
 from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US
 
-KeyPart = Callable[[int, int | None, Any, "Named"], Any]
-"""Reads a part of a key from start, stop, the decoded body and its components."""
-Keep = Callable[[Any, "Named"], bool]
-"""Whether a record fulfils a condition."""
 Named = dict[str, Sequence[Any]]
 """The components of a record by name."""
+
+
+class Block(NamedTuple):
+    """Some records, a list for each of start, stop, decoded body and components."""
+
+    starts: Sequence[int]
+    stops: Sequence[int | None]
+    found: Sequence[Any]
+    held: Sequence[Named]
+
+    def spans(self, span: Span | None) -> Sequence[int | None]:
+        """Whole seconds or microseconds, None while a job runs; 1 where no span is asked for."""
+        if span is None:
+            return [1] * len(self.starts)
+        unit = 1_000_000 if span is Span.RUNTIME else 1
+        pairs = zip(self.starts, self.stops, strict=True)
+        return [None if stop is None else (stop - start) // unit for start, stop in pairs]
+
+    def components(self, name: str) -> Sequence[Sequence[Any]]:
+        """The components of this name of each record."""
+        return [held.get(name, ()) for held in self.held]
+
+    def only(self, kept: Sequence[bool]) -> Block:
+        """Those that are kept."""
+        return Block(*[list(compress(column, kept)) for column in self])
+
+
+KeyPart = Callable[[Block], Sequence[Any]]
+"""Reads a part of the key of each record."""
+Keep = Callable[[Block], Sequence[bool]]
+"""Which records fulfil a condition."""
 
 _UNNAMEABLE = re.compile(r'[\\"\x00-\x1f]')
 _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
@@ -65,11 +93,6 @@ def named(components: Sequence[Any]) -> Named:
         for one in components:
             found[one.name] = (*found.get(one.name, ()), one)
     return found
-
-
-def span_of(span: Span, start_us: int, stop_us: int) -> int:
-    """The span of a record: whole seconds, or microseconds."""
-    return (stop_us - start_us) // 1_000_000 if span is Span.RUNTIME else stop_us - start_us
 
 
 class Form:
@@ -109,20 +132,19 @@ class Form:
         """Reads a part of the key, as `jobmeter.store.grouped` has it; of facets the value in place of the number."""
         match dimension:
             case MetaDimension(key):
-                values = self._meta(key)
-                return lambda _, __, found, ___: first[0] if (first := values(found)) else None
+                lists = self._meta(key)
+                return lambda block: [values[0] if values else None for values in lists(block)]
             case TimeDimension(unit, column):
-                return _stretch_reader(unit, column)
+                return lambda block: [_stretch(unit, moment) for moment in _moments(block, column)]
             case AmountDimension(component):
-                return lambda _, __, ___, held: held[component][0].amount if component in held else None
+                return lambda block: [held[component][0].amount if component in held else None for held in block.held]
             case FieldDimension(Column.RECORD_ID):
                 self._fields["record_id"] = ("record_id", str)  # type: ignore[assignment]
-                return lambda _, __, found, ___: found.record_id
+                return lambda block: [found.record_id for found in block.found]
             case FieldDimension(Column.RUNTIME):
-                return lambda start, stop, _, __: None if stop is None else span_of(Span.RUNTIME, start, stop)
-            case FieldDimension(Column.START_TIME):
-                return lambda start, _, __, ___: start
-        return lambda _, stop, __, ___: stop
+                return lambda block: block.spans(Span.RUNTIME)
+            case FieldDimension(column):
+                return lambda block: _moments(block, column)
 
     def conditions(self, where: Question) -> list[Keep]:
         """What a record must fulfil beyond what the columns answer."""
@@ -132,47 +154,40 @@ class Form:
             *(_score_within(one.name, one.bounds) for one in where.scores),
         ]
 
-    def _meta(self, key: str) -> Callable[[Any], tuple[str, ...] | None]:
-        """Reads the list under a meta key, None where there is none."""
+    def _meta(self, key: str) -> Callable[[Block], Sequence[Sequence[str] | None]]:
+        """Reads the lists under a meta key, None where there is none."""
         if self._as_table:
-            return lambda found: None if found.meta is None else found.meta.get(key)
+            return lambda block: [None if found.meta is None else found.meta.get(key) for found in block.found]
         read = operator.attrgetter(self._keys.setdefault(key, f"k{len(self._keys)}"))
-        return lambda found: None if found.meta is None else read(found.meta)
+        return lambda block: [None if (meta := found.meta) is None else read(meta) for found in block.found]
 
     def _holds(self, condition: MetaCondition) -> Keep:
-        values = self._meta(condition.key)
+        lists = self._meta(condition.key)
         wanted, unwanted = set(condition.contains), set(condition.lacks)
-
-        def holds(found: Any, _: Named) -> bool:
-            held = values(found)
-            return held is not None and wanted.issubset(held) and unwanted.isdisjoint(held)
-
-        return holds
+        return lambda block: [
+            held is not None and wanted.issubset(held) and unwanted.isdisjoint(held) for held in lists(block)
+        ]
 
 
 def _component_within(condition: ComponentCondition) -> Keep:
     name, within = condition.name, _within(condition.bounds)
-
-    def holds(_: Any, held: Named) -> bool:
-        for one in held.get(name, ()):  # noqa: SIM110 - a generator costs as much again
-            if within(one.amount):
-                return True
-        return False
-
-    return holds
+    return lambda block: [
+        within(ones[0].amount) if len(ones) == 1 else any(within(one.amount) for one in ones)
+        for ones in block.components(name)
+    ]
 
 
 def _score_within(name: str, bounds: Sequence[ScoreBound]) -> Keep:
     within = _within(bounds)
 
-    def holds(found: Any, _: Named) -> bool:
+    def holds(found: Any) -> bool:
         for one in found.components:
             for score in one.scores:
                 if score.name == name and within(score.value):
                     return True
         return False
 
-    return holds
+    return lambda block: [holds(found) for found in block.found]
 
 
 def _within(bounds: Sequence[Bound] | Sequence[ScoreBound]) -> Callable[[Any], bool]:
@@ -183,16 +198,14 @@ def _within(bounds: Sequence[Bound] | Sequence[ScoreBound]) -> Callable[[Any], b
     return lambda value: all(compare(value, bound) for compare, bound in pairs)
 
 
-def _stretch_reader(unit: TimeUnit, column: Column) -> KeyPart:
-    def read(start_us: int, stop_us: int | None, _: Any, __: Named) -> int | None:
-        moment_us = start_us if column is Column.START_TIME else stop_us
-        return None if moment_us is None else _stretch(unit, moment_us)
-
-    return read
+def _moments(block: Block, column: Column) -> Sequence[int | None]:
+    return block.starts if column is Column.START_TIME else block.stops
 
 
-def _stretch(unit: TimeUnit, moment_us: int) -> int:
+def _stretch(unit: TimeUnit, moment_us: int | None) -> int | None:
     """The number that `jobmeter.store.grouped` groups by."""
+    if moment_us is None:
+        return None
     if unit in (TimeUnit.MONTH, TimeUnit.YEAR):
         moment = from_microseconds(moment_us)
         return moment.year if unit is TimeUnit.YEAR else moment.year * 12 + moment.month - 1

@@ -1,37 +1,35 @@
 """Totals by reading records: for questions about what stands in bodies, which a database would open again and again.
 
 What a database would answer to the parts of a question (`jobmeter.store.grouped`) is made here of bodies, so that the
-same tally puts both together. Each record passes through every line of `_Reading.take` and of what it calls.
+same tally puts both together.
 
 Of a body only the meta keys and the components are decoded that the question is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
+from itertools import islice, product
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
 from jobmeter.model.question import Column, Question
-from jobmeter.model.total import AmountDimension, Extreme, Factor, MetaDimension, Product, TotalQuestion
+from jobmeter.model.total import AmountDimension, Extreme, Measure, MetaDimension, Product, Span, TotalQuestion
 from jobmeter.store.facet import FACET_OF_KEY
-from jobmeter.store.grouped import Part
-from jobmeter.store.read_form import Form, Named, named, span_of
+from jobmeter.store.read_form import Block, Form, named
 from jobmeter.store.tally import ROWS_MAX, FacetValue, Tally
 
 Row = tuple[int, int | None, bytes]
 """Start and stop in microseconds since 1970, and the body."""
 
-_Cells = list[Any]
-"""Value and count of each plain measure in turn."""
-_Scored = dict[tuple[float, ...], list[int]]
-"""Value and count of a product of components, by the scores that the value is to be multiplied by."""
-_Terms = Callable[[Named], list[tuple[int, tuple[float, ...]]]]
-"""The terms of a product in a record, without the span: values, and the scores to multiply them by."""
-_AddPlain = Callable[[_Cells, int, int | None], None]
-_AddScored = Callable[[_Scored, int, int | None, Named], None]
+BLOCK_RECORDS = 1000
+
+_ONE = SimpleNamespace(amount=1)
+"""In place of a second component."""
+
+_Key = tuple[Any, ...]
 
 
 def is_about_bodies(question: TotalQuestion) -> bool:
@@ -52,70 +50,204 @@ def of_columns(where: Question) -> Question:
     return msgspec.structs.replace(where, meta=meta, components=(), scores=())
 
 
-def add_read(tally: Tally, question: TotalQuestion, parts: Sequence[Part], rows: Iterable[Row]) -> None:
+def add_read(tally: Tally, question: TotalQuestion, rows: Iterable[Row]) -> None:
     """Add the records of `rows`, which fulfil `of_columns`, to a tally. Raises TooManyGroups."""
-    reading = _Reading(question, parts)
+    reading = _Reading(question)
     reading.take(rows)
-    reading.give(tally, parts)
+    reading.give(tally)
 
 
 class _Reading:
-    """The sums of the rows read so far, by key: of the plain part, and of each product."""
+    """The sums of the rows read so far, column by column: a loop over a list costs half of a call for each record."""
 
-    def __init__(self, question: TotalQuestion, parts: Sequence[Part]) -> None:
+    def __init__(self, question: TotalQuestion) -> None:
         form = Form(question)
-        measures = [[question.measures[number] for number in part.measures] for part in parts]
         self._keys = [form.key_part(dimension) for dimension in question.group_by]
         self._facets = [
             isinstance(dimension, MetaDimension) and dimension.key in FACET_OF_KEY for dimension in question.group_by
         ]
         self._keeps = form.conditions(question.where)
-        self._plain = [_plain(measure, 2 * place) for place, measure in enumerate(measures[0])]
-        self._scored = [_scored(one) for (one,) in measures[1:] if isinstance(one, Product)]
+        self._columns = [_column(measure) for measure in question.measures]
         self._decode = form.decoder()
-        self._sums: dict[tuple[Any, ...], tuple[_Cells, list[_Scored]]] = {}
+        self._groups: dict[_Key, int] = {}
 
     def take(self, rows: Iterable[Row]) -> None:
-        """Read rows until there are more sums than a tally takes."""
-        decode, keys, keeps, sums = self._decode, self._keys, self._keeps, self._sums
-        for start_us, stop_us, body in rows:
-            found = decode(body)
-            held = named(found.components)
-            for keep in keeps:
-                if not keep(found, held):
-                    break
-            else:
-                key = tuple([part(start_us, stop_us, found, held) for part in keys])
-                group = sums.get(key)
-                if group is None:
-                    group = sums[key] = ([None, 0] * (len(self._plain) or 1), [{} for _ in self._scored])
-                    if len(sums) > ROWS_MAX:
-                        return
-                for add in self._plain:
-                    add(group[0], start_us, stop_us)
-                for add_scored, scored in zip(self._scored, group[1], strict=True):
-                    add_scored(scored, start_us, stop_us, held)
+        """Read rows until there are more groups than a tally takes."""
+        reading = iter(rows)
+        while len(self._groups) <= ROWS_MAX and (some := list(islice(reading, BLOCK_RECORDS))):
+            starts, stops, bodies = zip(*some, strict=True)
+            found = list(map(self._decode, bodies))
+            self._add(Block(starts, stops, found, [named(one.components) for one in found]))
 
-    def give(self, tally: Tally, parts: Sequence[Part]) -> None:
+    def _add(self, block: Block) -> None:
+        for keep in self._keeps:
+            block = block.only(keep(block))
+        groups = self._groups
+        parts = [part(block) for part in self._keys]
+        keys: Iterable[_Key] = zip(*parts, strict=True) if parts else [()] * len(block.starts)
+        places = [groups.setdefault(key, len(groups)) for key in keys]
+        for column in self._columns:
+            column.add(places, len(groups), block)
+
+    def give(self, tally: Tally) -> None:
         """Add what was read to a tally. Raises TooManyGroups."""
-        plain, *products = parts
-        for read, (cells, scored) in self._sums.items():
-            key = tuple(
-                [
-                    FacetValue(value) if is_facet and value is not None else value
-                    for value, is_facet in zip(read, self._facets, strict=True)
-                ]
+        columns = [column.sums(tally) for column in self._columns]
+        for key, place in self._groups.items():
+            pairs: list[Any] = []
+            for values, counts in columns:
+                pairs += values[place], counts[place]
+            tally.merge(
+                tuple(
+                    [
+                        FacetValue(value) if is_facet and value is not None else value
+                        for value, is_facet in zip(key, self._facets, strict=True)
+                    ]
+                ),
+                pairs,
             )
-            pairs = [None, 0] * (len(plain.measures) + len(products))
-            for place, number in enumerate(plain.measures):
-                pairs[2 * number : 2 * number + 2] = cells[2 * place : 2 * place + 2]
-            for part, sums in zip(products, scored, strict=True):
-                number = 2 * part.measures[0]
-                pairs[number : number + 2] = _weighed(tally, sums)
-            tally.merge(key, pairs)
 
 
-def _weighed(tally: Tally, sums: _Scored) -> tuple[Any, int]:
+_Sums = tuple[list[Any], list[int]]
+"""By group: the value, None where there is none, and of how many terms it is made."""
+
+
+class _Plain:
+    """A measure of times alone, or the count of records."""
+
+    def __init__(self) -> None:
+        self._values: list[Any] = []
+        self._counts: list[int] = []
+
+    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
+        """Add a block; `places` are the groups of its records, of so many groups in all."""
+        new = groups - len(self._counts)
+        self._values += [None] * new
+        self._counts += [0] * new
+        self._join(places, block)
+
+    def sums(self, _: Tally) -> _Sums:
+        """What was added."""
+        return self._values, self._counts
+
+    def _join(self, places: Sequence[int], block: Block) -> None:
+        raise NotImplementedError
+
+
+class _Span(_Plain):
+    def __init__(self, span: Span | None) -> None:
+        super().__init__()
+        self._span = span
+
+    def _join(self, places: Sequence[int], block: Block) -> None:
+        values, counts = self._values, self._counts
+        for place, length in zip(places, block.spans(self._span), strict=True):
+            if length is not None:
+                values[place] = (values[place] or 0) + length
+                counts[place] += 1
+
+
+class _Extreme(_Plain):
+    def __init__(self, measure: Extreme) -> None:
+        super().__init__()
+        self._measure = measure
+
+    def _join(self, places: Sequence[int], block: Block) -> None:
+        values, counts, latest = self._values, self._counts, self._measure.latest
+        moments = block.starts if self._measure.column is Column.START_TIME else block.stops
+        for place, moment in zip(places, moments, strict=True):
+            if moment is not None:
+                before = values[place]
+                if before is None or (moment > before) is latest:
+                    values[place] = moment
+                counts[place] += 1
+
+
+class _Amount(_Plain):
+    """A product of one component without scores."""
+
+    def __init__(self, name: str, span: Span | None) -> None:
+        super().__init__()
+        self._name = name
+        self._span = span
+
+    def _join(self, places: Sequence[int], block: Block) -> None:
+        values, counts = self._values, self._counts
+        for place, length, ones in zip(places, block.spans(self._span), block.components(self._name), strict=True):
+            if length is not None:
+                for one in ones:
+                    values[place] = (values[place] or 0) + one.amount * length
+                    counts[place] += 1
+
+
+class _Scored:
+    """A product of components with scores: its values and counts, by group and the scores to be multiplied by."""
+
+    def __init__(self, measure: Product) -> None:
+        self._span = measure.span
+        self._cells: list[dict[_Key, list[int]]] = []
+        self._names = [factor.component for factor in measure.factors]
+        self._wanted = [(place, score) for place, factor in enumerate(measure.factors) for score in factor.scores]
+
+    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
+        """See _Plain."""
+        self._cells += [{} for _ in range(groups - len(self._cells))]
+        cells, wanted = self._cells, self._wanted
+        factors = [block.components(name) for name in self._names]
+        for place, length, *held in zip(places, block.spans(self._span), *factors, strict=True):
+            if length is None:
+                continue
+            for chosen in product(*held):
+                scores = tuple([_score(chosen[number], score) for number, score in wanted])
+                if None in scores:
+                    continue
+                value = length
+                for one in chosen:
+                    value *= one.amount
+                cell = cells[place].get(scores)
+                if cell is None:
+                    cells[place][scores] = [value, 1]
+                else:
+                    cell[0] += value
+                    cell[1] += 1
+
+    def sums(self, tally: Tally) -> _Sums:
+        """See _Plain."""
+        found = [_weighed(tally, cells) for cells in self._cells]
+        return [value for value, _ in found], [counted for _, counted in found]
+
+
+class _ScoredOnce(_Scored):
+    """A product of one or two components with one score: what most reports ask for."""
+
+    def __init__(self, measure: Product) -> None:
+        super().__init__(measure)
+        ((self._scored, self._score),) = self._wanted
+
+    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
+        """See _Plain."""
+        self._cells += [{} for _ in range(groups - len(self._cells))]
+        cells, wanted = self._cells, self._score
+        factors = [block.components(name) for name in self._names]
+        scored, *others = factors.pop(self._scored), *factors
+        weights = others[0] if others else [(_ONE,)] * len(places)
+        for place, length, ones, twos in zip(places, block.spans(self._span), scored, weights, strict=True):
+            if length is None:
+                continue
+            for one in ones:
+                for score in one.scores:
+                    if score.name == wanted:
+                        by_scores, key = cells[place], (score.value,)
+                        for two in twos:
+                            cell = by_scores.get(key)
+                            if cell is None:
+                                by_scores[key] = [one.amount * length * two.amount, 1]
+                            else:
+                                cell[0] += one.amount * length * two.amount
+                                cell[1] += 1
+                        break
+
+
+def _weighed(tally: Tally, sums: dict[_Key, list[int]]) -> tuple[Any, int]:
     """The value of a product of components, and how many terms it has."""
     total, terms = None, 0
     for scores, (value, counted) in sums.items():
@@ -125,95 +257,15 @@ def _weighed(tally: Tally, sums: _Scored) -> tuple[Any, int]:
     return total, terms
 
 
-def _plain(measure: Any, place: int) -> _AddPlain:
-    """Adds a record to the value and the count at `place`."""
+def _column(measure: Measure) -> _Plain | _Scored:
     if isinstance(measure, Extreme):
-        return _extreme(measure, place)
-    span = measure.span
-    if span is None:
-
-        def count(cells: _Cells, _: int, __: int | None) -> None:
-            cells[place] = cells[place + 1] = cells[place + 1] + 1
-
-        return count
-
-    def add(cells: _Cells, start_us: int, stop_us: int | None) -> None:
-        if stop_us is not None:
-            cells[place] = (cells[place] or 0) + span_of(span, start_us, stop_us)
-            cells[place + 1] += 1
-
-    return add
-
-
-def _extreme(measure: Extreme, place: int) -> _AddPlain:
-    is_stop, latest = measure.column is Column.STOP_TIME, measure.latest
-
-    def add(cells: _Cells, start_us: int, stop_us: int | None) -> None:
-        value = stop_us if is_stop else start_us
-        if value is not None:
-            before = cells[place]
-            if before is None or (value > before) is latest:
-                cells[place] = value
-            cells[place + 1] += 1
-
-    return add
-
-
-def _scored(measure: Product) -> _AddScored:
-    """Adds a record to a product of components."""
-    span = measure.span
-    terms = _terms_of_one(measure.factors[0]) if len(measure.factors) == 1 else _terms(measure.factors)
-
-    def add(sums: _Scored, start_us: int, stop_us: int | None, held: Named) -> None:
-        if span is None:
-            length = 1
-        elif stop_us is None:
-            return
-        else:
-            length = span_of(span, start_us, stop_us)
-        for value, scores in terms(held):
-            cell = sums.get(scores)
-            if cell is None:
-                sums[scores] = [value * length, 1]
-            else:
-                cell[0] += value * length
-                cell[1] += 1
-
-    return add
-
-
-def _terms_of_one(factor: Factor) -> _Terms:
-    """The terms of a product of one component with one score at most: what most questions are about."""
-    name, wanted = factor.component, factor.scores
-    if len(wanted) > 1:
-        return _terms((factor,))
-    if not wanted:
-        return lambda held: [(one.amount, ()) for one in held.get(name, ())]
-    (score,) = wanted
-
-    def terms(held: Named) -> list[tuple[int, tuple[float, ...]]]:
-        return [(one.amount, (value,)) for one in held.get(name, ()) if (value := _score(one, score)) is not None]
-
-    return terms
-
-
-def _terms(factors: Sequence[Factor]) -> _Terms:
-    """The terms of any product: one for each choice of a component for each factor."""
-    names = [factor.component for factor in factors]
-    wanted = [(place, score) for place, factor in enumerate(factors) for score in factor.scores]
-
-    def terms(held: Named) -> list[tuple[int, tuple[float, ...]]]:
-        found = []
-        for chosen in product(*[held.get(name, ()) for name in names]):
-            scores: tuple[Any, ...] = tuple([_score(chosen[place], score) for place, score in wanted])
-            if None not in scores:
-                value = 1
-                for one in chosen:
-                    value *= one.amount
-                found.append((value, scores))
-        return found
-
-    return terms
+        return _Extreme(measure)
+    if not measure.factors:
+        return _Span(measure.span)
+    scores = sum(len(factor.scores) for factor in measure.factors)
+    if len(measure.factors) == 1 and not scores:
+        return _Amount(measure.factors[0].component, measure.span)
+    return _ScoredOnce(measure) if scores == 1 and len(measure.factors) <= 2 else _Scored(measure)
 
 
 def _score(component: Any, name: str) -> float | None:

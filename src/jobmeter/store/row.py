@@ -14,7 +14,7 @@ from jobmeter.model.joining import without_joined
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.record import Component, Record, RecordStop, Score, from_microseconds, microseconds, record_fault
 from jobmeter.model.version import Edit
-from jobmeter.store.core import KEY_LIMIT_BYTES, core_in, core_of
+from jobmeter.store.core import KEY_LIMIT_BYTES, core_in, cores_of
 from jobmeter.store.facet import Signature, signature_of
 from jobmeter.wire.auditor import encode_record
 
@@ -65,27 +65,31 @@ class Batch(Struct, frozen=True):
 
 def batch_of(records: Sequence[Record]) -> Batch:
     """The rows of `records`, facets still as signatures."""
-    rows = [_row(record) for record in records]
-    refused = frozenset(place for place, row in enumerate(rows) if row is None)
-    if refused:
-        records = [record for place, record in enumerate(records) if place not in refused]
-    kept = [row for row in rows if row is not None]
-    keys, starts, stops, facets, cores = zip(*kept, strict=True) if kept else ((),) * 5
-    return Batch(records, keys, starts, stops, facets, cores, refused)
-
-
-def _row(record: Record) -> tuple[str, int, int | None, Signature, bytes] | None:
-    """Key, start, stop, facets and core; None for a record that no database can hold."""
-    start_us = microseconds(record.start_time)
-    stop_us = None if record.stop_time is None else microseconds(record.stop_time)
     try:
-        key = key_of(record.record_id)
-        core = core_of(record, key, start_us, stop_us)
+        batch = _batch(records, frozenset())
     except UnicodeEncodeError:
-        return None
-    if b"\\u0000" in core and record_fault(record) is not None:
-        return None
-    return key, start_us, stop_us, signature_of(record.meta), core
+        batch = None
+    if batch is not None and not any(b"\\u0000" in core for core in batch.cores):
+        return batch
+    refused = frozenset(place for place, record in enumerate(records) if _is_refused(record))
+    return _batch([record for place, record in enumerate(records) if place not in refused], refused)
+
+
+def _batch(records: Sequence[Record], refused: frozenset[int]) -> Batch:
+    keys = [key_of(record.record_id) for record in records]
+    starts = [microseconds(record.start_time) for record in records]
+    stops = [None if record.stop_time is None else microseconds(record.stop_time) for record in records]
+    facets = [signature_of(record.meta) for record in records]
+    return Batch(records, keys, starts, stops, facets, cores_of(records, keys, starts, stops), refused)
+
+
+def _is_refused(record: Record) -> bool:
+    """Whether no database can hold it."""
+    try:
+        body = encode_record(record)
+    except UnicodeEncodeError:
+        return True
+    return b"\\u0000" in body and record_fault(record) is not None
 
 
 def outcomes(batch: Batch, new: Collection[str], stored: Mapping[str, bytes]) -> list[Stored]:

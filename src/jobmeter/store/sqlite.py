@@ -41,7 +41,8 @@ from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped,
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
 from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
-from jobmeter.store.sqlite_reading import bodies, executing, read_rows, rows_of, session_of, snapshot
+from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.sqlite_rows import insert, rows_of
 from jobmeter.store.sqlite_session import READER_SETTINGS, WRITER_SETTINGS, answering, check_schema, connect
 from jobmeter.store.sqlite_sums import (
     SqliteSource,
@@ -56,9 +57,6 @@ from jobmeter.store.sqlite_sums import (
     sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
-
-_INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core, since_us)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO NOTHING"""
 
 
 class SqliteStore:
@@ -116,16 +114,7 @@ class SqliteStore:
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
             (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
-            now_us = self.now()
-            added = writer.executemany(
-                _INSERT,
-                [
-                    (start, stop, *numbers[facets], key, core.decode(), now_us)
-                    for start, stop, facets, key, core in zip(
-                        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
-                    )
-                ],
-            ).rowcount
+            added = insert(writer, batch, numbers, self.now())
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}

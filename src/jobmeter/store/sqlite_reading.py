@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,6 @@ from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.statement import Resolve, View, compiled, select_bodies, select_rows, written
 
 _DIALECT = sqlite_dialect.dialect(paramstyle="named")
-_KEYS_AT_ONCE = 500
-"""Parameters of one statement; an old SQLite takes 999."""
 
 
 def bodies(reader: sqlite3.Connection, question: Question) -> Iterator[bytes]:
@@ -52,7 +50,7 @@ def session_of(connection: sqlite3.Connection) -> Session:
 
 def _view(reader: sqlite3.Connection, question: Question) -> View:
     rows = rows_at(question.as_of_us)
-    return View(rows, SqliteProbe(rows.c.body), resolver(reader))
+    return View(rows, SqliteProbe(rows), resolver(reader))
 
 
 def resolver(reader: sqlite3.Connection) -> Resolve:
@@ -62,18 +60,6 @@ def resolver(reader: sqlite3.Connection) -> Resolve:
         return [no for (no,) in reader.execute(*compiled(numbers, _DIALECT))]
 
     return resolve
-
-
-def rows_of(writer: sqlite3.Connection, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """Key, seq, start_us and body of those `keys` that are stored."""
-    rest = list(keys)
-    while rest:
-        some, rest = rest[:_KEYS_AT_ONCE], rest[_KEYS_AT_ONCE:]
-        marks = ", ".join("?" * len(some))
-        yield from writer.execute(
-            f"SELECT record_id, seq, start_us, body FROM records WHERE record_id IN ({marks})",  # noqa: S608 - marks
-            some,
-        )
 
 
 @contextmanager

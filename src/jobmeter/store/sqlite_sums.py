@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from jobmeter.model.question import Question
-from jobmeter.store.day_sums import stop_days
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.past import rows_at
@@ -27,11 +26,9 @@ from jobmeter.store.rollup import (
     Sums,
     kind_of,
     name_digest,
-    select_amounts,
-    select_times,
+    select_cores,
 )
 from jobmeter.store.row import Change, storable
-from jobmeter.store.sqlite_reading import executing
 from jobmeter.store.statement import View, compiled, select_for_sums
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
@@ -68,7 +65,7 @@ class SqliteSource:
     def __init__(self, reader: sqlite3.Connection, as_of_us: int | None = None) -> None:
         self._reader = reader
         rows = rows_at(as_of_us)
-        self.view = View(rows, SqliteProbe(rows.c.body), self._numbers)
+        self.view = View(rows, SqliteProbe(rows), self._numbers)
 
     def _numbers(self, statement: Select[tuple[int]]) -> list[int]:
         return [number for (number,) in self._reader.execute(*compiled(statement, _DIALECT))]
@@ -145,10 +142,10 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def sums_of(connection: sqlite3.Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    source = SqliteSource(connection)
     sums = Sums()
-    sums.take_times(_exact(connection, lambda exact: select_times(source.view, only, exact=exact), 4))
-    sums.take_amounts(_exact(connection, lambda exact: select_amounts(source.view, only, exact=exact), 6))
+    rows = connection.execute(*compiled(select_cores(only), _DIALECT))
+    # A connection for writing gives text as such.
+    sums.take_rows(rows if connection.text_factory is bytes else ((*row, core.encode()) for *row, core in rows))
     return sums
 
 
@@ -206,10 +203,8 @@ class Pending(Struct, frozen=True):
 
 def read_pending(reader: sqlite3.Connection, batches_max: int) -> Pending:
     """The oldest batches that are pending, summed."""
-    some, sums = batches(reader, batches_max), Sums()
-    if some.numbers:
-        sums = sums_of(reader, some.condition())
-        sums.days.update(stop_days(executing(reader), some.condition()))
+    some = batches(reader, batches_max)
+    sums = sums_of(reader, some.condition()) if some.numbers else Sums()
     return Pending(some, sums, changes_of(reader))
 
 

@@ -102,7 +102,7 @@ def _add_records(question: TotalQuestion, source: Source, tally: Tally, only: Co
     parts = list(parts_of(question, source.view, only=only))
     if is_about_bodies(question):
         with_ids = FieldDimension(Column.RECORD_ID) in question.group_by
-        add_read(tally, question, parts, source.read(of_columns(question.where), only, with_ids=with_ids))
+        add_read(tally, question, source.read(of_columns(question.where), only, with_ids=with_ids))
         return parts
     for part in parts:
         tally.add(part, source.rows_of(part))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -34,6 +34,7 @@ class BadRecord(ValueError):  # noqa: N818 - what it is, not that it is an error
 
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _record = msgspec.json.Decoder(Record).decode
 _records = msgspec.json.Decoder(list[Record]).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -56,7 +57,7 @@ class _Wire(Struct):
     runtime: int | None
 
 
-class _Middle(Struct):
+class _Middle(Struct, gc=False):
     """What stands between the id and the times."""
 
     meta: MetaMap | None
@@ -83,10 +84,13 @@ def encode_record(record: Record) -> bytes:
     return encoded if b"\\\\" not in encoded else _ESCAPE.sub(_plain_backslash, encoded)
 
 
-def encode_middle(record: Record) -> bytes:
-    """The part of `encode_record` from `"meta"` to the end of `"components"`."""
-    encoded = _encode(_Middle(record.meta, record.components))[1:-1]
-    return encoded if b"\\\\" not in encoded else _ESCAPE.sub(_plain_backslash, encoded)
+def encode_middles(records: Iterable[Record]) -> list[bytes]:
+    """Of each record the part of `encode_record` from `"meta"` to the end of `"components"`; all at once is quicker."""
+    lines = _encode_lines([_Middle(record.meta, record.components) for record in records])
+    if b"\\\\" in lines:
+        lines = _ESCAPE.sub(_plain_backslash, lines)
+    # A line break stands in JSON only between the objects.
+    return lines[1:-2].split(b"}\n{") if lines else []
 
 
 def encode_sent(record: Record) -> bytes:
@@ -129,7 +133,9 @@ def decode_records(body: bytes) -> list[Record | BadRecord]:
     """
     try:
         if _is_coarse(body) and all(map(_is_utc, records := _records(body))):
-            return [_checked(record) for record in records]
+            if not _has_plain_names(body):
+                return [_checked(record) for record in records]
+            return [record if _needs_no_check(record) else _checked(record) for record in records]
     except (*_UNREADABLE, BadRecord):
         pass
     return [_record_or_fault(raw) for raw in split_array(body)]
@@ -234,6 +240,19 @@ def _is_coarse(body: bytes) -> bool:
 def _is_utc(record: Record) -> bool:
     """Whether the times need no shift to UTC, which could take them out of the years 1 to 9999."""
     return record.start_time.tzinfo is UTC and (record.stop_time is None or record.stop_time.tzinfo is UTC)
+
+
+def _has_plain_names(body: bytes) -> bool:
+    """Whether msgspec's bounds of length are all that its names have to keep: then looking at each of them is saved.
+
+    Without escapes and beyond-ASCII text, of what `name_fault` forbids only blanks are left, and they begin with one.
+    """
+    return body.isascii() and b"\\" not in body and b'" ' not in body
+
+
+def _needs_no_check(record: Record) -> bool:
+    """Whether a record with plain names is without fault for sure."""
+    return record.job_identity is None and (record.stop_time is None or record.stop_time >= record.start_time)
 
 
 def _relaxed_record(value: Any) -> Record:

@@ -25,6 +25,7 @@ from jobmeter.store.documents import Documents
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.store.tokens import Tokens
+from jobmeter.wire.auditor import encode_record
 from tests.serve.live import Live, live
 
 HOSTILE = "<script>document.title='taken'</script>\"'><img src=x onerror=alert(1)>"
@@ -66,7 +67,15 @@ def facility(folder: Path, settings: ServeSettings | None = None, clock: Clock |
     store, documents, tokens = open_store(url, migrate=True), Documents(url), Tokens(url)
     samples = SampleFolder(folder / "samples", SampleBounds(), clock)
     store.put(list(_records()))
-    store.bury([DeadLetter("127.0.0.1", f"meta: {HOSTILE}", b"{}", NOW - timedelta(minutes=7), 2)])
+    late = encode_record(
+        Record("late-1", (), NOW - timedelta(days=2), {"site_id": ("physics",)}, NOW - timedelta(days=1))
+    )
+    store.bury(
+        [
+            DeadLetter("127.0.0.1", f"meta: {HOSTILE}", b"{}", NOW - timedelta(minutes=7), 2),
+            DeadLetter(HOSTILE, "the database was full", late, NOW - timedelta(minutes=9), len(late)),
+        ]
+    )
     documents.keep(list(_documents()))
     sink = samples.sink()
     for batch in _batches():

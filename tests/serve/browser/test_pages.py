@@ -164,6 +164,19 @@ def test_the_keyboard_reaches_the_content_first(browser: Browser) -> None:
     looked.page.context.close()
 
 
+def test_a_dead_letter_is_tried_again_with_the_keyboard_and_its_record_is_there(browser: Browser) -> None:
+    page = look(browser, browser.full, "/reports").page
+    summary = page.locator("details.letter summary", has_text="the database was full")
+    summary.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Try again").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/reports?stored=1&refused=0")
+    assert "1 record of the letter is stored now" in page.inner_text("[role=status]")
+    assert browser.full.ask("GET", "/job/late-1").status == 200
+    page.context.close()
+
+
 def asked_for(url: str) -> tuple[int, int]:
     """From which to which second a question for samples goes."""
     query = parse_qs(urlsplit(url).query)

@@ -11,18 +11,21 @@ from msgspec import Struct
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.letter import DeadLetter
-from jobmeter.model.question import Bound, Column, Op, Question
-from jobmeter.model.record import from_microseconds, microseconds
-from jobmeter.model.total import COUNT, Extreme, MetaDimension, TotalQuestion
 from jobmeter.query.nodes import AGENT_METRICS, agent_states
 from jobmeter.serve.meter import Fate
-from jobmeter.serve.view.selection import midnight
+from jobmeter.serve.view.search import newest_of
+from jobmeter.serve.view.selection import FACETS, midnight
+from jobmeter.serve.view.usage import keys_text
+from jobmeter.serve.web.account import summed
+from jobmeter.serve.web.figures import iso
 from jobmeter.serve.web.page import Page, Values, Visit
 from jobmeter.serve.web.present import lately, newest, sees_nodes
 from jobmeter.serve.web.upkeep import archive, behind, collectors, conflicts, sees_sources, silent_agents
 
 LETTERS_SHOWN = 20
-SITE_DAYS = 7
+SITES_MAX = 50
+"""Of more sites the newest record is not looked for."""
+FEEDS_SECONDS = 60.0
 _KINDS = ("ssh", "jupyter-ml", "jupyter-coffea", "condorqueue", "condorjob", "CPU", "MEM", "NETWORK", "DISK")
 
 
@@ -34,10 +37,10 @@ class Database(Struct, frozen=True):
 
 
 class Feed(Struct, frozen=True):
-    """Where records or documents come from, and when the newest was true."""
+    """Where records or documents come from, and when the newest was true; None where nobody looked."""
 
     name: str
-    newest: datetime
+    newest: datetime | None
     count: int | None = None
 
 
@@ -68,7 +71,7 @@ def show(visit: Visit) -> Values:
         "archive": archive(visit) if reachable and reads else None,
         "letters": _letters(visit) if administers and reachable else [],
         "fates": _fates(visit) if administers else [],
-        "site_days": SITE_DAYS,
+        "records_since": _last_month(visit.now),
     }
 
 
@@ -92,18 +95,36 @@ def _samples(visit: Visit) -> object:
 
 
 def _records(visit: Visit) -> list[Feed]:
-    """The newest record of every site, of those that ended lately."""
-    bound = Bound(Op.GTE, microseconds(midnight(visit.now) - timedelta(days=SITE_DAYS)))
-    where = Question(visit.asker.scope, stop_time=(bound,))
-    measures = (COUNT, Extreme(Column.STOP_TIME, latest=True))
-    question = TotalQuestion(where, (MetaDimension("site_id"),), measures)
-    totals = visit.kept.ask(("feeds", question), 60.0, lambda: visit.stores.records.totals(question))
+    """How many records every site has since the last month began, and the newest.
+
+    Whole months are counted without a look at records, and the newest of a site is the first that an index gives.
+    """
+    since = _last_month(visit.now)
+    groups = summed(visit, f"sum=count&group_by={keys_text('site')}&stop_time[gte]={iso(since)}", FEEDS_SECONDS)
+    counts: dict[str | None, int] = {}
+    under: dict[str, set[str]] = {}
+    for parts, values in groups:
+        key, name = next(
+            ((key, str(part)) for key, part in zip(FACETS["site"], parts, strict=True) if part), ("", None)
+        )
+        counts[name] = counts.get(name, 0) + int(values[0] or 0)
+        if name is not None:
+            under.setdefault(name, set()).add(key)
+    scope, records = visit.asker.scope, visit.stores.records
+
+    def look() -> dict[str, datetime | None]:
+        return {name: newest_of(records, scope, under[name], name, since) for name in sorted(under)[:SITES_MAX]}
+
+    ended = visit.kept.ask(("newest of sites", scope, since), FEEDS_SECONDS, look)
     return [
-        Feed(str(total.key[0] or "no site"), from_microseconds(int(last.value)), int(count.value or 0))
-        for total in totals
-        for count, last in [total.measured]
-        if last.value is not None
+        Feed(name or "no site named", ended.get(name or ""), counts[name])
+        for name in sorted(counts, key=lambda name: name or "")
     ]
+
+
+def _last_month(now: datetime) -> datetime:
+    """The begin of the month before this one."""
+    return (midnight(now).replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
 def _documents(visit: Visit) -> list[Feed]:

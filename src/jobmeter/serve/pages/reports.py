@@ -22,7 +22,7 @@ KEPT_SECONDS = 30.0
 def show(visit: Visit) -> Values:
     """The months, the newest messages, and for administrators the dead letters."""
     months = months_of(visit.given, visit.now)
-    kept, refused = visit.given.text("stored"), visit.given.text("refused")
+    kept, refused = _count(visit, "stored"), _count(visit, "refused")
     visit.given.require_known()
     told, stores = [], visit.stores
     if stores.publications is not None:
@@ -39,6 +39,12 @@ def show(visit: Visit) -> Values:
         "letters": letters,
         "tried": None if kept is None else (kept, refused),
     }
+
+
+def _count(visit: Visit, name: str) -> int | None:
+    """A number in the address, which the form's answer has put there; whatever else somebody wrote there is nothing."""
+    text = visit.given.text(name) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _stored(visit: Visit, months: Months) -> Stored:

@@ -11,8 +11,8 @@ from jobmeter.query.fault import BadQuery
 from jobmeter.query.listing import Listing, parse_listing
 from jobmeter.query.totals import parse_totals
 from jobmeter.serve.parameters import BadParameter
-from jobmeter.serve.view.search import keys_of
-from jobmeter.serve.view.selection import Selection
+from jobmeter.serve.view.search import holds, keys_of
+from jobmeter.serve.view.selection import FACETS, Selection
 from jobmeter.serve.web.page import Visit
 
 T = TypeVar("T")
@@ -50,6 +50,16 @@ def summed(
 def filters_of(visit: Visit, selection: Selection) -> str:
     """The selection in the filter language, with the meta keys that the records have."""
     return selection.filters(_keys(visit, selection.facets))
+
+
+def keys_with(visit: Visit, kind: str, name: str) -> tuple[str, ...]:
+    """Of the two meta keys of a kind those under which records have the name."""
+    scope, records = visit.asker.scope, visit.stores.records
+
+    def ask() -> tuple[str, ...]:
+        return tuple(key for key in FACETS[kind] if holds(records, scope, key, name))
+
+    return visit.kept.ask(("keys with", scope, kind, name), KEYS_SECONDS, ask)
 
 
 def _keys(visit: Visit, facets: Mapping[str, str]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 from jobmeter.serve.view.selection import FACETS
 from jobmeter.serve.view.sums import ASKED, Values
 from jobmeter.serve.view.usage import bars, by_month, by_name, in_order, keys_text, months_of, together, whose
-from jobmeter.serve.web.account import summed
+from jobmeter.serve.web.account import keys_with, summed
 from jobmeter.serve.web.page import NotThere, Visit
 from jobmeter.serve.web.page import Values as Shown
 
@@ -48,8 +48,11 @@ def shown(visit: Visit, kind: str) -> Shown:
 def _groups(visit: Visit, kind: str, name: str, filters: str, by: str) -> Found:
     """The groups of the name under either of its keys, with both keys before `by`."""
     newer, older = FACETS[kind]
+    there = keys_with(visit, kind, name)
     found = [
         summed(visit, f"{ASKED}&group_by={newer},{older},{by}&{_filter(key, name)}&{filters}", KEPT_SECONDS)
+        if key in there
+        else []
         for key in (newer, older)
     ]
     return whose(name, *found)

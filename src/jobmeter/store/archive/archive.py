@@ -22,6 +22,7 @@ from jobmeter.store.archive.grouping import Grouping
 from jobmeter.store.archive.ids import IdSet, unpacked
 from jobmeter.store.archive.layout import KEY, body, meta_column
 from jobmeter.store.archive.ledger import ArchiveFile, Execute
+from jobmeter.store.archive.months import in_its_months
 from jobmeter.store.archive.reading import Reader, interleaved, relevant
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.archive.sums import add_bodies
@@ -82,7 +83,7 @@ class Archive:
         """The files that may hold an answer."""
         files = relevant(self._files(execute), question)
         if question.record_id is None or not files:
-            return files
+            return in_its_months(execute, files, question)
         if not storable(question.record_id):
             return []
         key = key_of(question.record_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobmeter.model.question import Column, Op, Order, Question
+from jobmeter.store.archive.assembled import assembled, parts
 from jobmeter.store.archive.conditions import Clause, all_of, clauses, key_column
 from jobmeter.store.archive.engine import Engine
 from jobmeter.store.archive.layout import body
@@ -203,9 +204,18 @@ class Reader:
             yield value, seq, text.encode()
 
     def _ask(self, file: ArchiveFile, question: Question, where: str, values: Sequence[Any]) -> Iterator[Row]:
+        if question.record_id is not None:
+            yield from self._ask_for_one(file, question, where, values)
+            return
         statement = f"{self._select(file, question)} WHERE {where}"
         for value, seq, text in self._engine.rows(statement, [str(self._locate(file)), *values]):
             yield value, seq, text.encode()
+
+    def _ask_for_one(self, file: ArchiveFile, question: Question, where: str, values: Sequence[Any]) -> Iterator[Row]:
+        columns = [key_column(file.layout, question.order), "seq", *parts(file.layout)]
+        statement = f"SELECT {', '.join(columns)} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - columns, quoted
+        for value, seq, *row in self._engine.rows(statement, [str(self._locate(file)), *values]):
+            yield value, seq, assembled(file.layout, row)
 
     @staticmethod
     def _select(file: ArchiveFile, question: Question) -> str:
