@@ -26,6 +26,8 @@ from jobmeter.store.tables import records, versions, withdrawn
 
 _START = b"jobmeter versions 1"
 _encode = msgspec.json.Encoder().encode
+_ANY_WITHDRAWN = "SELECT 1 FROM withdrawn LIMIT 1"
+"""Asked at every write, so not made anew each time."""
 _NOTHING = b""
 """What follows a withdrawal."""
 
@@ -186,7 +188,7 @@ def steps_of(changes: Collection[Change]) -> list[Step]:
 
 def without_withdrawn(execute: Execute, new: set[str]) -> dict[str, bytes]:
     """Take out of the database, and of `new`, what was just added and is withdrawn; the bodies that were withdrawn."""
-    if not new or not execute(select(withdrawn.c.record_id).limit(1)):
+    if not new or not execute(_ANY_WITHDRAWN):
         return {}
     columns = (withdrawn.c.record_id, withdrawn.c.body)
     rows = execute(select(*columns).where(withdrawn.c.record_id.in_(sorted(new))))
