@@ -22,7 +22,7 @@ from bench.postgresql import create_database, drop_database, private_server
 MEASUREMENTS = tuple(
     file.stem
     for file in sorted(Path(__file__).parent.glob("*.py"))
-    if file.stem != "run" and "__main__" in file.read_text(encoding="utf-8")
+    if file.stem not in {"run", "filled"} and "__main__" in file.read_text(encoding="utf-8")
 )
 SPOOL_RECORDS_MAX = 200_000
 """The spool is measured with fewer: its rate does not depend on how much is in it."""

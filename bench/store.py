@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         url = arguments.database or f"sqlite:///{folder}/store.sqlite"
         store = open_store(url, migrate=True)
         try:
-            held, whole = store.counts()[""], arguments.records + _singles(arguments.records)
+            held, whole = store.counts()[""], arguments.records + singles(arguments.records)
             if held not in (0, whole):
                 print(f"the database holds {held:,} records, neither none nor {whole:,}", file=sys.stderr)
                 return 2
@@ -78,31 +78,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _singles(count: int) -> int:
+def singles(count: int) -> int:
     """How many records are stored beside those, in small batches."""
     return min(count, 20_000)
 
 
 def fill(store: RecordStore, url: str, count: int) -> None:
     """Fill `store` with `count` records and a few more."""
-    _row("ingest, batches of 1000, durable", *_ingest(store, replicated(count), BATCH))
+    row("ingest, batches of 1000, durable", *_ingest(store, replicated(count), BATCH))
     start, began = time.perf_counter(), time.process_time()
     while store.fold():
         pass
     spent = (time.process_time() - began) / count
-    _row("folded into rollups, after the ingest", count / (time.perf_counter() - start), "records/s", spent)
-    singles = _singles(count)
-    _row("ingest, batches of 64, durable", *_ingest(store, _renamed(islice(replicated(count), singles)), 64))
+    row("folded into rollups, after the ingest", count / (time.perf_counter() - start), "records/s", spent)
+    few = singles(count)
+    row("ingest, batches of 64, durable", *_ingest(store, renamed(islice(replicated(count), few)), 64))
     while store.fold():
         pass
-    _row("the same again: all are repeats", *_ingest(store, islice(replicated(count), singles), BATCH, Stored.SAME))
+    row("the same again: all are repeats", *_ingest(store, islice(replicated(count), few), BATCH, Stored.SAME))
     body_bytes = sum(len(encode_record(record)) for record in records(1000)) / min(count, 1000)
-    _settle(url)
-    _row("mean body", body_bytes, "bytes")
-    _row("stored, with indices", _size_bytes(url) / (count + singles), "bytes/record")
+    settle(url)
+    row("mean body", body_bytes, "bytes")
+    row("stored, with indices", _size_bytes(url) / (count + few), "bytes/record")
     for name, size in sorted(_parts(url).items(), key=lambda part: -part[1]):
         if size > 0.005 * _size_bytes(url):
-            _row(f"  of these {name}", size / (count + singles), "bytes/record")
+            row(f"  of these {name}", size / (count + few), "bytes/record")
 
 
 def ask(store: RecordStore, count: int) -> None:
@@ -110,7 +110,7 @@ def ask(store: RecordStore, count: int) -> None:
     start, began = time.perf_counter(), time.process_time()
     lines = sum(chunk.count(b"\n") for chunk in store.stream(Question(ALL)))
     spent = (time.process_time() - began) / lines
-    _row("stream all, by stop time", lines / (time.perf_counter() - start), "records/s", spent)
+    row("stream all, by stop time", lines / (time.perf_counter() - start), "records/s", spent)
     middle = f"slurm-{site_name(3)}-"
     known = next(one.record_id for one in replicated(count) if one.record_id.startswith(middle))
     _ask("one by id", lambda: store.one(known, ALL))
@@ -171,11 +171,11 @@ def _sqlite_limits(bodies: list[bytes], path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("INSERT INTO plain VALUES (?)", batch)
         connection.execute("COMMIT")
-    _row("plain executemany, batches of 1000", len(bodies) / (time.perf_counter() - start), "records/s")
+    row("plain executemany, batches of 1000", len(bodies) / (time.perf_counter() - start), "records/s")
     connection.text_factory = bytes
     start = time.perf_counter()
     found = sum(1 for _ in connection.execute("SELECT body FROM plain"))
-    _row("plain SELECT", found / (time.perf_counter() - start), "records/s")
+    row("plain SELECT", found / (time.perf_counter() - start), "records/s")
     connection.close()
 
 
@@ -189,19 +189,19 @@ def _postgresql_limits(bodies: list[bytes], url: str) -> None:
             for batch in _batches(iter(bodies), BATCH):
                 with cursor.copy(f"COPY bench_plain FROM STDIN {form}") as copy:
                     copy.write(b"\n".join([*batch, b""]))
-            _row("plain COPY, batches of 1000", len(bodies) / (time.perf_counter() - start), "records/s")
+            row("plain COPY, batches of 1000", len(bodies) / (time.perf_counter() - start), "records/s")
             start = time.perf_counter()
             with cursor.copy(f"COPY bench_plain TO STDOUT {form}") as copy:
                 found = sum(1 for _ in copy)
-            _row("plain COPY out", found / (time.perf_counter() - start), "records/s")
+            row("plain COPY out", found / (time.perf_counter() - start), "records/s")
             start = time.perf_counter()
             found = len(cursor.execute("SELECT body FROM bench_plain").fetchall())
-            _row("plain SELECT", found / (time.perf_counter() - start), "records/s")
+            row("plain SELECT", found / (time.perf_counter() - start), "records/s")
         finally:
             cursor.execute("DROP TABLE bench_plain")
 
 
-def _settle(url: str) -> None:
+def settle(url: str) -> None:
     """What the database does by itself within a minute."""
     path = sqlite_path(url)
     if path is not None:
@@ -245,7 +245,8 @@ def _parts(url: str) -> dict[str, int]:
         )
 
 
-def _renamed(given: Iterator[Record]) -> Iterator[Record]:
+def renamed(given: Iterator[Record]) -> Iterator[Record]:
+    """The same with ids of their own."""
     for record in given:
         yield Record(f"again-{record.record_id}", record.components, record.start_time, record.meta, record.stop_time)
 
@@ -261,14 +262,15 @@ def _ask(name: str, ask: Callable[[], object], *, asks: int = ASKS) -> None:
         start = time.perf_counter()
         ask()
         times.append(time.perf_counter() - start)
-    _row(name, statistics.median(times) * 1000, "ms")
+    row(name, statistics.median(times) * 1000, "ms")
 
 
 def _ask_page(name: str, store: RecordStore, question: Question) -> None:
     _ask(name, lambda: list(store.stream(question)))
 
 
-def _row(name: str, value: float, unit: str, spent_seconds: float | None = None) -> None:
+def row(name: str, value: float, unit: str, spent_seconds: float | None = None) -> None:
+    """Print a figure; with what the processor of this process spent on each."""
     processor = "" if spent_seconds is None else f"   processor {spent_seconds * 1e6:.1f} us each"
     print(f"  {name:<42}{value:>12,.{0 if value >= 1000 else 2}f} {unit}{processor}", flush=True)
 

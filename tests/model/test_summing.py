@@ -136,6 +136,27 @@ def test_what_comes_after_the_summary_makes_no_second_one() -> None:
     assert summing.late == 1
 
 
+def test_a_job_that_runs_again_under_its_number_has_a_summary_for_each_run() -> None:
+    """As Slurm requeues it: each run counts from zero in a folder of its own, the second here on another node."""
+    summing = Summing()
+    found: list[JobSummary] = []
+    for run, (node, began) in enumerate((("n1", 0), ("n2", 100), ("n1", 200))):
+        for second in range(1, 11):
+            at = began + second
+            sample = of_job(at, second * (run + 1), 100, node=node, since=began * SECOND)
+            found += summing.add(SampleBatch(node, (sample,), METRICS))
+        found += summing.add(SampleBatch(node, (), ends=(JobEnd(ONE, node, (began + 11) * SECOND),)))
+        summing = Summing(kept=summing.kept())
+    assert [(one.earlier, one.nodes, one.first_ns // SECOND) for one in found] == [
+        (0, ("n1",), 1),
+        (1, ("n2",), 101),
+        (2, ("n1",), 201),
+    ]
+    totals = [one.metric("cgroup_cpu_usage") for one in found]
+    assert [metric and metric.total for metric in totals] == [10, 20, 30]
+    assert summing.late == 0
+
+
 def test_without_a_meter_there_is_no_energy() -> None:
     one = summed(of_job(0, 0, 1))
     assert (one.joules, one.energy) == (None, EnergySource.NONE)

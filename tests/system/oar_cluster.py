@@ -179,6 +179,10 @@ class OarCluster:
         _CONF.chmod(0o600)
 
     def _create_database(self) -> None:
+        # The tests of a whole session share one PostgreSQL, and another cluster may have been there before.
+        with psycopg.connect(f"host={self._socket} dbname=postgres user=postgres", autocommit=True) as connection:
+            for statement in ("DATABASE IF EXISTS oar WITH (FORCE)", "ROLE IF EXISTS oar", "ROLE IF EXISTS oar_ro"):
+                connection.execute(f"DROP {statement}".encode())
         done = self._run(
             [
                 "oar-database", "--create", "--db-type=Pg", f"--db-host={self._socket}", "--db-port=5432",

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -89,6 +89,12 @@ class Feeder:
         self._reopen = threading.Event()
         self._complaints = Complaints(log)
         self._keep_place()  # from its first moment on, what comes in is owed to this sink
+
+    @property
+    def own_counts(self) -> Mapping[str, int]:
+        """What the sink counts besides what becomes of samples, by name."""
+        counts: Mapping[str, int] = getattr(self._sink, "own_counts", {})
+        return counts
 
     @property
     def done(self) -> int:

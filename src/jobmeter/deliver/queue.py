@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from msgspec import Struct
@@ -96,11 +96,7 @@ def take_out(db: sqlite3.Connection, tally: Tally, entries: Collection[Entry], c
     db.executemany("DELETE FROM entries WHERE number = ?", [(entry.number,) for entry in entries])
     tally.queue(-len(entries), -sum(len(entry.body) for entry in entries))
     tally.count(counter, len(entries))
-    by_source: dict[str, list[int | None]] = {}
-    for entry in entries:
-        by_source.setdefault(entry.source, []).append(day_of(entry.format, entry.body))
-    for source, days in by_source.items():
-        count_days(db, source, counter, days)
+    _count_days(db, counter, ((entry.source, entry.format, entry.body) for entry in entries))
 
 
 def drop_for_room(db: sqlite3.Connection, tally: Tally, excess_bytes: int) -> None:
@@ -135,11 +131,16 @@ def _oldest_first(db: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
 def _drop(db: sqlite3.Connection, tally: Tally, doomed: Sequence[tuple[int, int]], counter: str) -> None:
     if doomed:
         rows = db.execute("SELECT source, format, body FROM entries WHERE number <= ?", (doomed[-1][0],))
-        by_source: dict[str, list[int | None]] = {}
-        for source, kind, body in rows:
-            by_source.setdefault(source, []).append(day_of(kind, body))
-        for source, days in by_source.items():
-            count_days(db, source, "dropped", days)
+        _count_days(db, "dropped", rows)
         db.execute("DELETE FROM entries WHERE number <= ?", (doomed[-1][0],))
         tally.queue(-len(doomed), -sum(size for _, size in doomed))
         tally.count(counter, len(doomed))
+
+
+def _count_days(db: sqlite3.Connection, column: str, items: Iterable[tuple[str, str, bytes | str]]) -> None:
+    """Count items (source, format, body) in a column of their sources' days."""
+    by_source: dict[str, list[int | None]] = {}
+    for source, kind, body in items:
+        by_source.setdefault(source, []).append(day_of(kind, body))
+    for source, days in by_source.items():
+        count_days(db, source, column, days)

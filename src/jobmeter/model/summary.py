@@ -74,6 +74,8 @@ class JobSummary(Struct, frozen=True):
     energy: EnergySource = EnergySource.NONE
     silent: tuple[str, ...] = ()
     """Nodes that did not say that the job ended there."""
+    earlier: int = 0
+    """How many summaries there were of the same identity before: the job ran again under its number."""
 
     def metric(self, name: str) -> MetricSummary | None:
         """The summary of one metric."""

@@ -2,7 +2,7 @@
 
 Memory is bounded: per running job a few numbers per metric and device; when there are more than `jobs_max` jobs, the
 one that was silent longest is given out as it is. What comes of a job after its summary is counted and left out, unless
-it says that it began later: batch systems run a job again under its number.
+it says that it began later: batch systems run a job again under its number, which its next summary tells (`earlier`).
 
 All that is kept is a `Kept`, which can be written down and gone on with. Batches that come again after that change
 nothing: of each series only what is later than what was taken counts.
@@ -74,6 +74,7 @@ class _Job(Struct):
     samples: int = 0
     joules: dict[EnergySource, float] = {}
     shared: bool = False
+    earlier: int = 0
 
 
 class _Meter(Struct):
@@ -83,10 +84,17 @@ class _Meter(Struct):
     time_ns: int
 
 
+class _Done(Struct):
+    """A job of which there is a summary: its last sample, and how many summaries there are by now."""
+
+    last_ns: int
+    summaries: int
+
+
 class Kept(Struct):
     """What a `Summing` keeps, in lists: identities are no keys that every encoding can have."""
 
-    done: list[tuple[JobIdentity, int]] = []
+    done: list[tuple[JobIdentity, _Done]] = []
     jobs: list[tuple[JobIdentity, _Job]] = []
     known: list[Metric] = []
     meters: list[tuple[tuple[str, str, str], _Meter]] = []
@@ -101,7 +109,7 @@ class Summing:
         kept = kept or Kept()
         self.late = kept.late
         self._jobs_max = jobs_max
-        self._done: dict[JobIdentity, int] = dict(kept.done)
+        self._done: dict[JobIdentity, _Done] = dict(kept.done)
         self._jobs: dict[JobIdentity, _Job] = dict(kept.jobs)
         self._known: dict[str, Metric] = {metric.name: metric for metric in kept.known}
         self._meters: dict[tuple[str, str, str], _Meter] = dict(kept.meters)
@@ -165,12 +173,12 @@ class Summing:
         return [self._finish(job) for job in list(self._jobs)]
 
     def _take(self, sample: Sample, identity: JobIdentity) -> None:
-        done_ns = self._done.get(identity)
-        if done_ns is not None and (sample.since_ns is None or sample.since_ns < done_ns):
+        done = self._done.get(identity)
+        if done is not None and (sample.since_ns is None or sample.since_ns < done.last_ns):
             self.late += 1
             return
         # Taken out and put in again: the first in the dictionary is the one that was silent longest.
-        job = self._jobs.pop(identity, None) or _Job()
+        job = self._jobs.pop(identity, None) or _Job(earlier=0 if done is None else done.summaries)
         self._jobs[identity] = job
         series = (sample.node, sample.source, sample.instance)
         if sample.time_ns <= job.seen.get(series, -1):
@@ -236,7 +244,7 @@ class Summing:
     def _finish(self, job: JobIdentity) -> JobSummary:
         summary = self._summary(job, self._jobs.pop(job))
         self._done.pop(job, None)
-        self._done[job] = summary.last_ns
+        self._done[job] = _Done(summary.last_ns, summary.earlier + 1)
         if len(self._done) > DONE_MAX:
             del self._done[next(iter(self._done))]
         return summary
@@ -259,6 +267,7 @@ class Summing:
             None if source is None else job.joules[source],
             energy,
             tuple(sorted(name for name, node in job.nodes.items() if not node.ended)),
+            job.earlier,
         )
 
     def _metrics(self, job: _Job) -> Iterator[MetricSummary]:

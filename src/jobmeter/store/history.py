@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +17,8 @@ from sqlalchemy import BigInteger, Text, cast, delete, insert, literal, select, 
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.store.archive.ledger import Execute
+from jobmeter.store.books import Books, Row
 from jobmeter.store.core import core_in
-from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.past import moment_of
 from jobmeter.store.rollup import State, Sums
 from jobmeter.store.row import Change, batch_of, key_of, record_of, storable
@@ -120,37 +119,6 @@ def faults(execute: Execute) -> Iterator[str]:
         now = _text(stored[0][0]).encode() if stored else None
         if now is not None and _digest(now) != digest:
             yield f"record {name!r} is not what its last change made of it"
-
-
-class Row(Struct, frozen=True):
-    """A stored record, whole."""
-
-    seq: int
-    state: State
-
-
-class Books(Protocol):
-    """The writer's transaction of a store, as far as changing one record needs it."""
-
-    execute: Execute
-    now_us: int
-    """The moment of the change, unless the change says its own."""
-
-    def row(self, key: str) -> Row | None:
-        """The record, kept from others until the transaction ends, back from the archive if need be; or None."""
-        ...
-
-    def numbers(self, signature: Signature) -> Numbers:
-        """The facet columns."""
-        ...
-
-    def is_pending(self, seq: int) -> bool:
-        """Whether the record is in no rollup yet."""
-        ...
-
-    def add_sums(self, sums: Sums) -> None:
-        """Add to the rollups."""
-        ...
 
 
 def change(books: Books, record_id: str, record: Record | None, edit: Edit) -> Changed:

@@ -35,7 +35,6 @@ from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
-from jobmeter.store.postgresql_books import PostgresqlBooks
 from jobmeter.store.postgresql_facets import intern
 from jobmeter.store.postgresql_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.postgresql_rows import held_rows, insert
@@ -44,6 +43,7 @@ from jobmeter.store.postgresql_sums import (
     add_folded,
     add_sums,
     begin_anew,
+    books_of,
     fold_alone,
     held_sums,
     note_change,
@@ -159,8 +159,7 @@ class PostgresqlStore:
 
         def work(writer: Connection) -> list[Changed]:
             with writer.transaction():
-                note_change(writer)
-                books = PostgresqlBooks(writer, self.archive, self.now())
+                books = books_of(writer, self.archive, self.now())
                 return [amend(books, record_id, change, edit) for record_id in record_ids]
 
         return self._write(work)
@@ -172,8 +171,7 @@ class PostgresqlStore:
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         def work(writer: Connection) -> Changed:
             with writer.transaction():
-                note_change(writer)
-                return change(PostgresqlBooks(writer, self.archive, self.now()), record_id, record, edit)
+                return change(books_of(writer, self.archive, self.now()), record_id, record, edit)
 
         return self._write(work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -11,10 +12,13 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, literal
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
 from jobmeter.model.question import Question
+from jobmeter.store.archive.archive import Archive
+from jobmeter.store.books import Books
 from jobmeter.store.grouped import Part
 from jobmeter.store.packed import byteas, int4s, int8s, texts
 from jobmeter.store.past import rows_at
-from jobmeter.store.postgresql_reading import streamed
+from jobmeter.store.postgresql_facets import intern
+from jobmeter.store.postgresql_reading import executing, streamed
 from jobmeter.store.probe import PostgresqlProbe
 from jobmeter.store.read_sums import Row
 from jobmeter.store.rollup import BY_SITE, FINE, Kind, State, Sums, kind_of, name_digest, select_cores
@@ -190,6 +194,19 @@ def fold_alone(writer: Connection, batches_max: int) -> int:
     add_sums(writer, read.sums)
     take_batches(writer, read.some)
     return len(read.some.numbers)
+
+
+def books_of(writer: Connection, archive: Archive, now_us: int) -> Books:
+    """What changing records needs of the writer's transaction; that they change is noted."""
+    note_change(writer)
+    return Books(
+        executing(writer),
+        archive,
+        now_us,
+        lambda signature: intern(writer, [signature])[signature],
+        lambda seq: seq in pending_among(writer, [seq]),
+        partial(add_sums, writer),
+    )
 
 
 def held_sums(reader: Connection) -> Sums:

@@ -39,7 +39,6 @@ from jobmeter.store.pool import Pool
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
-from jobmeter.store.sqlite_books import SqliteBooks
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.sqlite_rows import insert, rows_of
@@ -49,6 +48,7 @@ from jobmeter.store.sqlite_sums import (
     add_folded,
     add_sums,
     begin_anew,
+    books_of,
     fold_all,
     held_sums,
     note_batch,
@@ -155,7 +155,7 @@ class SqliteStore:
     def amend(self, record_ids: Sequence[str], change: Callable[[Record], Record], edit: Edit) -> list[Changed]:
         """See RecordStore."""
         with self._writing() as writer:
-            books = SqliteBooks(writer, self.archive, self.now())
+            books = books_of(writer, self.archive, self.now())
             return [amend(books, record_id, change, edit) for record_id in record_ids]
 
     def withdraw(self, record_id: str, edit: Edit) -> Changed:
@@ -164,7 +164,7 @@ class SqliteStore:
 
     def _changed(self, record_id: str, record: Record | None, edit: Edit) -> Changed:
         with self._writing() as writer:
-            return change(SqliteBooks(writer, self.archive, self.now()), record_id, record, edit)
+            return change(books_of(writer, self.archive, self.now()), record_id, record, edit)
 
     def versions(self, record_id: str) -> list[Version]:
         """See RecordStore."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +13,8 @@ from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from jobmeter.model.question import Question
+from jobmeter.store.archive.archive import Archive
+from jobmeter.store.books import Books
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.past import rows_at
@@ -29,6 +32,8 @@ from jobmeter.store.rollup import (
     select_cores,
 )
 from jobmeter.store.row import Change, storable
+from jobmeter.store.sqlite_facets import interned
+from jobmeter.store.sqlite_reading import executing
 from jobmeter.store.statement import View, compiled, select_for_sums
 from jobmeter.store.tables import records
 from jobmeter.store.tally import ROWS_MAX
@@ -222,6 +227,13 @@ def fold_all(writer: sqlite3.Connection) -> None:
     """Nothing is pending, within the writer's transaction."""
     while add_folded(writer, read_pending(writer, FOLD_BATCHES), FOLD_BATCHES):
         pass
+
+
+def books_of(writer: sqlite3.Connection, archive: Archive, now_us: int) -> Books:
+    """What changing records needs of the writer's transaction; that they change is noted."""
+    note_change(writer)
+    numbers, pending, add = partial(interned, writer), partial(is_pending, writer), partial(add_sums, writer)
+    return Books(executing(writer), archive, now_us, numbers, pending, add)
 
 
 def held_sums(reader: sqlite3.Connection) -> Sums:

@@ -62,8 +62,8 @@ class Ledger:
 
     def knows(self, uid: str) -> bool:
         """Whether the pod was found by the list that is under way, or seen before."""
-        scope = self.scope
-        return uid in scope.running or uid in scope.held or bool({mark(uid)} & (self._found | scope.done))
+        scope, short = self.scope, mark(uid)
+        return uid in scope.running or uid in scope.held or short in self._found or short in scope.done
 
     def told(self, kind: str, pod: Pod, now: datetime) -> None:
         """An event of the watch."""

@@ -28,6 +28,10 @@ _OUTPUT = {
     "retried": "Samples that were offered again.",
     "missed": "Samples that the journal dropped before the output had them.",
 }
+_OWN = {
+    "late_samples": "Samples of jobs whose summary was made before, left out of it.",
+    "jobs_ran_again": "Summaries of jobs that ran again under their number.",
+}
 
 
 class GatherMetrics:
@@ -65,6 +69,10 @@ class GatherMetrics:
             counts = structs.asdict(feeder.stats)
             for name, meaning in _OUTPUT.items():
                 yield Figure(f"{_PREFIX}output_{name}_samples_total", "counter", meaning, counts[name], labels)
+            own = feeder.own_counts
+            for name, meaning in _OWN.items():
+                if name in own:
+                    yield Figure(f"{_PREFIX}{name}_total", "counter", meaning, own[name])
             yield Figure(
                 f"{_PREFIX}output_failures_in_a_row", "gauge", "Vain tries in a row.", feeder.stats.failures, labels
             )

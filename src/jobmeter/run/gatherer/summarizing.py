@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -52,7 +52,13 @@ class SummaryOutput:
         self._silent_ns = int(silent_seconds * 1e9)
         self._summing = Summing(kept=_read(self._file))
         self._ready: list[JobSummary] = []
+        self._ran_again = 0
         self._looked = time.monotonic()
+
+    @property
+    def own_counts(self) -> Mapping[str, int]:
+        """What this output counts besides what became of samples."""
+        return {"late_samples": self._summing.late, "jobs_ran_again": self._ran_again}
 
     def write(self, batch: SampleBatch) -> Sequence[Outcome]:
         """See SampleSink."""
@@ -71,6 +77,12 @@ class SummaryOutput:
             except SpoolFault as fault:
                 raise OSError(f"summaries cannot be spooled: {fault}") from None
             log.info("gather.summed jobs=%d", len(self._ready))
+            for one in self._ready:
+                if one.earlier:
+                    self._ran_again += 1
+                    log.info(
+                        "gather.ran_again job=%s earlier=%d it has a summary of its own", one.job.shown, one.earlier
+                    )
             self._ready.clear()
         _replace(self._file, _pack(self._summing.kept()))
 

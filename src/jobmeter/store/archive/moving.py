@@ -109,7 +109,9 @@ def archive_old(shelf: Shelf, plan: Plan, now: datetime, steps: Steps = lambda _
         leftover.unlink()
     end_us = cutoff_us(now, plan.older_than_months)
     while (oldest := _oldest(shelf, end_us)) is not None:
-        yield _moved_once(shelf, plan, Month.of(oldest), now, steps)
+        moved = _moved_once(shelf, plan, Month.of(oldest), now, steps)
+        if moved is not None:
+            yield moved
 
 
 def waiting(shelf: Shelf, plan: Plan, now: datetime) -> int:
@@ -127,7 +129,7 @@ def _oldest(shelf: Shelf, end_us: int) -> int | None:
     return rows[0][0] if rows else None
 
 
-def _moved_once(shelf: Shelf, plan: Plan, month: Month, now: datetime, steps: Steps) -> Moved:
+def _moved_once(shelf: Shelf, plan: Plan, month: Month, now: datetime, steps: Steps) -> Moved | None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _moved(shelf, plan, month, now, steps)
@@ -136,13 +138,16 @@ def _moved_once(shelf: Shelf, plan: Plan, month: Month, now: datetime, steps: St
     raise RowsChanged(f"the records of {month} change all the time: try again later")
 
 
-def _moved(shelf: Shelf, plan: Plan, month: Month, now: datetime, steps: Steps) -> Moved:
+def _moved(shelf: Shelf, plan: Plan, month: Month, now: datetime, steps: Steps) -> Moved | None:
+    """One file; None when its rows went away meanwhile: somebody else archived them, who took over the right to."""
     path = _free_name(plan, month)
     partial = path.with_name(f"{path.name}.partial")
     rows_file = path.with_name(f"{path.name}.partial-rows")
     try:
         spooled = Spooled(rows_file)
         _read(shelf, month, plan.file_records, spooled)
+        if not spooled.content.rows:
+            return None
         steps("read")
         written = write_file(shelf.archive.engine, spooled, partial, plan.compression)
         steps("written")
