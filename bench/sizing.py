@@ -103,8 +103,8 @@ def _processes(data: Path) -> None:
         before = _seconds(members["node"])
         time.sleep(_WATCH_SECONDS)
         _row("agent_core", (_seconds(members["node"]) - before) / _WATCH_SECONDS * 100)
-        _row("agent_memory", _proportional(members["node"]))
-        _row("server_memory", _proportional(members["server"]))
+        _row("agent_memory", _resident(members["node"]))
+        _row("server_memory", _resident(members["server"]))
 
 
 @contextmanager
@@ -129,9 +129,9 @@ def _seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _proportional(pid: int) -> float:
-    """Mebibytes of memory, what is shared with others divided by their number."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+def _resident(pid: int) -> float:
+    """Mebibytes of memory, what it shares with others of the family as well: alone it has all of it."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
 

@@ -15,13 +15,21 @@ trap 'rm -rf "$folder"' EXIT
 root="$folder/root"
 "$here/packaging/stage.sh" "$root" "$extras"
 mkdir -p "$root/DEBIAN"
+doc="$root/usr/share/doc/jobmeter"
+{
+    echo 'jobmeter is under the MIT or the Apache-2.0 licence, as you like; the latter is /usr/share/common-licenses/Apache-2.0.'
+    echo 'The libraries below /opt/jobmeter/lib have their own: see the folders *.dist-info there.'
+    echo
+    cat "$doc/LICENSE-MIT"
+} >"$doc/copyright"
+rm "$doc"/LICENSE-*
 cat > "$root/DEBIAN/control" <<EOT
 Package: jobmeter
 Version: $version
 Architecture: $(dpkg --print-architecture)
 Maintainer: the makers of jobmeter <jobmeter@localhost>
 Installed-Size: $(du -sk "$root" | cut -f1)
-Depends: libc6, python3 (>= $minor), python3 (<< $next)
+Depends: libc6, procps, python3 (>= $minor), python3 (<< $next)
 Section: admin
 Priority: optional
 Description: measures every job, user and node of a compute facility

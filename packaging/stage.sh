@@ -29,13 +29,5 @@ EOT
 cp "$here"/packaging/systemd/*.service "$here"/packaging/systemd/*.timer "$root/usr/lib/systemd/system/"
 cp "$here/packaging/systemd/sysusers.conf" "$root/usr/lib/sysusers.d/jobmeter.conf"
 doc="$root/usr/share/doc/jobmeter"
-cp -r "$here/README.md" "$here/packaging/grafana" "$doc/"
+cp -r "$here"/LICENSE-* "$here/README.md" "$here/packaging/grafana" "$doc/"
 gzip -9n <"$here/CHANGELOG.md" >"$doc/changelog.gz"
-{
-    echo 'jobmeter is under the MIT or the Apache-2.0 licence, as you like. The libraries below /opt/jobmeter/lib have their own:'
-    echo 'see the folders *.dist-info there.'
-    for file in "$here/LICENSE-MIT" "$here/LICENSE-APACHE"; do
-        echo
-        cat "$file"
-    done
-} >"$doc/copyright"

@@ -59,7 +59,7 @@ def python_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def systemd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A machine with systemd, which does not run."""
-    return make_root(tmp_path_factory.mktemp("systemd") / "root", ["python3", "systemd"])
+    return make_root(tmp_path_factory.mktemp("systemd") / "root", ["python3", "procps", "systemd"])
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def _with_our_index(root: Path) -> None:
 
 @pytest.mark.skipif(bool(lacks("mmdebstrap")), reason="on Debian: apt-get install mmdebstrap")
 def test_ansible_sets_up_a_facility_and_changes_nothing_the_second_time(tmp_path: Path, package: Path) -> None:
-    root = make_root(tmp_path / "root", ["python3", "ansible-core", "python3-apt"])
+    root = make_root(tmp_path / "root", ["python3", "procps", "ansible-core", "python3-apt"])
     shutil.copytree(PACKAGING / "ansible", root / "srv/ansible")
     shutil.copy(package, root / "srv/jobmeter.deb")
     (root / "srv/inventory.ini").write_text(

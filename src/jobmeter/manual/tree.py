@@ -16,7 +16,7 @@ def tree() -> Traversable:
 
 
 def paths(root: Traversable) -> list[str]:
-    """All files below a folder: `docs/run.md`, …; sorted."""
+    """All files of text below a folder: `docs/run.md`, …; sorted."""
     return sorted(_below(root, ""))
 
 
@@ -43,8 +43,8 @@ def named(found: list[str]) -> dict[str, str]:
 
 def _below(folder: Traversable, way: str) -> Iterator[str]:
     for item in folder.iterdir():
-        if item.name.startswith((".", "__pycache__")):
-            continue  # what installers put beside files of Python
+        if item.name.startswith((".", "__pycache__")) or item.name.endswith(".png"):
+            continue  # what installers put beside files of Python, and pictures of README.md
         if item.is_dir():
             yield from _below(item, f"{way}{item.name}/")
         else:

@@ -21,19 +21,19 @@ class Constant(Struct, frozen=True):
 
 
 CONSTANTS = {
-    "record": Constant(720, "bytes", "jobmeter up --demo, 15616 records on SQLite with indexes: 718 bytes each"),
-    "summary": Constant(1970, "bytes", "the same, 3955 summaries of five metrics: 1969 bytes each"),
-    "value_raw": Constant(0.72, "bytes", "docs/decisions/0012: sealed, zlib 6, from real /proc samples"),
+    "record": Constant(620, "bytes", "bench sizing: 15,616 records of the demo on SQLite, with indexes and kept sums"),
+    "summary": Constant(2130, "bytes", "bench sizing: 3,955 summaries of the demo, five metrics each"),
+    "value_raw": Constant(0.72, "bytes", "bench samples: sealed, zlib 6, real samples of /proc (0.57 to 0.72)"),
     "value_rolled": Constant(2.9, "bytes", "four columns of a rollup (count, mean, min, max), each as a raw value"),
-    "values_node": Constant(138, "values", "jobmeter node --print --once: 2 cores, a disk, 3 interfaces"),
-    "values_job": Constant(58, "values", "the catalogue: 28 metrics of cgroup and 30 of taskstats"),
-    "value_wire": Constant(39, "bytes", "jobmeter node --print: JSON with names; frames of a gatherer are smaller"),
-    "agent_core": Constant(0.6, "percent", "jobmeter up on 2 cores, 50 s at a period of 5 s, its start included"),
-    "agent_memory": Constant(28, "mebibytes", "jobmeter up: resident memory of the node process"),
-    "server_memory": Constant(98, "mebibytes", "bench http: resident memory after ingest, without samples"),
-    "head_memory": Constant(64, "mebibytes", "samples.bounds.head_bytes"),
-    "records_a_second": Constant(4800, "records", "bench http: POST /v2/records, one server on SQLite"),
-    "values_a_second": Constant(70_000, "values", "writing samples as jobmeter up --demo does, in one thread"),
+    "values_node": Constant(141, "values", "bench sizing: 2 cores, a disk, 3 interfaces, the agent itself"),
+    "values_job": Constant(64, "values", "the catalogue: 28 of cgroup, 30 of taskstats, 3 for each of two commands"),
+    "value_wire": Constant(39, "bytes", "bench sizing: JSON with names; frames of a gatherer are smaller"),
+    "agent_core": Constant(0.2, "percent", "bench node: 20 jobs, 200 processes, every 5 s (0.17)"),
+    "agent_memory": Constant(28, "mebibytes", "bench node and bench sizing: resident"),
+    "server_memory": Constant(98, "mebibytes", "bench http: resident after ingest, without samples"),
+    "head_memory": Constant(64, "mebibytes", "the setting samples.bounds.head_bytes"),
+    "records_a_second": Constant(10_000, "records", "bench http: one record a request, one server on SQLite"),
+    "values_a_second": Constant(200_000, "values", "bench samples: values in, one writer, the least of several runs"),
 }
 """Every figure that is computed with. They are of noisy machines with 2 cores: take them for an order of magnitude."""
 

@@ -14,9 +14,10 @@ from jobmeter.model.metric import Metric
 from jobmeter.observe.selfmeasure import METRICS as AGENT_METRICS
 from jobmeter.run.collector.sources import Chosen
 from jobmeter.run.commands import command, summaries
+from jobmeter.run.commands.size import CONSTANTS
 from jobmeter.run.main import add_log_level
 from jobmeter.run.reference import api, settings
-from jobmeter.run.reference.text import HEAD, cell, sentence
+from jobmeter.run.reference.text import HEAD, cell, sentence, table
 
 _METRICS_ARE = (
     "What `jobmeter node` measures. A counter only grows; a gauge is a level at an instant. A metric that a machine or "
@@ -31,9 +32,17 @@ def pages() -> dict[str, str]:
         "api.md": api.page(),
         "commands.md": _commands(),
         "decisions.md": _decisions(),
+        "figures.md": _figures(),
         "metrics.md": _metrics(),
         **settings.pages(),
     }
+
+
+def _figures() -> str:
+    """What `jobmeter size` computes with."""
+    lines = [HEAD, "", "# Figures of size", "", "What `jobmeter size` computes with, and what measured it.", ""]
+    rows = ([f"`{name}`", f"{one.value:,g}", one.unit, cell(one.source)] for name, one in CONSTANTS.items())
+    return "\n".join([*lines, *table("figure | value | unit | from", rows)])
 
 
 def _decisions() -> str:
