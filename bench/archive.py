@@ -78,6 +78,8 @@ def measure(store: ArchivingStore, count: int, folder: Path) -> None:
     _archive(store, folder)
     again = islice(_renamed(replicated(count), "after"), new)
     _row("ingest of new ids, half is archived", _rate(store, again, Stored.NEW), "records/s")
+    while store.fold():
+        pass
     _row("archived records sent again", _rate(store, islice(replicated(count), new), Stored.SAME), "records/s")
     start = time.perf_counter()
     faults = [fault_of(store.archive, file) for file in store.archived_files()]
@@ -88,13 +90,16 @@ def measure(store: ArchivingStore, count: int, folder: Path) -> None:
 
 
 def _archive(store: ArchivingStore, folder: Path) -> None:
-    start = time.perf_counter()
+    start, began = time.perf_counter(), time.process_time()
     with store.shelf() as shelf:
         moved = list(archive_old(shelf, Plan(folder, 1), NOW))
         with shelf.view() as session:
             ids = sum(len(packed) for _, packed in ledger.ids_since(session.execute, 0))
     total = sum(one.records for one in moved)
-    _row("archive", total / (time.perf_counter() - start), "records/s")
+    spent = (time.process_time() - began) / total
+    _row("archive", total / (time.perf_counter() - start), "records/s", spent)
+    while store.fold():
+        pass
     files = sum(one.size_bytes for one in moved) / total
     _row("archived, in files", files, "bytes/record")
     _row("archived, ids in the database", ids / total, "bytes/record")
@@ -173,8 +178,9 @@ def _ask_page(name: str, store: ArchivingStore, question: Question) -> None:
     _ask(name, lambda: store.page(question, PAGE_BYTES))
 
 
-def _row(name: str, value: float, unit: str) -> None:
-    print(f"  {name:<42}{value:>12,.{0 if value >= 1000 else 2}f} {unit}", flush=True)
+def _row(name: str, value: float, unit: str, spent_seconds: float | None = None) -> None:
+    processor = "" if spent_seconds is None else f"   processor {spent_seconds * 1e6:.1f} us each"
+    print(f"  {name:<42}{value:>12,.{0 if value >= 1000 else 2}f} {unit}{processor}", flush=True)
 
 
 if __name__ == "__main__":

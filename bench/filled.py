@@ -80,7 +80,7 @@ def _repeat(url: str, count: int) -> None:
             _seconds(one),
             microseconds(_stop(one)) - microseconds(one.start_time),
         )
-        for place, one in enumerate(records(BASE_RECORDS), 1)
+        for place, one in enumerate(records(BASE_RECORDS))
     ]
     known = {"first": microseconds(FIRST_STOP), "span": SPAN_SECONDS, "base": BASE_RECORDS, "count": count}
     shifted = [_SHIFTED.format(turn=turn, **known) for turn in range(1, count // BASE_RECORDS)]

@@ -1,13 +1,15 @@
 """What a node's agent costs, ours and the real colmet-node side by side, and what each knows of its jobs' time.
 
 Control groups and processes are real; it must run as root, on a kernel with the old trees `cpuset` and `cpuacct`. The
-processor time is the sum over the threads of `schedstat`, the memory is the proportional share of `smaps_rollup`. The
-real colmet is installed from PyPI into a folder of its own, or taken from the folder that COLMET_VENV names.
+processor time is the sum over the threads of `schedstat`, the memory is the resident one of `smaps_rollup`. Both
+programs are installed as on a node, without what only servers need: the real colmet from PyPI into a folder of its own,
+or taken from the folder that COLMET_VENV names, and jobmeter into one that is made anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import json
 import os
@@ -20,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
@@ -27,6 +30,7 @@ TREES = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpuset", "cpuacct", "memory")
 NAME = f"jobmeter-bench-{os.getpid()}"
 BURN = "while True: pass"
+STIR = "import time\nwhile True:\n    time.sleep(0.1)\n    for _ in range(1000): pass"
 SOME = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\n"
 SETTLE_SECONDS = 6
 
@@ -48,15 +52,19 @@ for _ in range(int(sys.argv[1]) - 1): threading.Thread(target=time.sleep, args=(
 time.sleep(3600)
 """
 
-CASES: tuple[tuple[int, int, int, float, tuple[str, ...]], ...] = (
-    (1, 20, 1, 1.0, ()),
-    (20, 200, 1, 1.0, ()),
-    (20, 200, 1, 5.0, ()),
-    (20, 200, 1, 1.0, ("--enable-jobproc",)),
-    (1, 9, 223, 1.0, ()),
-    (1, 9, 223, 5.0, ()),
+CASES: tuple[tuple[int, int, int, int, float, tuple[str, ...]], ...] = (
+    (1, 20, 1, 1, 1.0, ()),
+    (20, 200, 1, 1, 1.0, ()),
+    (20, 200, 1, 20, 1.0, ()),
+    (20, 200, 1, 1, 5.0, ()),
+    (20, 200, 1, 1, 1.0, ("--enable-jobproc",)),
+    (1, 9, 223, 1, 1.0, ()),
+    (1, 9, 223, 1, 5.0, ()),
 )
-"""Jobs, processes in all of them, threads in each but the first, period in seconds, further options."""
+"""Jobs, processes in all of them, threads in each but the first, jobs that work, period in seconds, further options.
+
+Where one job works, its first process burns a processor; where all do, the first of each wakes ten times a second.
+"""
 
 WINDOW_SECONDS = 5.0
 """The processor time is the median of parts of the time that are so long: each holds as much of all that is done."""
@@ -141,20 +149,39 @@ def peer_folder() -> Path | None:
     if (given := os.environ.get("COLMET_VENV")) is not None:
         return Path(given)
     folder = Path(tempfile.gettempdir()) / "jobmeter-bench-colmet"
-    if not (folder / "bin" / "colmet-node").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        done = subprocess.run([str(folder / "bin" / "pip"), "-q", "install", "colmet"], check=False)
-        if done.returncode:
-            shutil.rmtree(folder)
-            return None
+    if not (folder / "bin" / "colmet-node").exists() and not _installed(folder, "colmet"):
+        return None
     return folder
 
 
-def command(which: str, peer: Path | None, uri: str, period: float, extra: Sequence[str] = ()) -> list[str]:
+def own_python() -> str:
+    """The Python of an installation of jobmeter without extras; the present one when that cannot be made."""
+    folder = Path(tempfile.mkdtemp(prefix="jobmeter-bench-node-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    is_there = _installed(folder, str(Path(__file__).parents[1]))
+    return str(folder / "bin" / "python") if is_there else sys.executable
+
+
+def _installed(folder: Path, what: str) -> bool:
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    done = subprocess.run([str(folder / "bin" / "pip"), "-q", "install", what], check=False)
+    if done.returncode:
+        shutil.rmtree(folder)
+    return done.returncode == 0
+
+
+class Programs(NamedTuple):
+    """The Python that has jobmeter, and the folder that has the real colmet."""
+
+    python: str
+    peer: Path | None
+
+
+def command(which: str, programs: Programs, uri: str, period: float, extra: Sequence[str] = ()) -> list[str]:
     """The node's command line."""
-    program = [sys.executable, "-m", "jobmeter", "node"]
-    if which == "colmet" and peer is not None:
-        program = [str(peer / "bin" / "colmet-node")]
+    program = [programs.python, "-m", "jobmeter", "node"]
+    if which == "colmet" and programs.peer is not None:
+        program = [str(programs.peer / "bin" / "colmet-node")]
     elif which == "jobmeter as colmet":
         program += ["--as-colmet"]
     else:
@@ -165,11 +192,12 @@ def command(which: str, peer: Path | None, uri: str, period: float, extra: Seque
     return [*program, "-s", str(period), "--cpuset_rootpath", root, "--zeromq-uri", uri, *extra]
 
 
-def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Sequence[str]) -> tuple[float, float]:
+def cost(which: str, programs: Programs, period: float, seconds: float, extra: Sequence[str]) -> tuple[float, float]:
     """Percent of a core (the median of the windows), and MB of memory (resident) of a node that runs for so long."""
     with drained() as (uri, _):
         quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command(which, peer, uri, period, extra), stdout=quiet, stderr=quiet)
+        words = command(which, programs, uri, period, extra)
+        process = subprocess.Popen(words, cwd="/", stdout=quiet, stderr=quiet)
         time.sleep(SETTLE_SECONDS + period)
         window = max(period, WINDOW_SECONDS)
         percent = statistics.median(_percent(process.pid, window) for _ in range(max(1, round(seconds / window))))
@@ -179,19 +207,19 @@ def cost(which: str, peer: Path | None, period: float, seconds: float, extra: Se
     return percent, memory
 
 
-def overhead(peer: Path | None, seconds: float) -> None:
+def overhead(programs: Programs, seconds: float, cases: Sequence[int]) -> None:
     """Rows of what nodes cost."""
-    for jobs_count, processes, threads, period, extra in CASES:
+    for jobs_count, processes, threads, working, period, extra in [CASES[number - 1] for number in cases]:
         jobs = Jobs()
         try:
             for number in range(jobs_count):
                 jobs.make(1000 + number)
             for number in range(processes):
-                jobs.start(1000 + number % jobs_count, _work(number, threads))
+                jobs.start(1000 + number % jobs_count, _work(number, threads, working))
             time.sleep(SETTLE_SECONDS if threads > 1 else 0)
-            for which in _nodes(peer):
-                percent, memory = cost(which, peer, period, seconds, extra)
-                options = "".join(f" {each}" for each in extra)
+            for which in _nodes(programs.peer):
+                percent, memory = cost(which, programs, period, seconds, extra)
+                options = "".join(f" {each}" for each in extra) + (", all jobs at work" if working > 1 else "")
                 what = f"{processes} processes" if threads == 1 else f"{1 + (processes - 1) * threads} threads"
                 name = f"{which}, {jobs_count} jobs with {what}, {period:g} s{options}"
                 print(f"{name}, processor  {percent:.3f} percent", flush=True)
@@ -200,29 +228,29 @@ def overhead(peer: Path | None, seconds: float) -> None:
             jobs.close()
 
 
-def _work(number: int, threads: int) -> list[str]:
-    """What a process of a job does: the first burns, the others sleep."""
-    if number == 0:
-        return [sys.executable, "-S", "-c", BURN]
+def _work(number: int, threads: int, working: int) -> list[str]:
+    """What a process of a job does: the first of those that work do, the others sleep."""
+    if number < working:
+        return [sys.executable, "-S", "-c", BURN if working == 1 else STIR]
     return ["sleep", "3600"] if threads == 1 else [sys.executable, "-S", "-c", _THREADS, str(threads)]
 
 
-def accuracy(seconds: int) -> None:
+def accuracy(programs: Programs, seconds: int) -> None:
     """Rows of how much of its jobs' processor time our node knows at their end."""
     for period in (1.0, 5.0):
         for shape, argv in SHAPES.items():
-            share = known(argv, period, seconds)
+            share = known(programs, argv, period, seconds)
             print(f"{shape}, {period:g} s, of the kernel's count known  {share:.2f} percent", flush=True)
 
 
-def known(argv: Sequence[str], period: float, seconds: int) -> float:
+def known(programs: Programs, argv: Sequence[str], period: float, seconds: int) -> float:
     """How much of a job's processor time the node has told when the job is over, in percent of the kernel's count."""
     one = f"{sys.executable} -S -c '{SOME}'"
     places = {"{python}": sys.executable, "{one}": one, "{seconds}": str(seconds)}
     jobs = Jobs()
     with tempfile.TemporaryFile() as out:
-        words = [*command("jobmeter", None, "tcp://127.0.0.1:9", period), "--print"]
-        node = subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL)
+        words = [*command("jobmeter", programs, "tcp://127.0.0.1:9", period), "--print"]
+        node = subprocess.Popen(words, cwd="/", stdout=out, stderr=subprocess.DEVNULL)
         try:
             time.sleep(2)
             jobs.make(7)
@@ -252,14 +280,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=0, help="has no effect here")
     parser.add_argument("--seconds", type=float, default=20, help="how long each node is measured")
     parser.add_argument("--only", choices=("overhead", "accuracy"))
+    every = range(1, len(CASES) + 1)
+    parser.add_argument("--case", type=int, action="append", choices=every, help="which overhead; may be repeated")
     arguments = parser.parse_args(argv)
     if os.geteuid() != 0 or not all((TREES / controller / "tasks").exists() for controller in CONTROLLERS):
         print("# needs root and the old trees of control groups; nothing was measured", file=sys.stderr)
         return
+    programs = Programs(own_python(), peer_folder())
     if arguments.only != "accuracy":
-        overhead(peer_folder(), arguments.seconds)
+        overhead(programs, arguments.seconds, arguments.case or every)
     if arguments.only != "overhead":
-        accuracy(int(arguments.seconds))
+        accuracy(programs, int(arguments.seconds))
 
 
 def _nodes(peer: Path | None) -> list[str]:

@@ -47,6 +47,9 @@ SLOW_TOTALS = {
     "voms x month: Cores*runtime": "group_by=voms,month&sum=Cores*runtime",
 }
 
+SLOW_RECORDS_MAX = 1_000_000
+"""With more records these are not asked for: their time is that of reading all records."""
+
 BATCH = 1000
 ASKS = 20
 LIMIT_RECORDS = 200_000
@@ -129,7 +132,7 @@ def ask(store: RecordStore, count: int) -> None:
     for name, query in TOTALS.items():
         question = parse_totals(query, ALL)
         _ask(f"total {name}", lambda question=question: store.totals(question))  # type: ignore[misc]
-    for name, query in SLOW_TOTALS.items():
+    for name, query in SLOW_TOTALS.items() if count <= SLOW_RECORDS_MAX else ():
         question = parse_totals(query, ALL)
         _ask(f"from records: {name}", lambda question=question: store.totals(question), asks=1)  # type: ignore[misc]
 

@@ -16,6 +16,7 @@ from typing import Any
 import zmq
 
 from jobmeter.model.sample import SampleBatch
+from jobmeter.transport.colmet import ColmetMessages
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.colmet import FORMATS, columns, decode, types
 from tests.colmet.real import started, tables
@@ -123,7 +124,7 @@ def test_the_real_collector_reads_every_column_that_our_node_sends(tmp_path: Pat
     file, port = tmp_path / "theirs.hdf5", free_port()
     collector = real_collector(tmp_path, port, file)
     with ending(collector):
-        sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",), wire="colmet"), "n1")
+        sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
         for at in range(3):
             sender.offer(colmet_batch(START + at, kinds=WITHOUT_NVIDIA))
         eventually(lambda: sender.tally.sent == 3 * len(WITHOUT_NVIDIA))
@@ -151,7 +152,7 @@ def test_all_classes_become_the_same_rows_here_as_there(tmp_path: Path) -> None:
     collector, gatherer = real_collector(tmp_path, their_port, theirs), our_gatherer(tmp_path, our_port, ours)
     with ending(collector, gatherer):
         for port in (their_port, our_port):
-            sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",), wire="colmet"), "n1")
+            sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
             for at in range(5):
                 sender.offer(colmet_batch(START + at, kinds=WITHOUT_NVIDIA))
             eventually(lambda sender=sender: sender.tally.sent == 5 * len(WITHOUT_NVIDIA))  # type: ignore[misc]
@@ -176,7 +177,7 @@ def test_what_ends_the_real_collector_does_not_end_ours(tmp_path: Path) -> None:
             b"otherstats_default".ljust(900, b"\0"),
         ):
             outlet.send(junk)
-        sender = Sender(SenderSettings((f"tcp://127.0.0.1:{our_port}",), wire="colmet"), "n1")
+        sender = Sender(SenderSettings((f"tcp://127.0.0.1:{our_port}",)), "n1", colmet=ColmetMessages())
         sender.offer(SampleBatch("n1", colmet_batch(START).samples))
         eventually(lambda: sender.tally.sent == len(FORMATS))
         sender.close(1)
@@ -191,7 +192,7 @@ def test_a_file_that_the_real_collector_began_is_gone_on_in(tmp_path: Path) -> N
     for turn, program in enumerate((real_collector, our_gatherer)):
         process = program(tmp_path, port, file)
         with ending(process):
-            sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",), wire="colmet"), "n1")
+            sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
             sender.offer(colmet_batch(START + turn, kinds=WITHOUT_NVIDIA))
             eventually(lambda sender=sender: sender.tally.sent == len(WITHOUT_NVIDIA))  # type: ignore[misc]
             sender.close(1)

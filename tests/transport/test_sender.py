@@ -11,6 +11,7 @@ import zmq
 
 from jobmeter.deliver.memory_log import MemoryLog
 from jobmeter.transport.backlog import Bounds
+from jobmeter.transport.colmet import ColmetMessages
 from jobmeter.transport.curve import make_keys, read_keys, read_public_keys
 from jobmeter.transport.gate import CannotListen, Gate, GateSettings
 from jobmeter.transport.sender import Sender, SenderSettings
@@ -32,8 +33,8 @@ def test_a_frame_arrives_and_is_acknowledged() -> None:
 @pytest.mark.parametrize("wire", ["jobmeter", "colmet"])
 def test_without_acknowledgement_both_forms_arrive_at_one_port(wire: str) -> None:
     with gathering() as there:
-        settings = SenderSettings((there.plain,), wire=wire, acknowledge=False)  # type: ignore[arg-type]
-        sender = Sender(settings, "n1")
+        settings = SenderSettings((there.plain,), acknowledge=False)
+        sender = Sender(settings, "n1", colmet=ColmetMessages() if wire == "colmet" else None)
         metrics = ("taskstats_cpu_count",)
         for number in range(20):
             (sample,) = batch(number).samples

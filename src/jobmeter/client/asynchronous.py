@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from jobmeter.client import exchange
+from jobmeter.client import exchange, steps
 from jobmeter.client.access import Access
-from jobmeter.client.blocking import PAGE_RECORDS, taken
-from jobmeter.client.errors import (
-    ClientError,
-    ServerAwayError,
-    TooLargeError,
-    UnavailableError,
-)
-from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, Totals
+from jobmeter.client.blocking import PAGE_RECORDS
+from jobmeter.client.errors import ClientError, UnavailableError
+from jobmeter.client.exchange import Call, Letter, Lines, Page, Totals
 from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
+from jobmeter.client.steps import Steps, Wait
 from jobmeter.model.record import Record
 
 T = TypeVar("T")
@@ -59,23 +53,14 @@ class AsyncClient:
     async def add(self, record: Record) -> RecordOutcome:
         """Store one record: `new`, or `same` for a repeat. Raises ConflictError or InvalidError where it is refused."""
         (outcome,) = await self.add_many([record])
-        return taken(outcome)
+        return steps.taken(outcome)
 
     async def add_many(self, records: Iterable[Record]) -> list[RecordOutcome]:
         """Store many records and learn what became of each, in order; a refused one disturbs no other.
 
         They go in groups. When one fails, the error's `outcomes` tell of the records before it.
         """
-        waiting: deque[Group] = deque()
-        outcomes: list[RecordOutcome] = []
-        try:
-            for group in exchange.groups(records):
-                waiting.append(group)
-                while waiting:
-                    outcomes += await self._offer(waiting)
-        except ClientError as error:
-            raise exchange.with_outcomes(error, outcomes) from error.__cause__
-        return outcomes
+        return await self._take(steps.adding(self.access, records))
 
     async def stop(self, record_id: str, stop_time: datetime) -> None:
         """Set the stop time of a stored record. Raises NotFoundError."""
@@ -108,9 +93,11 @@ class AsyncClient:
                     yield record
                 return  # noqa: TRY300 - the end of a stream
             except httpx.HTTPError as fault:
-                await self._pause(exchange.away(self.access.address, fault), attempt, again=not begun)
+                await self._step(
+                    steps.pause(self.access, exchange.away(self.access.address, fault), attempt, again=not begun)
+                )
             except UnavailableError as fault:
-                await self._pause(fault, attempt, again=not begun)
+                await self._step(steps.pause(self.access, fault, attempt, again=not begun))
 
     async def pages(self, query: Query | None = None, size: int = PAGE_RECORDS) -> AsyncIterator[Page]:
         """The records that match, page by page; a page's `next` may be kept and given to `page` later."""
@@ -147,23 +134,24 @@ class AsyncClient:
 
     async def ask(self, call: Call[T]) -> T:
         """One call, repeated where that is safe and may help."""
-        attempts = self.access.attempts if call.safe else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                return await self._once(call)
-            except (ServerAwayError, UnavailableError) as error:
-                await self._pause(error, attempt, again=call.safe)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return await self._take(steps.asking(self.access, call))
 
-    async def _offer(self, waiting: deque[Group]) -> list[RecordOutcome]:
-        group = waiting.popleft()
-        try:
-            return await self.ask(group.call)
-        except TooLargeError as error:
-            if len(group.ids) == 1:
-                return group.too_large(error)
-            waiting.extendleft(reversed(group.halves()))
-            return []
+    async def _take(self, doing: Steps[T]) -> T:
+        """Take all steps; what came of the last."""
+        go, came = doing.send, None
+        while True:
+            try:
+                step = go(came)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                came, go = await self._step(step), doing.send
+            except ClientError as error:
+                came, go = error, doing.throw
+
+    async def _step(self, step: Call[Any] | Wait) -> Any:
+        return await asyncio.sleep(step.seconds) if isinstance(step, Wait) else await self._once(step)
 
     async def _once(self, call: Call[T]) -> T:
         try:
@@ -172,13 +160,4 @@ class AsyncClient:
             )
         except httpx.HTTPError as fault:
             raise exchange.away(self.access.address, fault) from fault
-        if response.status_code != 200:
-            raise exchange.refusal(response.status_code, response.headers, response.content)
-        return call.read(response.content)
-
-    async def _pause(self, error: ServerAwayError | UnavailableError, attempt: int, *, again: bool) -> None:
-        """Wait before the next attempt, or raise `error` when there is none."""
-        if not again or attempt >= self.access.attempts:
-            raise error
-        asked = error.retry_after_seconds if isinstance(error, UnavailableError) else 0.0
-        await asyncio.sleep(self.access.wait_seconds(attempt, asked, random.random()))  # noqa: S311 - no secret
+        return steps.answer_of(call, response)

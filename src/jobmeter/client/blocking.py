@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from types import MappingProxyType, TracebackType
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from jobmeter.client import exchange
+from jobmeter.client import exchange, steps
 from jobmeter.client.access import Access
-from jobmeter.client.errors import (
-    ClientError,
-    ConflictError,
-    InvalidError,
-    NotAllowedError,
-    ServerAwayError,
-    TooLargeError,
-    UnavailableError,
-)
-from jobmeter.client.exchange import Call, Group, Letter, Lines, Page, Totals
+from jobmeter.client.errors import ClientError, UnavailableError
+from jobmeter.client.exchange import Call, Letter, Lines, Page, Totals
 from jobmeter.client.outcome import RecordOutcome
 from jobmeter.client.query import Query
+from jobmeter.client.steps import Steps, Wait
 from jobmeter.model.record import Record
 
 T = TypeVar("T")
@@ -63,23 +54,14 @@ class Client:
     def add(self, record: Record) -> RecordOutcome:
         """Store one record: `new`, or `same` for a repeat. Raises ConflictError or InvalidError where it is refused."""
         (outcome,) = self.add_many([record])
-        return taken(outcome)
+        return steps.taken(outcome)
 
     def add_many(self, records: Iterable[Record]) -> list[RecordOutcome]:
         """Store many records and learn what became of each, in order; a refused one disturbs no other.
 
         They go in groups. When one fails, the error's `outcomes` tell of the records before it.
         """
-        waiting: deque[Group] = deque()
-        outcomes: list[RecordOutcome] = []
-        try:
-            for group in exchange.groups(records):
-                waiting.append(group)
-                while waiting:
-                    outcomes += self._offer(waiting)
-        except ClientError as error:
-            raise exchange.with_outcomes(error, outcomes) from error.__cause__
-        return outcomes
+        return self._take(steps.adding(self.access, records))
 
     def stop(self, record_id: str, stop_time: datetime) -> None:
         """Set the stop time of a stored record. Raises NotFoundError."""
@@ -111,9 +93,11 @@ class Client:
                 yield from lines.end()
                 return  # noqa: TRY300 - the end of a stream
             except httpx.HTTPError as fault:
-                self._pause(exchange.away(self.access.address, fault), attempt, again=not begun)
+                self._step(
+                    steps.pause(self.access, exchange.away(self.access.address, fault), attempt, again=not begun)
+                )
             except UnavailableError as fault:
-                self._pause(fault, attempt, again=not begun)
+                self._step(steps.pause(self.access, fault, attempt, again=not begun))
 
     def pages(self, query: Query | None = None, size: int = PAGE_RECORDS) -> Iterator[Page]:
         """The records that match, page by page; a page's `next` may be kept and given to `page` later."""
@@ -150,23 +134,24 @@ class Client:
 
     def ask(self, call: Call[T]) -> T:
         """One call, repeated where that is safe and may help."""
-        attempts = self.access.attempts if call.safe else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                return self._once(call)
-            except (ServerAwayError, UnavailableError) as error:
-                self._pause(error, attempt, again=call.safe)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return self._take(steps.asking(self.access, call))
 
-    def _offer(self, waiting: deque[Group]) -> list[RecordOutcome]:
-        group = waiting.popleft()
-        try:
-            return self.ask(group.call)
-        except TooLargeError as error:
-            if len(group.ids) == 1:
-                return group.too_large(error)
-            waiting.extendleft(reversed(group.halves()))
-            return []
+    def _take(self, doing: Steps[T]) -> T:
+        """Take all steps; what came of the last."""
+        go, came = doing.send, None
+        while True:
+            try:
+                step = go(came)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                came, go = self._step(step), doing.send
+            except ClientError as error:
+                came, go = error, doing.throw
+
+    def _step(self, step: Call[Any] | Wait) -> Any:
+        return time.sleep(step.seconds) if isinstance(step, Wait) else self._once(step)
 
     def _once(self, call: Call[T]) -> T:
         try:
@@ -175,26 +160,4 @@ class Client:
             )
         except httpx.HTTPError as fault:
             raise exchange.away(self.access.address, fault) from fault
-        if response.status_code != 200:
-            raise exchange.refusal(response.status_code, response.headers, response.content)
-        return call.read(response.content)
-
-    def _pause(self, error: ServerAwayError | UnavailableError, attempt: int, *, again: bool) -> None:
-        """Wait before the next attempt, or raise `error` when there is none."""
-        if not again or attempt >= self.access.attempts:
-            raise error
-        asked = error.retry_after_seconds if isinstance(error, UnavailableError) else 0.0
-        time.sleep(self.access.wait_seconds(attempt, asked, random.random()))  # noqa: S311 - no secret
-
-
-_ERRORS = MappingProxyType(
-    {"conflict": (409, ConflictError), "invalid": (400, InvalidError), "forbidden": (403, NotAllowedError)}
-)
-
-
-def taken(outcome: RecordOutcome) -> RecordOutcome:
-    """The outcome of a record that is stored. Raises ConflictError, InvalidError or NotAllowedError for another."""
-    if outcome.stored:
-        return outcome
-    status, kind = _ERRORS[outcome.outcome]
-    raise kind(status, outcome.reason or outcome.outcome, outcome.field)
+        return steps.answer_of(call, response)

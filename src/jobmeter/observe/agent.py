@@ -31,6 +31,8 @@ _NEVER = (1 << 63,)
 _KNOWN_NS = 450_000_000
 _FOLLOW_SECONDS = 0.02
 _BETWEEN_SECONDS = 0.0005
+_SELF_NS = 4_900_000_000
+"""What the agent says of itself is said every five seconds at most."""
 
 
 class Finder(Protocol):
@@ -143,6 +145,7 @@ class Agent:
         self._completing = [each for each in self.sources if each.name in COMPLETING]
         self._stirring = [each.source for each in self.sources if isinstance(each.source, StirringSource)]
         self.self_measure = SelfMeasure(node)
+        self._told_ns = 0
         self.metrics: tuple[Metric, ...] = (
             *(metric for each in self.sources for metric in each.source.metrics),
             *SELF_METRICS,
@@ -167,7 +170,9 @@ class Agent:
             samples += self._read(due, now, jobs, Reading.ALL)
             for each in due:
                 each.decide(now, self.ceiling.stretch)
-            samples += self.self_measure.samples(now, self.sources, self.sender.counts(), self.ceiling.stretch)
+            if everything or not 0 <= now - self._told_ns < _SELF_NS:
+                self._told_ns = now
+                samples += self.self_measure.samples(now, self.sources, self.sender.counts(), self.ceiling.stretch)
             self.ceiling.judge(now)
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))

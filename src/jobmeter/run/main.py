@@ -137,6 +137,7 @@ def _run(words: list[str]) -> int:
     chosen.declare(parser)
     add_log_level(parser)
     given = parser.parse_args(rest)
+    del parser  # what runs for months needs it no more
     from jobmeter.run.log import start_logging  # noqa: PLC0415 - --help does not log
 
     for name_of in ("log_level", "log_format"):

@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Text, cast, delete, insert, literal, select, 
 
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
+from jobmeter.store import kept_counts
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.books import Books, Row
 from jobmeter.store.core import core_in
@@ -26,6 +27,8 @@ from jobmeter.store.tables import records, versions, withdrawn
 
 _START = b"jobmeter versions 1"
 _encode = msgspec.json.Encoder().encode
+_ANY_WITHDRAWN = "SELECT 1 FROM withdrawn LIMIT 1"
+"""Asked at every write, so not made anew each time."""
 _NOTHING = b""
 """What follows a withdrawal."""
 
@@ -152,7 +155,7 @@ def _replaced(books: Books, row: Row | None, record_id: str, record: Record | No
 
 
 def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKind, edit: Edit) -> None:  # noqa: PLR0913, PLR0917
-    sums = Sums()
+    sums = Sums(kept_counts.followed(books.execute))
     if not books.is_pending(row.seq):
         sums.take(row.state, -1)
         if state is not None:
@@ -186,7 +189,7 @@ def steps_of(changes: Collection[Change]) -> list[Step]:
 
 def without_withdrawn(execute: Execute, new: set[str]) -> dict[str, bytes]:
     """Take out of the database, and of `new`, what was just added and is withdrawn; the bodies that were withdrawn."""
-    if not new or not execute(select(withdrawn.c.record_id).limit(1)):
+    if not new or not execute(_ANY_WITHDRAWN):
         return {}
     columns = (withdrawn.c.record_id, withdrawn.c.body)
     rows = execute(select(*columns).where(withdrawn.c.record_id.in_(sorted(new))))

@@ -12,9 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
 
 import zmq
 from msgspec import Struct
@@ -24,8 +23,6 @@ from jobmeter.model.sample import SampleBatch
 from jobmeter.transport.backlog import Backlog, Bounds
 from jobmeter.transport.curve import Keys
 from jobmeter.transport.link import AcknowledgedLink, Far, PushLink
-from jobmeter.wire.colmet import encode as encode_colmet
-from jobmeter.wire.colmet_samples import ColmetForm
 from jobmeter.wire.frame import BadFrame, Head, encode_frame, read_head
 from jobmeter.wire.frame_body import CatalogueText
 
@@ -40,13 +37,12 @@ log = logging.getLogger("jobmeter.transport")
 
 
 class SenderSettings(Struct, frozen=True):
-    """Where to send, in which form, and what may wait meanwhile. `spool_folder` None: in memory only.
+    """Where to send, and what may wait meanwhile. `spool_folder` None: in memory only.
 
     With `keys` and `gatherer_key` the link is encrypted, and only that gatherer is spoken to.
     """
 
     gatherers: tuple[str, ...] = ("tcp://127.0.0.1:5557",)
-    wire: Literal["jobmeter", "colmet"] = "jobmeter"
     acknowledge: bool = True
     high_water_mark: int = 1000
     linger_milliseconds: int = 0
@@ -68,22 +64,33 @@ class SenderCounts(Struct):
 
 
 class Sender:
-    """A `SampleSender`. Raises SpoolUnavailable when its folder cannot be used."""
+    """A `SampleSender`. Raises SpoolUnavailable when its folder cannot be used.
 
-    def __init__(self, settings: SenderSettings, node: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    For the wire of Colmet, `colmet` makes the messages of a batch, each with the number of samples in it.
+    """
+
+    def __init__(
+        self,
+        settings: SenderSettings,
+        node: str,
+        *,
+        colmet: Callable[[SampleBatch], Iterable[tuple[int, bytes]]] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._node = node
         self._monotonic = monotonic
         self._counts = SenderCounts()
         self._stream = _number() | 1
         self._sequence = 0
-        self._form = ColmetForm()
+        self._colmet = colmet
         self._catalogue = CatalogueText()
         self._complaints = Complaints(log)
         self._inbox: deque[SampleBatch] = deque()
         self._inbox_dropped = 0
         folder = settings.spool_folder
-        self._backlog = Backlog(None if folder is None else folder / settings.wire, settings.bounds, _key_of, monotonic)
+        form = "jobmeter" if colmet is None else "colmet"
+        self._backlog = Backlog(None if folder is None else folder / form, settings.bounds, _key_of, monotonic)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closing = threading.Event()
         self._deadline = 0.0
@@ -139,7 +146,7 @@ class Sender:
     def _run(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = self._settings
-        acknowledged = settings.acknowledge and settings.wire == "jobmeter"
+        acknowledged = settings.acknowledge and self._colmet is None
         far = Far(
             settings.gatherers,
             settings.high_water_mark,
@@ -202,8 +209,10 @@ class Sender:
     def _encode_inbox(self) -> None:
         while self._inbox:
             batch = self._inbox.popleft()
-            if self._settings.wire == "colmet":
-                self._encode_colmet(batch)
+            if self._colmet is not None:
+                for weight, message in self._colmet(batch):
+                    self._sequence += 1
+                    self._backlog.append((self._stream, self._sequence), weight, message)
             else:
                 for part in _parts(batch):
                     self._encode(part)
@@ -219,13 +228,6 @@ class Sender:
             return
         self._sequence += 1
         self._backlog.append((self._stream, self._sequence), len(batch.samples), frame)
-
-    def _encode_colmet(self, batch: SampleBatch) -> None:
-        made = self._form.converted(batch).made
-        if made:
-            self._sequence += 1
-            message = encode_colmet(each.record for each in made)
-            self._backlog.append((self._stream, self._sequence), sum(len(each.members) for each in made), message)
 
 
 def _linger(milliseconds: int) -> int:

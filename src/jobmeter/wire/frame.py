@@ -40,6 +40,7 @@ _HEAD = struct.Struct("<4sBBHIIQQQ")
 _ANSWER = struct.Struct("<4sBBQQ")
 _PLAIN, _ZLIB = 0, 1
 _WORTH_BYTES = 200
+_WINDOW_BITS, _MEMORY_LEVEL = 13, 6
 _NAME_MAX_BYTES = 1024
 
 
@@ -96,11 +97,17 @@ def encode_frame(
         raise ValueError(f"a body of {len(body)} bytes, {BODY_MAX_BYTES} are allowed: offer less at once")
     plain, compression = len(body), _PLAIN
     if plain > _WORTH_BYTES:
-        body, compression = zlib.compress(body, 1), _ZLIB
+        body, compression = _deflated(body), _ZLIB
     name = head.node.encode("utf-8", "replace")[:_NAME_MAX_BYTES]
     numbers = (head.stream, head.sequence, head.dropped)
     crc = _crc(numbers, name, body)
     return _HEAD.pack(MAGIC, VERSION, compression, len(name), plain, crc, *numbers) + name + body
+
+
+def _deflated(body: bytes) -> bytes:
+    """As tight as zlib's fastest, within a quarter of its memory: a node does this every second and not much else."""
+    work = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+    return work.compress(body) + work.flush()
 
 
 def read_head(message: bytes) -> Head:

@@ -1,13 +1,13 @@
 """The body of a frame: a batch of samples in which every name, job and list of metrics is written once.
 
 Version 1. A map of arrays in MessagePack; samples name metrics, jobs and nodes by their index. Times count from the
-first sample's. A catalogue entry says name, unit, kind and, now and then, help.
+first sample's. A catalogue entry says name, unit, kind and, now and then, help; each metric with a value has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ SAMPLES_MAX = 65_536
 
 TIME_NS_MAX = 2**63 - 1
 """Times are nanoseconds since 1970 that fit 64 bits with a sign, as stores keep them: until the year 2262."""
+
+_SHAPES_KEPT = 64
 
 T = TypeVar("T")
 
@@ -78,38 +80,62 @@ class _Body(Struct):
 
 
 class _Made(Struct):
-    """As `_Body`, with a catalogue that was encoded before."""
+    """As `_Body`, with what was encoded before."""
 
     start_ns: int
     nodes: list[str]
     catalogue: msgspec.Raw
-    names: list[str]
-    shapes: list[_Shape]
+    names: msgspec.Raw
+    shapes: msgspec.Raw
     jobs: list[_Job]
     lists: list[tuple[int, ...]]
     samples: list[_Sample]
     ends: list[_End]
 
 
+Shapes = tuple[tuple[str, tuple[str, ...]], ...]
+"""Sources, each with a list of metrics that it has values for."""
+
+
+class _Explained(NamedTuple):
+    """What explains samples of certain shapes, encoded."""
+
+    catalogue: msgspec.Raw
+    names: msgspec.Raw
+    shapes: msgspec.Raw
+
+
 class CatalogueText:
-    """Encodes the catalogue of a sender, which is nearly always the one that it had the last time."""
+    """Encodes what explains the samples of a sender: nearly always the same few times over.
+
+    The entries of the metrics that there are values for; with their help come all others, too.
+    """
 
     def __init__(self) -> None:
         self._metrics: tuple[Metric, ...] = ()
-        self._encoded: dict[bool, msgspec.Raw] = {}
+        self._made: dict[tuple[Shapes, bool], _Explained] = {}
 
-    def of(self, metrics: tuple[Metric, ...], *, with_help: bool) -> msgspec.Raw:
-        """The entries, encoded."""
-        if metrics is not self._metrics:
+    def of(self, metrics: tuple[Metric, ...], shapes: Shapes, *, with_help: bool) -> _Explained:
+        """The encoded parts for these shapes."""
+        if metrics is not self._metrics or len(self._made) >= _SHAPES_KEPT:
             self._metrics = metrics
-            self._encoded.clear()
-        found = self._encoded.get(with_help)
+            self._made.clear()
+        found = self._made.get((shapes, with_help))
         if found is None:
-            entries = [
-                _Entry(each.name, each.unit, each.kind.value, each.help if with_help else "") for each in metrics
-            ]
-            found = self._encoded[with_help] = msgspec.Raw(msgspec.msgpack.encode(entries))
+            found = self._made[shapes, with_help] = _explained(metrics, shapes, with_help=with_help)
         return found
+
+
+def _explained(metrics: Sequence[Metric], shapes: Shapes, *, with_help: bool) -> _Explained:
+    names: _Numbered[str] = _Numbered()
+    numbered = [_Shape(source, tuple(names.of(name) for name in own)) for source, own in shapes]
+    entries = [
+        _Entry(each.name, each.unit, each.kind.value, each.help if with_help else "")
+        for each in metrics
+        if with_help or each.name in names.numbers
+    ]
+    encode = msgspec.msgpack.encode
+    return _Explained(*(msgspec.Raw(encode(part)) for part in (entries, list(names.numbers), numbered)))
 
 
 class _Numbered(Generic[T]):
@@ -125,7 +151,6 @@ class _Numbered(Generic[T]):
 def pack(batch: SampleBatch, *, with_help: bool, catalogue: CatalogueText) -> bytes:
     """The body. Raises OverflowError for a number beyond 64 bits."""
     nodes: _Numbered[str] = _Numbered()
-    names: _Numbered[str] = _Numbered()
     shapes: _Numbered[tuple[str, tuple[str, ...]]] = _Numbered()
     jobs: _Numbered[JobIdentity] = _Numbered()
     lists: _Numbered[tuple[JobIdentity, ...]] = _Numbered()
@@ -145,12 +170,13 @@ def pack(batch: SampleBatch, *, with_help: bool, catalogue: CatalogueText) -> by
         for sample in batch.samples
     ]
     ends = [_End(nodes.of(end.node), jobs.of(end.job), end.time_ns - start_ns) for end in batch.ends]
+    explained = catalogue.of(batch.metrics, tuple(shapes.numbers), with_help=with_help)
     body = _Made(
         start_ns=start_ns,
         nodes=[],
-        catalogue=catalogue.of(batch.metrics, with_help=with_help),
-        names=[],
-        shapes=[_Shape(source, tuple(names.of(name) for name in metrics)) for source, metrics in shapes.numbers],
+        catalogue=explained.catalogue,
+        names=explained.names,
+        shapes=explained.shapes,
         jobs=[],
         lists=[tuple(jobs.of(job) for job in involved) for involved in lists.numbers],
         samples=samples,
@@ -158,7 +184,6 @@ def pack(batch: SampleBatch, *, with_help: bool, catalogue: CatalogueText) -> by
     )
     body.jobs = [_Job(job.manager, job.cluster, job.job, job.run) for job in jobs.numbers]
     body.nodes = list(nodes.numbers)
-    body.names = list(names.numbers)
     return msgspec.msgpack.encode(body)
 
 

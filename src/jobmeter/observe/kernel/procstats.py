@@ -7,8 +7,7 @@ has not is left out. Steal and guest time stand under their own names.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -20,13 +19,22 @@ from jobmeter.observe.host import Host
 from jobmeter.observe.kept import KeptFile, kept
 
 _STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
-_STAT = {b"intr": "intr", b"ctxt": "ctxt", b"processes": "processes", b"procs_blocked": "procs_blocked"}
+_STAT = (b"intr", b"ctxt", b"processes", b"procs_blocked")
 _VMSTAT = (b"pgpgin", b"pgpgout", b"pswpin", b"pswpout", b"pgfault", b"pgmajfault", b"oom_kill")
-_MEMINFO = re.compile(rb"^([^:\n]+):\s+(\d+)( kB)?$", re.MULTILINE)
-_PRESSURE = ("cpu", "io", "memory", "irq")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_UNITS = {
+    "uptime": "seconds",
+    "pressure": "nanoseconds",
+    "vmstat_pgpgin": "kibibytes",
+    "vmstat_pgpgout": "kibibytes",
+}
 _LOAD = ("loadavg_1min", "loadavg_5min", "loadavg_15min", "loadavg_runnable", "loadavg_total_threads")
 
+Value = int | float | None
+Parse = Callable[[bytes], list[Value]]
+Learned = tuple[tuple[str, ...], Parse]
+Learn = Callable[[bytes], Learned]
+"""From what a file says at first to the names of its values, and what finds these values ever after."""
 
 METRICS = (
     Metric("procstats_uptime_total", "seconds", Kind.COUNTER, "Time since the start."),
@@ -56,144 +64,157 @@ class ProcstatsSource:
     def __init__(self, host: Host) -> None:
         self._node = host.name
         proc = str(host.path("/proc"))
-        names = ("uptime", "meminfo", "vmstat", "stat", "loadavg")
-        self._files = {name: file for name in names if (file := kept(f"{proc}/{name}")) is not None}
-        for name in _PRESSURE:
-            if (file := kept(f"{proc}/pressure/{name}")) is not None and _says(file):
-                self._files[f"pressure_{name}"] = file
-        if "stat" not in self._files:
+        self._files: list[KeptFile] = []
+        self._parts: list[tuple[Callable[[], bytes], Parse]] = []
+        names: list[str] = []
+        sizes: set[str] = set()
+        for name, learn in _LEARN.items():
+            file = kept(f"{proc}/{name}")
+            data = None if file is None else _text(file)
+            if file is None or not data:
+                continue  # where pressure is switched off, its files are there and cannot be read
+            found, parse = learn(data)
+            names += found
+            self._files.append(file)
+            self._parts.append((file.read_all if name == "vmstat" else file.read, parse))
+            if name == "meminfo":
+                sizes = {
+                    f"meminfo_{_key(line.partition(b':')[0])}" for line in data.splitlines() if line.endswith(b" kB")
+                }
+        if not any(name.startswith("stat_") for name in names):
+            self.close()
             raise SourceAbsent("there is no /proc/stat")
-        self._keys: tuple[str, ...] = ()
-        self._order: tuple[str, ...] = ()
-        self._meminfo: dict[bytes, str] = {}
-        self.metrics = tuple(_described(name, unit) for name, unit in self._units())
+        self._names = tuple(f"procstats_{name}" for name in names)
+        self.metrics = tuple(_described(name, name in sizes) for name in names)
 
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """One sample of the node."""
         if reading is not Reading.ALL:
             return
+        values: list[Value] = []
         try:
-            names, values = self._values()
+            for say, parse in self._parts:
+                values += parse(say())
         except (OSError, ValueError, IndexError) as fault:
             raise SourceUnreadable(f"a file of /proc is not understood: {fault}") from None
+        if len(values) != len(self._names):
+            raise SourceUnreadable("a file of /proc has other lines than at the start")
         involved = tuple(job.identity for job in jobs)
-        yield Sample("procstats", self._node, None, now_ns, names, values, involved=involved)
+        yield Sample("procstats", self._node, None, now_ns, self._names, tuple(values), involved=involved)
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files.values():
+        for file in self._files:
             file.close()
 
-    def _values(self) -> tuple[tuple[str, ...], tuple[int | float | None, ...]]:
-        found: dict[str, int | float] = {}
-        for name, file in self._files.items():
-            data = file.read_all() if name == "vmstat" else file.read()
-            parse = _PARSERS.get(name)
-            if name == "meminfo":
-                found.update(self._memory(data))
-            elif parse is not None:
-                found.update(parse(data))
-            else:
-                found.update(_pressure(name, data))
-        keys = tuple(found)
-        if keys != self._keys:
-            self._keys, self._order = keys, tuple(f"procstats_{name}" for name in keys)
-        return self._order, tuple(found.values())
 
-    def _memory(self, data: bytes) -> dict[str, int | float]:
-        names = self._meminfo
-        found: dict[str, int | float] = {}
-        for key, value, _ in _MEMINFO.findall(data):
-            name = names.get(key)
-            if name is None:
-                name = names[key] = f"meminfo_{_key(key)}"
-            found[name] = int(value)
-        return found
-
-    def _units(self) -> Iterator[tuple[str, str]]:
-        names, _ = self._values()
-        sizes = (
-            {match[0] for match in _MEMINFO.findall(self._files["meminfo"].read()) if match[2]}
-            if ("meminfo" in self._files)
-            else set()
-        )
-        in_kib = {f"procstats_meminfo_{_key(key)}" for key in sizes}
-        for name in names:
-            if name in in_kib:
-                yield name, "kibibytes"
-            elif name.startswith("procstats_stat_cpu_"):
-                yield name, "centiseconds"
-            elif name.startswith("procstats_uptime_"):
-                yield name, "seconds"
-            elif name.startswith("procstats_pressure_"):
-                yield name, "nanoseconds"
-            elif name in ("procstats_vmstat_pgpgin", "procstats_vmstat_pgpgout"):
-                yield name, "kibibytes"
-            else:
-                yield name, "count"
-
-
-def _described(name: str, unit: str) -> Metric:
-    _, topic, key = name.split("_", 2)
-    gauge = topic in ("meminfo", "loadavg") or name == "procstats_stat_procs_blocked"
+def _described(name: str, is_size: bool) -> Metric:
+    topic, _, key = name.partition("_")
+    gauge = topic in ("meminfo", "loadavg") or name == "stat_procs_blocked"
     file = f"pressure/{key.partition('_')[0]}" if topic == "pressure" else topic
-    return Metric(name, unit, Kind.GAUGE if gauge else Kind.COUNTER, f"`{key}` of /proc/{file}.")
+    unit = "kibibytes" if is_size else _UNITS.get(name, _UNITS.get(topic, "count"))
+    unit = "centiseconds" if name.startswith("stat_cpu_") else unit
+    return Metric(f"procstats_{name}", unit, Kind.GAUGE if gauge else Kind.COUNTER, f"`{key}` of /proc/{file}.")
 
 
-def _says(file: KeptFile) -> bool:
-    """Whether pressure is measured at all: where it is switched off, its files cannot be read."""
+def _text(file: KeptFile) -> bytes:
     try:
-        return bool(file.read())
+        return file.read_all()
     except OSError:
-        return False
+        file.close()
+        return b""
 
 
 def _key(key: bytes) -> str:
     return key.decode("ascii", "replace").lower().replace("(", "_").replace(")", "")
 
 
-def _uptime(data: bytes) -> dict[str, int | float]:
-    total, idle = data.split()[:2]
-    return {"uptime_total": int(float(total)), "uptime_idle": int(float(idle))}
+def _uptime(_: bytes) -> Learned:
+    return ("uptime_total", "uptime_idle"), lambda data: [int(float(word)) for word in data.split()[:2]]
 
 
-def _vmstat(data: bytes) -> dict[str, int | float]:
-    found: dict[str, int | float] = {}
-    for key in _VMSTAT:
-        at = data.find(b"\n" + key + b" ")
-        if at >= 0:
-            found[f"vmstat_{key.decode()}"] = int(data[at + len(key) + 2 : data.index(b"\n", at + 1)])
-    return found
+def _loadavg(_: bytes) -> Learned:
+    def parse(data: bytes) -> list[Value]:
+        one, five, fifteen, tasks = data.split()[:4]
+        runnable, total = tasks.split(b"/")
+        return [float(one), float(five), float(fifteen), int(runnable), int(total)]
+
+    return _LOAD, parse
 
 
-def _stat(data: bytes) -> dict[str, int | float]:
-    ticks = data[: data.index(b"\n")].split()[1:]
-    found: dict[str, int | float] = {
-        f"stat_cpu_{state}": int(value) * 100 // _TICKS for state, value in zip(_STATES, ticks, strict=False)
-    }
-    for key, name in _STAT.items():
-        at = data.find(b"\n" + key + b" ")
-        if at >= 0:
-            start = at + len(key) + 2
-            found[f"stat_{name}"] = int(data[start : start + 32].split(None, 1)[0])
-    return found
+def _meminfo(data: bytes) -> Learned:
+    """Each line is a key, a number and mostly a unit; where the lines stand is looked up anew when they are others."""
+    keys, places = _places(data.split())
+
+    def parse(data: bytes) -> list[Value]:
+        words = data.split()
+        if len(words) <= places[-1] or [words[place - 1] for place in places] != keys:
+            found = dict(zip(*_places(words), strict=True))
+            return [int(words[found[key]]) if key in found else None for key in keys]
+        return [int(words[place]) for place in places]
+
+    return tuple(f"meminfo_{_key(key[:-1])}" for key in keys), parse
 
 
-def _loadavg(data: bytes) -> dict[str, int | float]:
-    one, five, fifteen, tasks = data.split()[:4]
-    runnable, total = tasks.split(b"/")
-    return dict(zip(_LOAD, (float(one), float(five), float(fifteen), int(runnable), int(total)), strict=True))
+def _places(words: list[bytes]) -> tuple[list[bytes], list[int]]:
+    """The keys among the words, and where their numbers stand."""
+    places = [place + 1 for place, word in enumerate(words) if word.endswith(b":")]
+    return [words[place - 1] for place in places], places
 
 
-def _pressure(name: str, data: bytes) -> dict[str, int | float]:
-    return {
-        f"{name}_{line.partition(b' ')[0].decode()}": int(line.rpartition(b"total=")[2]) * 1000
-        for line in data.splitlines()
-        if b"total=" in line
-    }
+def _lines(topic: str, keys: Sequence[bytes]) -> Learn:
+    """The numbers of a few lines `KEY NUMBER` of a long file."""
+
+    def learn(data: bytes) -> Learned:
+        heads = [b"\n" + key + b" " for key in keys if b"\n" + key + b" " in data]
+
+        def parse(data: bytes) -> list[Value]:
+            return [_number_behind(data, head) for head in heads]
+
+        return tuple(f"{topic}_{head.decode().strip()}" for head in heads), parse
+
+    return learn
 
 
-_PARSERS = {"uptime": _uptime, "vmstat": _vmstat, "stat": _stat, "loadavg": _loadavg}
+def _number_behind(data: bytes, head: bytes) -> int | None:
+    at = data.find(head)
+    return None if at < 0 else int(data[at + len(head) : at + len(head) + 32].split(None, 1)[0])
+
+
+def _stat(data: bytes) -> Learned:
+    states = _STATES[: len(data[: data.index(b"\n")].split()) - 1]
+    names, parse_lines = _lines("stat", _STAT)(data)
+
+    def parse(data: bytes) -> list[Value]:
+        ticks = data[: data.index(b"\n")].split()[1 : len(states) + 1]
+        return [*(int(value) * 100 // _TICKS for value in ticks), *parse_lines(data)]
+
+    return (*(f"stat_cpu_{state}" for state in states), *names), parse
+
+
+def _pressure(topic: str) -> Learn:
+    """The lines `some` and `full`, as far as they are there: what they say in total."""
+
+    def learn(data: bytes) -> Learned:
+        kinds = [line.partition(b" ")[0].decode() for line in data.splitlines() if b"total=" in line]
+
+        def parse(data: bytes) -> list[Value]:
+            return [int(line.rpartition(b"total=")[2]) * 1000 for line in data.splitlines() if b"total=" in line]
+
+        return tuple(f"pressure_{topic}_{kind}" for kind in kinds), parse
+
+    return learn
+
+
+_LEARN: Mapping[str, Learn] = {
+    "uptime": _uptime,
+    "meminfo": _meminfo,
+    "vmstat": _lines("vmstat", _VMSTAT),
+    "stat": _stat,
+    "loadavg": _loadavg,
+    **{f"pressure/{topic}": _pressure(topic) for topic in ("cpu", "io", "memory", "irq")},
+}
+"""How each file is read: what there is of it is learned once."""
 
 
 def open_source(settings: Settings, host: Host) -> SampleSource:  # noqa: ARG001 - there is nothing to set

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from jobmeter.model.sample import SampleBatch
 from jobmeter.settings.sending import Sending
 from jobmeter.transport.backlog import Bounds
 from jobmeter.transport.curve import read_keys
@@ -16,7 +18,6 @@ def open_sender(settings: Sending, node: str) -> Sender:
     return Sender(
         SenderSettings(
             gatherers=settings.gatherers,
-            wire=settings.wire,
             acknowledge=settings.acknowledge,
             high_water_mark=settings.high_water_mark,
             linger_milliseconds=settings.linger_milliseconds,
@@ -27,4 +28,11 @@ def open_sender(settings: Sending, node: str) -> Sender:
             gatherer_key=None if curve is None else read_keys(Path(curve.gatherer_file), with_secret=False),
         ),
         node,
+        colmet=_colmet() if settings.wire == "colmet" else None,
     )
+
+
+def _colmet() -> Callable[[SampleBatch], Iterable[tuple[int, bytes]]]:
+    from jobmeter.transport.colmet import ColmetMessages  # noqa: PLC0415 - see there
+
+    return ColmetMessages()

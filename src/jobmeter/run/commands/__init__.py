@@ -10,10 +10,9 @@ import argparse
 import importlib
 import os
 import re
-from ast import literal_eval
 from typing import Protocol, cast
 
-_SUMMARY = re.compile(r'^SUMMARY(?:: str)? = ("[^"\n]+")$', re.MULTILINE)
+_SUMMARY = re.compile(r'^SUMMARY(?:: str)? = "([^"\\\n]+)"$', re.MULTILINE)
 
 
 class Command(Protocol):
@@ -36,7 +35,7 @@ def summaries() -> dict[str, str]:
     for name, text in _sources().items():
         match = _SUMMARY.search(text)
         if match is not None:
-            found[name.replace("_", "-")] = str(literal_eval(match[1]))
+            found[name.replace("_", "-")] = match[1]
     return dict(sorted(found.items()))
 
 
