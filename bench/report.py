@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench import site_month
-from bench.http import memory_bytes, server
+from bench.http import memory_bytes, processor_seconds, server
 from bench.records import FIRST_STOP, SITES, records, site_name
 from jobmeter.model.record import Record
 from jobmeter.store.migrate import upgrade
@@ -134,6 +133,7 @@ def _in_one_month(count: int) -> Iterator[Record]:
 def _measure(work: str, words: Sequence[str], of_server: int) -> None:
     command = [sys.executable, "-m", "jobmeter", "--log-level", "error", *words]
     most_bytes, status = memory_bytes(of_server), None
+    before = processor_seconds(of_server)
     with tempfile.TemporaryFile() as printed:
         started = time.perf_counter()
         process = os.posix_spawn(
@@ -148,12 +148,10 @@ def _measure(work: str, words: Sequence[str], of_server: int) -> None:
         assert status == 0, words
         assert printed.tell(), words
     print(f"  {work}  {seconds:,.2f} s")
-    print(f"  {work}, memory of the reporter  {_mebibytes(usage):,.1f} MiB")
-    print(f"  {work}, memory of the server  {most_bytes / 2**20:,.1f} MiB", flush=True)
-
-
-def _mebibytes(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / 1024
+    both = processor_seconds(of_server) - before + usage.ru_utime + usage.ru_stime
+    print(f"  {work}, processor time of reporter and server  {both:,.2f} s")
+    print(f"  {work}, memory of the reporter  {usage.ru_maxrss * 1024 / 1e6:,.1f} MB")
+    print(f"  {work}, memory of the server  {most_bytes / 1e6:,.1f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ AIMS = (
     Aim("started", r"more than a bare", "ms", 150, 150, at_most=True),
     Aim("started", r"is counted", "percent", 99, 99),
     Aim("facility", r"memory", "MB", 100, 100, at_most=True),
+    Aim("report", r"^APEL [^,]*, (first time|again)$", "s", 10, 10, at_most=True),
+    Aim("report", r"^APEL .*memory", "MB", 200, 200, at_most=True),
 )
 
 

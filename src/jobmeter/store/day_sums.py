@@ -128,15 +128,15 @@ class DayBook:
     def __init__(
         self, execute: Execute, question: TotalQuestion, days: Stretch, pending: ColumnElement[bool] | None
     ) -> None:
+        self._execute = execute
         self._question = question
         self._digest = _digest(question)
         unsettled = () if pending is None else stop_days(execute, pending)
         self._unsettled = {day for day in unsettled if _is_in(day, days)}
         marks = select(day_marks.c.day, day_marks.c.mark).where(*_in(day_marks.c.day, days))
         self._marks: dict[int, int] = dict(map(tuple, execute(marks)))
-        columns = select(day_sums.c.day, day_sums.c.mark, day_sums.c.body)
-        held = execute(columns.where(day_sums.c.question == self._digest, *_in(day_sums.c.day, days)))
-        self._held = {day: Sheet(day, mark, bytes(body)) for day, mark, body in held}
+        held = select(day_sums.c.day, day_sums.c.mark).where(day_sums.c.question == self._digest)
+        self._held: dict[int, int] = dict(map(tuple, execute(held.where(*_in(day_sums.c.day, days)))))
         self._fresh: list[Sheet] = []
 
     @property
@@ -146,16 +146,19 @@ class DayBook:
 
     def add(self, day: int, tally: Tally) -> bool:
         """Add the sums of a day, where there is a sheet of it as it is now; whether there was."""
-        sheet = self._held.get(day)
-        if sheet is None or day in self._unsettled or sheet.mark != self._marks.get(day, 0):
+        mark = self._marks.get(day)
+        if mark is None or day in self._unsettled or self._held.get(day) != mark:
             return False
-        _add(self._question, sheet.body, tally)
+        ((body,),) = self._execute(
+            select(day_sums.c.body).where(day_sums.c.question == self._digest, day_sums.c.day == day)
+        )
+        _add(self._question, bytes(body), tally)
         return True
 
     def note(self, day: int, summed: Tally) -> None:
         """Make a sheet of the sums of a day, where one is of use."""
         if day not in self._unsettled and (body := _body(self._question, summed)) is not None:
-            self._fresh.append(Sheet(day, self._marks.get(day, 0), body))
+            self._fresh.append(Sheet(day, self._marks[day], body))
 
     @property
     def fresh(self) -> Kept | None:
