@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import date
 
-    from jobmeter.model.collection import Collection, CollectorState, Reconciled
+    from jobmeter.model.collection import Collection as Report
+    from jobmeter.model.collection import CollectorState, Reconciled
     from jobmeter.model.record import Record
     from jobmeter.model.version import Changed, Edit, Version
 
@@ -62,11 +63,39 @@ class Bookkeeping(Protocol):
         """Forget the rollups; all records are pending, for `fold` to take."""
         ...
 
+    @property
+    def ledger(self) -> Collections:
+        """What collectors reported."""
+        ...
+
+    @property
+    def counted(self) -> CountsByKey:
+        """How many records hold what, by meta keys that were chosen."""
+        ...
+
+
+class CountsByKey(Protocol):
+    """Counts of records by the values under chosen meta keys, kept with the rollups."""
+
+    def choose(self, keys: Collection[str]) -> None:
+        """Keep counts by these keys and no others from now on. What is stored is counted first, which may take minutes.
+
+        Nobody waits for that. Where it is interrupted, the next call begins it anew.
+        """
+        ...
+
+    def of(self, key: str) -> dict[str, int] | None:
+        """How many records hold each value, as far as they are folded; None where that is not known.
+
+        So it is for a key that was not chosen, is still being counted, or has more values than are kept.
+        """
+        ...
+
 
 class Collections(Protocol):
     """What collectors reported, beside what is stored."""
 
-    def keep(self, report: Collection, now_us: int) -> None:
+    def keep(self, report: Report, now_us: int) -> None:
         """Keep a report, durable on return; counts are totals, so a repeat changes nothing."""
         ...
 

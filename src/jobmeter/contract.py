@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from jobmeter.bookkeeping import Bookkeeping, Collections
+from jobmeter.bookkeeping import Bookkeeping
 
 if TYPE_CHECKING:
     # Whoever fulfils or uses one of these contracts imports what it needs of it: a node's agent and an epilog need
@@ -297,11 +297,6 @@ class RecordStore(Bookkeeping, Protocol):
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
-        ...
-
-    @property
-    def ledger(self) -> Collections:
-        """What collectors reported."""
         ...
 
     def ping(self) -> None:

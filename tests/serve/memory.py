@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 
 import msgspec
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.model.collection import Collection, CollectorState, Reconciled
+from jobmeter.model.collection import Collection as Report
+from jobmeter.model.collection import CollectorState, Reconciled
 from jobmeter.model.letter import DeadLetter
 from jobmeter.model.outcome import Stopped, Stored
 from jobmeter.model.question import Page, Position, Question, Scope
@@ -27,9 +28,9 @@ class MemoryLedger:
     """Reports as they came; nothing is compared."""
 
     def __init__(self) -> None:
-        self.reports: list[tuple[Collection, int]] = []
+        self.reports: list[tuple[Report, int]] = []
 
-    def keep(self, report: Collection, now_us: int) -> None:
+    def keep(self, report: Report, now_us: int) -> None:
         self.reports.append((report, now_us))
 
     def states(self) -> list[CollectorState]:
@@ -37,6 +38,20 @@ class MemoryLedger:
 
     def reconciled(self, since: date, until: date, *, look_up: bool = True) -> list[Reconciled]:  # noqa: ARG002
         return []
+
+
+class MemoryCounts:
+    """Counts made when they are asked for."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.keys: set[str] = set()
+        self._store = store
+
+    def choose(self, keys: Collection[str]) -> None:
+        self.keys = {*keys}
+
+    def of(self, key: str) -> dict[str, int] | None:
+        return self._store.counts(key) if key in self.keys else None
 
 
 class MemoryStore:
@@ -57,6 +72,7 @@ class MemoryStore:
         self.numbers = 0
         self._chunk_records = chunk_records
         self.ledger = MemoryLedger()
+        self.counted = MemoryCounts(self)
         self._lock = threading.Lock()
 
     def clear(self) -> None:

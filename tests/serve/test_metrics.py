@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobmeter.model.version import Edit
 from jobmeter.serve.settings import DatabaseMetrics, Metrics, ServeSettings
+from jobmeter.store.open import open_store
+from tests import given
 from tests.serve.live import Live, live, record, until
 from tests.serve.memory import MemoryStore
 
@@ -43,6 +48,28 @@ def test_stored_records_are_counted_in_the_background(store: MemoryStore) -> Non
         until(lambda: server.metric('num_records_database_per_site{site="B"}') == 1)
         until(lambda: server.metric('num_records_database_per_user{user_id="u"}') == 1)
         assert b"num_records_database_per_group" not in server.ask("GET", "/metrics").body
+
+
+def test_records_are_counted_by_any_meta_key(sqlite_url: str) -> None:
+    counted = DatabaseMetrics(
+        frequency=0.05, metrics=("RecordCountPerSite", "RecordCountPerUser"), meta_key_site="centre", meta_keys=("vo",)
+    )
+    store = open_store(sqlite_url)
+    store.put([given.record("before", meta={"vo": ("atlas",), "centre": ("C",), "site": ("A",), "user_id": ("u",)})])
+    with live(store, ServeSettings(metrics=Metrics(database=counted))) as server:
+        server.post("/record", record("since", meta={"vo": ["atlas", "cms"]}))
+        for line, count in (
+            ('num_records_database_per_site{site="C"}', 1),
+            ('num_records_database_per_meta_key{key="vo",value="atlas"}', 2),
+            ('num_records_database_per_meta_key{key="vo",value="cms"}', 1),
+            ('num_records_database_per_user{user_id="u"}', 1),
+        ):
+            until(partial(lambda line, count: server.metric(line) == count, line, count))
+        assert server.metric('num_records_database_per_site{site="A"}') == 0
+        store.withdraw("since", Edit())
+        until(lambda: server.metric('num_records_database_per_meta_key{key="vo",value="atlas"}') == 1)
+        assert b'value="cms"' not in server.ask("GET", "/metrics").body
+    store.close()
 
 
 def test_counting_survives_a_database_that_is_away(store: MemoryStore) -> None:

@@ -180,6 +180,7 @@ class Machine(RuleBasedStateMachine):
         self.store, url = self.open(Path(self._folder.name))
         self.conflicts = Conflicts(url)
         self.store.now = lambda: self.now_us
+        self.store.counted.choose(["k", "site_id"])
         self.now_us = FIRST_US
         self.plain = PlainStore()
 
@@ -313,6 +314,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def rebuild(self) -> None:
         self.store.rebuild_rollups()
+
+    @rule(more=keys)
+    def count_by(self, more: str) -> None:
+        self.store.counted.choose({"k", more})
 
     @rule()
     def check_rollups(self) -> None:

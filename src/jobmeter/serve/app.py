@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from jobmeter.contract import Clock, DocumentStore, RecordStore
 from jobmeter.keeping import TokenStore
 from jobmeter.serve.answer import TEXT, Endpoint, Receive, Scope, Send, send_bytes
-from jobmeter.serve.counting import ConflictCounts, count_conflicts_for_ever, count_for_ever
+from jobmeter.serve.counting import ConflictCounts, choose_keys, count_conflicts_for_ever, count_for_ever
 from jobmeter.serve.door import Door, Need
 from jobmeter.serve.folding import fold_for_ever
 from jobmeter.serve.gauges import Rhythm, watch_for_ever
@@ -113,6 +113,9 @@ def make_app(  # noqa: PLR0913 - one argument per store that a server may have
 async def _life(parts: Parts) -> AsyncIterator[None]:
     """What runs beside the endpoints."""
     writing = asyncio.create_task(parts.writer.run())
+    choosing = asyncio.create_task(
+        choose_keys(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
+    )
     counting = asyncio.create_task(
         count_for_ever(parts.store, parts.readers, parts.settings.metrics.database, parts.meter)
     )
@@ -133,6 +136,7 @@ async def _life(parts: Parts) -> AsyncIterator[None]:
             watch_for_ever(parts.documents, parts.readers, parts.gauges, parts.clock, rhythm)
         )
     yield
+    choosing.cancel()
     counting.cancel()
     folding.cancel()
     if disputed is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -29,14 +30,51 @@ _FACETS: dict[DatabaseMetric, Facet] = {
 }
 
 
+_KEYS = MappingProxyType(
+    {Facet.SITE: ("site", "site_id"), Facet.GROUP: ("group", "group_id"), Facet.USER: ("user", "user_id")}
+)
+"""The meta keys that facets are made of."""
+
+
+def chosen_keys(settings: DatabaseMetrics) -> dict[Facet, str]:
+    """The facets that are to be counted by one key of the operator's."""
+    named = {"Site": settings.meta_key_site, "Group": settings.meta_key_group, "User": settings.meta_key_user}
+    found = {}
+    for name in settings.metrics:
+        facet, key = _FACETS[name], named.get(name.removeprefix("RecordCountPer"))
+        if key is not None and key not in _KEYS[facet]:
+            found[facet] = key
+    return found
+
+
+async def choose_keys(store: RecordStore, readers: Readers, settings: DatabaseMetrics, meter: Meter) -> None:
+    """Have counts kept by the keys of the settings; a database that fails is asked again."""
+    keys = sorted({*chosen_keys(settings).values(), *settings.meta_keys})
+    while not await _counted("meta keys", meter, readers, _chosen, store, keys):
+        await asyncio.sleep(settings.frequency)
+
+
+def _chosen(store: RecordStore, keys: Sequence[str]) -> bool:
+    store.counted.choose(keys)
+    return True
+
+
 async def count_for_ever(store: RecordStore, readers: Readers, settings: DatabaseMetrics, meter: Meter) -> None:
     """Count at once and then every `frequency` seconds. A database that fails is asked again the next time."""
-    while settings.metrics:
+    keys, shown = chosen_keys(settings), meter.stored_counts
+    while settings.metrics or settings.meta_keys:
         for name in settings.metrics:
             facet = _FACETS[name]
-            counts = await _counted(name, meter, readers, store.counts, facet.key)
+            if facet in keys:
+                counts = await _counted(name, meter, readers, store.counted.of, keys[facet])
+            else:
+                counts = await _counted(name, meter, readers, store.counts, facet.key)
             if counts is not None:
-                meter.stored_counts.keep(facet, counts)
+                shown.keep(facet, counts)
+        for key in settings.meta_keys:
+            counts = await _counted(key, meter, readers, store.counted.of, key)
+            if counts is not None:
+                shown.keep_key(key, counts)
         await asyncio.sleep(settings.frequency)
 
 

@@ -51,10 +51,15 @@ class Facet(Enum):
 
 
 class StoredCounts(Collector):
-    """The last counts of the database. A facet that was never counted, or has no values, is left out."""
+    """The last counts of the database. A facet or key that was never counted, or has no values, is left out."""
 
     def __init__(self) -> None:
         self._counts: dict[Facet, Mapping[str, int]] = {}
+        self._by_key: dict[str, Mapping[str, int]] = {}
+
+    def keep_key(self, key: str, counts: Mapping[str, int]) -> None:
+        """Show these counts by the values under a meta key from now on."""
+        self._by_key[key] = counts
 
     def keep(self, facet: Facet, counts: Mapping[str, int]) -> None:
         """Show these counts from now on."""
@@ -71,6 +76,14 @@ class StoredCounts(Collector):
                 family.add_metric([] if label is None else [value], count)
             if counts:
                 yield family
+        by_key = GaugeMetricFamily(
+            "num_records_database_per_meta_key", "Number of records in the database", labels=["key", "value"]
+        )
+        for key, counts in list(self._by_key.items()):
+            for value, count in counts.items():
+                by_key.add_metric([key, value], count)
+        if by_key.samples:
+            yield by_key
 
 
 class Meter:

@@ -70,9 +70,18 @@ class DatabaseMetrics(Struct, frozen=True):
     metrics: Annotated[
         tuple[DatabaseMetric, ...], Meta(description="The counts to show; none by default.", extra={"any_case": True})
     ] = ()
-    meta_key_site: Annotated[str, Meta(description="Meta key that names the site.")] = "site"
-    meta_key_group: Annotated[str, Meta(description="Meta key that names the group.")] = "group"
-    meta_key_user: Annotated[str, Meta(description="Meta key that names the user.")] = "user"
+    meta_key_site: Annotated[str, Meta(description="Meta key of the site; `site` counts `site_id` as well.")] = "site"
+    meta_key_group: Annotated[str, Meta(description="Meta key of the group; `group` counts `group_id` as well.")] = (
+        "group"
+    )
+    meta_key_user: Annotated[str, Meta(description="Meta key of the user; `user` counts `user_id` as well.")] = "user"
+    meta_keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further meta keys to count records by, each with 10,000 values at most. One that is new is "
+            "counted in the background first."
+        ),
+    ] = ()
 
 
 class Metrics(Struct, frozen=True):

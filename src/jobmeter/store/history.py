@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Text, cast, delete, insert, literal, select, 
 
 from jobmeter.model.record import Record, from_microseconds, microseconds
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
+from jobmeter.store import kept_counts
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.books import Books, Row
 from jobmeter.store.core import core_in
@@ -154,7 +155,7 @@ def _replaced(books: Books, row: Row | None, record_id: str, record: Record | No
 
 
 def _apply(books: Books, key: str, row: Row, state: State | None, kind: ChangeKind, edit: Edit) -> None:  # noqa: PLR0913, PLR0917
-    sums = Sums()
+    sums = Sums(kept_counts.followed(books.execute))
     if not books.is_pending(row.seq):
         sums.take(row.state, -1)
         if state is not None:

@@ -35,6 +35,7 @@ from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
+from jobmeter.store.postgresql_counts import counts_in
 from jobmeter.store.postgresql_facets import intern
 from jobmeter.store.postgresql_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.postgresql_rows import held_rows, insert
@@ -98,6 +99,7 @@ class PostgresqlStore:
         )
         self._runner = PostgresqlRunner(self._write, self._ask)
         self.ledger = Ledger(self._runner)
+        self.counted = counts_in(self._writers.lend, self._readers.lend, self.archive)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""
@@ -294,8 +296,7 @@ class PostgresqlStore:
 
     def letters_evicted(self) -> int:
         """How many dead letters had to go for newer ones, ever."""
-        rows = self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))
-        return rows[0][0] if rows else 0
+        return next((row[0] for row in self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))), 0)
 
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """See RecordStore. A record counts under each distinct value of its facet, and not at all without one."""
@@ -306,8 +307,7 @@ class PostgresqlStore:
 
     def bookmark(self, name: str) -> str | None:
         """See Bookmarks."""
-        rows = self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))
-        return rows[0][0] if rows else None
+        return next((row[0] for row in self._ask("SELECT value FROM bookmarks WHERE name = %s", (name,))), None)
 
     def keep_bookmark(self, name: str, value: str) -> None:
         """See Bookmarks."""

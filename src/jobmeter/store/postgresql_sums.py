@@ -11,7 +11,8 @@ from msgspec import Struct
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, literal
 from sqlalchemy.dialects.postgresql import psycopg as postgresql_dialect
 
-from jobmeter.model.question import Question
+from jobmeter.model.question import Question, Scope
+from jobmeter.store import kept_counts
 from jobmeter.store.archive.archive import Archive
 from jobmeter.store.books import Books
 from jobmeter.store.grouped import Part
@@ -71,6 +72,11 @@ class PostgresqlSource:
             self._reader, compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT)
         )
 
+    def bodies(self, only: ColumnElement[bool] | None) -> Iterator[bytes]:
+        """The bodies of the records of which `only` is true."""
+        for _, _, body in self.read(Question(Scope.everything()), only, with_ids=False):
+            yield body
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
         waiting = batches(self._reader, None)
@@ -112,14 +118,16 @@ def batches(connection: Connection, limit: int | None) -> Batches:
 
 def sums_of(connection: Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    sums = Sums()
+    sums = Sums(kept_counts.followed(executing(connection)))
     sums.take_rows(streamed(connection, compiled(select_cores(only), _DIALECT)))
     return sums
 
 
 def rolled_up(connection: Connection) -> Sums:
     """What the rollups hold."""
-    sums = Sums()
+    whole = kept_counts.ready(executing(connection))
+    sums = Sums(whole)
+    sums.words = kept_counts.words_held(executing(connection), whole)
     sums.take_rolled(connection.execute(b"SELECT level, month, site, grp, usr, n, seconds, micros FROM rollups"))
     kinds = {number: kind_of(value) for number, value in connection.execute(b"SELECT no, value FROM rollup_kinds")}
     rows = connection.execute(
@@ -238,6 +246,7 @@ def begin_anew(writer: Connection) -> None:
     writer.execute(b"LOCK TABLE rollup_pending IN ACCESS EXCLUSIVE MODE")
     for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending"):
         writer.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - a name of ours
+    kept_counts.begin_anew(executing(writer))
     writer.execute(
         b"INSERT INTO rollup_pending (low, high, seqs) SELECT min(seq), max(seq), array_agg(seq) FROM records "
         b"GROUP BY seq / 10000"
@@ -246,6 +255,7 @@ def begin_anew(writer: Connection) -> None:
 
 def add_sums(writer: Connection, sums: Sums) -> None:
     """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
+    kept_counts.add(executing(writer), sums.words)
     if sums.days:
         writer.execute(
             "INSERT INTO day_marks AS m (day, mark) SELECT day, 1 FROM unnest(%b) AS t (day) "

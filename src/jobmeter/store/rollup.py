@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Select, select
 from jobmeter.model.record import from_microseconds
 from jobmeter.store.core import json_of
 from jobmeter.store.grouped import DAY_US
+from jobmeter.store.kept_counts import Word, add_words
 from jobmeter.store.tables import records
 
 FOLD_BATCHES = 200
@@ -131,9 +132,12 @@ class Sums:
     """Rows of the two rollups, by key: count, seconds and microseconds; count, amount and amount times seconds.
 
     `days` are those that the records stopped on, where known: their kept sums are of the past when this is added.
+    And counts by the values under the meta `keys`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self.keys = frozenset(keys)
+        self.words: dict[Word, int] = {}
         self.times: dict[Place, list[int]] = {}
         self.amounts: dict[tuple[Kind, Place], list[int]] = {}
         self.days: set[int] = set()
@@ -145,6 +149,8 @@ class Sums:
         if state.stop_us is not None:
             self.days.add(state.stop_us // DAY_US)
         places = _levels(month, state.site, state.grp, state.usr)
+        if self.keys:
+            add_words(self.words, self.keys, state.body, sign)
         for place in places:
             _add(self.times, place, (sign, sign * (micros // 1_000_000), sign * micros))
         for part in _decode_body(state.body).components:
@@ -167,7 +173,10 @@ class Sums:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group()
-            group.take(micros, _decode_body(json_of(core)).components)
+            inside = json_of(core)
+            group.take(micros, _decode_body(inside).components)
+            if self.keys:
+                add_words(self.words, self.keys, inside, 1)
         self._take_groups(groups)
         self.days.update(months)
 
@@ -201,6 +210,8 @@ class Sums:
         for key, row in other.amounts.items():
             _add(self.amounts, key, row)
         self.days |= other.days
+        for word, n in other.words.items():
+            self.words[word] = self.words.get(word, 0) + n
 
     def without_nothing(self) -> Sums:
         """The same without the rows that no record is in."""
@@ -216,6 +227,10 @@ class Sums:
             for key in sorted({*mine, *theirs}, key=repr):
                 if mine.get(key) != theirs.get(key):
                     yield f"{key}: {mine.get(key)}, records add up to {theirs.get(key)}"
+        for word in sorted({*self.words, *other.words}):
+            counted, there = self.words.get(word, 0), other.words.get(word, 0)
+            if word[0] in self.keys and counted != there:
+                yield f"{word}: {counted} records are counted, there are {there}"
 
 
 def select_cores(only: ColumnElement[bool] | None) -> Select[Any]:

@@ -39,6 +39,7 @@ from jobmeter.store.pool import Pool
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.schema import ADVICE, VERSION_TABLE
+from jobmeter.store.sqlite_counts import counts_in
 from jobmeter.store.sqlite_facets import interned
 from jobmeter.store.sqlite_reading import bodies, executing, read_rows, session_of, snapshot
 from jobmeter.store.sqlite_rows import insert, rows_of
@@ -105,6 +106,7 @@ class SqliteStore:
         self._readers, self._askers = pool(readers), pool(8)
         self._runner = SqliteRunner(self._writing, self._askers.lend, answering)
         self.ledger = Ledger(self._runner)
+        self.counted = counts_in(self._writing, self._readers.lend, self.archive)
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
         """See RecordStore."""

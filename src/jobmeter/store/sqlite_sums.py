@@ -12,7 +12,8 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, or_
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from jobmeter.model.question import Question
+from jobmeter.model.question import Question, Scope
+from jobmeter.store import kept_counts
 from jobmeter.store.archive.archive import Archive
 from jobmeter.store.books import Books
 from jobmeter.store.exact import ExactSum, exact_add, fitting
@@ -83,6 +84,11 @@ class SqliteSource:
         """See Source."""
         yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
 
+    def bodies(self, only: ColumnElement[bool] | None) -> Iterator[bytes]:
+        """The bodies of the records of which `only` is true."""
+        for _, _, body in self.read(Question(Scope.everything()), only, with_ids=False):
+            yield body
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
         waiting = batches(self._reader, -1)
@@ -147,7 +153,7 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def sums_of(connection: sqlite3.Connection, only: ColumnElement[bool] | None) -> Sums:
     """What the records add up to of which `only` is true."""
-    sums = Sums()
+    sums = Sums(kept_counts.followed(executing(connection)))
     rows = connection.execute(*compiled(select_cores(only), _DIALECT))
     # A connection for writing gives text as such.
     sums.take_rows(rows if connection.text_factory is bytes else ((*row, core.encode()) for *row, core in rows))
@@ -156,7 +162,9 @@ def sums_of(connection: sqlite3.Connection, only: ColumnElement[bool] | None) ->
 
 def rolled_up(connection: sqlite3.Connection) -> Sums:
     """What the rollups hold."""
-    sums = Sums()
+    whole = kept_counts.ready(executing(connection))
+    sums = Sums(whole)
+    sums.words = kept_counts.words_held(executing(connection), whole)
     sums.take_rolled(connection.execute("SELECT level, month, site, grp, usr, n, seconds, micros FROM rollups"))
     kinds = {number: kind_of(value) for number, value in connection.execute("SELECT no, value FROM rollup_kinds")}
     rows = connection.execute(
@@ -264,12 +272,14 @@ def begin_anew(writer: sqlite3.Connection) -> None:
     """Empty the rollups; all records are pending."""
     for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending"):
         writer.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    kept_counts.begin_anew(executing(writer))
     writer.execute("INSERT INTO rollup_pending (low, high) SELECT min(seq), max(seq) FROM records GROUP BY seq / 10000")
     note_change(writer)
 
 
 def add_sums(writer: sqlite3.Connection, sums: Sums) -> None:
     """Add `sums` to the rollups and mark their days, within the writer's transaction; rows that come to nothing go."""
+    kept_counts.add(executing(writer), sums.words)
     writer.executemany(
         "INSERT INTO rollups (level, month, site, grp, usr, n, seconds, micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET n = n + excluded.n, seconds = exact_add(seconds, excluded.seconds), "

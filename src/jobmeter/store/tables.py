@@ -353,6 +353,25 @@ conflicts = Table(
     sqlite_autoincrement=True,
 )
 
+counted_keys = Table(
+    "counted_keys",
+    metadata,
+    Column("no", Integer, Identity(), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+counted_values = Table(
+    "counted_values",
+    metadata,
+    Column("key_no", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 publications = Table(
     "publications",
     metadata,

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, select
 
 from jobmeter.model.question import Column, Question
 from jobmeter.model.total import FieldDimension, Total, TotalQuestion
+from jobmeter.store import kept_counts
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, signature
 from jobmeter.store.archive.ledger import Execute
@@ -130,7 +131,7 @@ def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
 
 def archived_sums(archive: Archive, execute: Execute) -> Sums:
     """What the archived records add up to that are not back in the database."""
-    sums = Sums()
+    sums = Sums(kept_counts.followed(execute))
     known: dict[Signature, tuple[int | None, ...]] = {}
     for file in ledger.files(execute) if ledger.newest(execute) else ():
         for block in archive.everything(file):

@@ -19,7 +19,6 @@ from jobmeter.settings.node import Mapping as Tree
 _AUDITOR = "AUDITOR"
 _OURS = "JOBMETER"
 _ENVIRONMENT = "AUDITOR_ENVIRONMENT"
-_FACET_KEYS = {"site": ("site", "site_id"), "group": ("group", "group_id"), "user": ("user", "user_id")}
 
 
 def load_settings(
@@ -40,7 +39,7 @@ def load_settings(
     given = {name: value for name, value in environment.items() if name != _ENVIRONMENT}
     found, notes = overrides(ServeSettings, given, _AUDITOR)
     loaded = bind(ServeSettings, overlay(tree, found), given, _OURS)
-    return Loaded(loaded.settings, (*notes, *loaded.notes, *_facet_notes(loaded.settings)))
+    return Loaded(loaded.settings, (*notes, *loaded.notes))
 
 
 def _auditor_files(folder: Path, environment: Mapping[str, str]) -> list[Path]:
@@ -66,17 +65,6 @@ def merged(under: Tree, over: Tree) -> Tree:
             value = merged(known.value, value)
         entries[entry.key] = Entry(entry.key, value, entry.place)
     return Tree(tuple(entries.values()), over.place, over.tag)
-
-
-def _facet_notes(settings: ServeSettings) -> list[str]:
-    counted = settings.metrics.database
-    keys = {"site": counted.meta_key_site, "group": counted.meta_key_group, "user": counted.meta_key_user}
-    return [
-        f"metrics.database.meta_key_{facet}: records are counted by the keys {' and '.join(_FACET_KEYS[facet])}, "
-        f"{key} has no effect"
-        for facet, key in keys.items()
-        if key not in _FACET_KEYS[facet]
-    ]
 
 
 def database_url(settings: ServeSettings, data: Path) -> str:

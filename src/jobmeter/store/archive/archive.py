@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,8 +27,9 @@ from jobmeter.store.archive.reading import Reader, interleaved, relevant
 from jobmeter.store.archive.shred import split_key
 from jobmeter.store.archive.sums import add_bodies
 from jobmeter.store.core import core_in
-from jobmeter.store.facet import Facet, Numbers, Signature
+from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.grouped import Part
+from jobmeter.store.kept_counts import Word
 from jobmeter.store.paging import Row
 from jobmeter.store.row import key_of, storable
 from jobmeter.store.tables import records
@@ -69,7 +70,6 @@ class Archive:
         self._ids = IdSet()
         self._known = 0
         self._listed: tuple[ledger.State, tuple[ArchiveFile, ...]] | None = None
-        self._counted: dict[tuple[int, str], dict[str, int]] = {}
 
     def locate(self, file: ArchiveFile) -> Path:
         """Where the file is. Raises StoreUnavailable when it is not there: an answer without it would not be whole."""
@@ -170,13 +170,13 @@ class Archive:
         if block:
             yield block
 
-    def count(self, execute: Execute, facet: Facet | None) -> dict[str, int]:
-        """How many archived records there are, under the key "", or per value of a facet."""
-        counted: dict[str, int] = {}
+    def words(self, execute: Execute, keys: Collection[str]) -> dict[Word, int]:
+        """How many archived records hold each value under each of the meta keys."""
+        counted: dict[Word, int] = {}
         for file in self._files(execute):
-            part = {"": file.records - len(file.recalled)} if facet is None else self._facet_counts(file, facet)
-            for value, count in part.items():
-                counted[value] = counted.get(value, 0) + count
+            for key in keys:
+                for value, count in self._values(file, key):
+                    counted[key, value] = counted.get((key, value), 0) + count
         return counted
 
     def close(self) -> None:
@@ -202,31 +202,20 @@ class Archive:
         found = ((key, ids_now.files_of(key)) for key in keys)
         return {key: numbers for key, numbers in found if numbers}
 
-    def _facet_counts(self, file: ArchiveFile, facet: Facet) -> dict[str, int]:
-        """Records per value; kept while the process lives, since a file never changes but by records that leave it."""
-        known = None if file.recalled else self._counted.get((file.number, facet.name))
-        if known is not None:
-            return known
-        columns = [meta_column(key) for key in facet.keys if key in file.layout.meta]
-        lists = [f"coalesce({column}, [])" for column in columns]
-        lists += [
-            f"coalesce(CAST(json_extract(whole, '$.meta') AS MAP(VARCHAR, VARCHAR[]))['{key}'], [])"
-            for key in facet.keys
-            if file.whole
-        ]
+    def _values(self, file: ArchiveFile, key: str) -> Iterator[tuple[str, int]]:
+        """The values under a key, each with its number of records that are not back in the database."""
+        values: list[Any] = []
+        lists = [f"CASE WHEN whole IS NULL THEN {meta_column(key)} END"] if key in file.layout.meta else []
+        if file.whole:
+            lists.append("CAST(json_extract(whole, '$.meta') AS MAP(VARCHAR, VARCHAR[]))[?]")
+            values.append(key)
         if not lists:
-            return {}
-        joined = lists[0]
-        for one in lists[1:]:
-            joined = f"list_concat({joined}, {one})"
+            return
         statement = (
-            f"SELECT v, count(*) FROM (SELECT unnest(list_distinct({joined})) AS v FROM read_parquet(?) "  # noqa: S608 - columns, quoted
-            "WHERE seq NOT IN (SELECT unnest(?))) GROUP BY v"
+            f"SELECT v, count(*) FROM (SELECT unnest(list_distinct(coalesce({', '.join(lists)}))) AS v "  # noqa: S608 - columns, quoted
+            "FROM read_parquet(?) WHERE seq NOT IN (SELECT unnest(?))) GROUP BY v"
         )
-        counted = dict(self.engine.rows(statement, [str(self.locate(file)), list(file.recalled)]))
-        if not file.recalled:
-            self._counted[file.number, facet.name] = counted
-        return counted
+        yield from self.engine.rows(statement, [*values, str(self.locate(file)), list(file.recalled)])
 
 
 def _columns(file: ArchiveFile) -> str:
@@ -277,11 +266,6 @@ def put_back(execute: Execute, found: Collection[Archived], numbers: Callable[[S
                 since_us=one.since_us,
             )
         )
-
-
-def added(counts: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    """The sums of both, value by value."""
-    return {value: counts.get(value, 0) + more.get(value, 0) for value in {**counts, **more}}
 
 
 def signature(record_body: bytes) -> Signature:
