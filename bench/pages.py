@@ -2,6 +2,7 @@
 
     python -m bench.pages --records 1000000
     python -m bench.pages --records 10000000 --folder /var/tmp/ten --ingest --browser
+    python -m bench.pages --records 10000000 --postgresql
 
 Each page is asked for over loopback as a browser does, on one connection. "First" is the median of the first asks of
 five servers that were just started, so nothing is kept from an earlier visitor; "again" the median of twenty more. The
@@ -28,6 +29,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from bench.postgresql import create_database, private_server
 from bench.records import FIRST_STOP, SPAN_SECONDS, records, replicated, site_name
 from jobmeter.contract import DocumentStore, RecordStore
 from jobmeter.model.facility import Received
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.pages", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=100_000, metavar="N")
     parser.add_argument("--database", metavar="URL", help="default: SQLite in the folder")
+    parser.add_argument("--postgresql", action="store_true", help="in a PostgreSQL of its own")
     parser.add_argument("--folder", type=Path, metavar="F", help="keep database and samples here")
     parser.add_argument("--ingest", action="store_true", help="write records meanwhile")
     parser.add_argument("--browser", action="store_true", help="ask Chromium for its first contentful paint, too")
@@ -90,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobmeter-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
         url = arguments.database or f"sqlite:///{folder}/store.sqlite"
+        if arguments.postgresql:
+            url = create_database(stack.enter_context(private_server()), "pages")
         store, documents = open_store(url, migrate=True), Documents(url)
         stack.callback(store.close)
         stack.callback(documents.close)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jobmeter.manual.book import faults
+from jobmeter.manual.tree import tree
 from jobmeter.run.commands import summaries
 from jobmeter.run.reference import pages as reference
 from tests.guard.source import ROOT
@@ -61,6 +63,10 @@ def test_an_outdated_or_missing_page_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     assert broken_links(document) == []
+
+
+def test_every_page_is_listed_and_every_address_within_it_is_there() -> None:
+    assert faults(tree()) == [], "docs/README.md lists the pages"
 
 
 def test_a_broken_link_is_told(tmp_path: Path) -> None:

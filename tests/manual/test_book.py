@@ -21,10 +21,6 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_our_own_pages_have_no_fault() -> None:
-    assert faults(tree()) == []
-
-
 def test_a_link_to_no_file_and_one_to_no_heading_are_faults_with_their_place(small: Path) -> None:
     (small / "docs/a.md").write_text("# A\n\n[x](b.md)\n[y](README.md#second)\n")
     assert faults(small) == [

@@ -95,6 +95,16 @@ def test_a_command_that_comes_again_goes_on_from_where_it_was(source: SampleSour
         assert told(source.read(50 * SECOND, [job(two)], Reading.LAST)) == []
 
 
+def test_the_agent_leaves_the_commands_of_a_run_to_the_run_itself(source: SampleSource) -> None:
+    host = Host(Path("/"), SystemClock(), {}, "n1")
+    with sleeping() as process:
+        run = RunningJob(JobIdentity("jobmeter", "", "1"), {}, 1, 0, processes=(process,))
+        assert told(source.read(10 * SECOND, [run])) == []
+        own = commands.open_source(commands.Settings(runs=True), host)
+        assert [line[0] for line in told(own.read(10 * SECOND, [run]))] == ["sleep", "sleep"]
+        own.close()
+
+
 def test_of_a_job_that_was_there_before_nobody_says_that_it_began_at_nothing(source: SampleSource) -> None:
     with sleeping() as process:
         lines = told(source.read(10 * SECOND, [job(process, since_ns=None)]))

@@ -96,8 +96,8 @@ def search(root: Traversable, words: str) -> list[Found]:
 
 
 def places(root: Traversable) -> Iterator[Place]:
-    """Every heading of every page."""
-    for path in paths(root):
+    """Every heading of every page, the guides first."""
+    for path in sorted(paths(root), key=lambda each: each.startswith(_LOOKED_UP)):
         if path.endswith(".md"):
             yield from _places(path, text(root, path))
 

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import msgspec
 import pytest
 
+from jobmeter.manual.site import write
+from jobmeter.manual.tree import tree
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.sample import Sample, SampleBatch
 from tests.serve.browser.facility import HOSTILE, NOW, empty, facility
@@ -256,3 +258,14 @@ def test_a_narrow_screen_is_never_scrolled_sideways(browser: Browser, name: str)
     assert text in page.inner_text("main")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page.context.close()
+
+
+def test_the_documentation_as_a_folder_finds_words_without_a_server(browser: Browser, tmp_path: Path) -> None:
+    write(tree(), tmp_path)
+    page = browser.chromium.new_context().new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.goto(f"file://{tmp_path}/operation.html", wait_until="load")
+    page.fill("#words", "several processes")
+    assert page.locator("#found a").first.get_attribute("href") == "operation.html#several-processes"
+    assert faults == []

@@ -47,12 +47,20 @@ def measured(number: int) -> SampleBatch:
     return SampleBatch("n1", tuple(samples), (*METRICS, *commands.METRICS, POWER))
 
 
+def again(number: int) -> Iterator[Sample]:
+    """The processor time of the same job once more, as another program on its nodes has measured it."""
+    for sample in measured(number).samples:
+        if sample.source == "cgroup":
+            yield replace(sample, metrics=NAMES[:1], values=sample.values[:1])
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("job")
     samples = SampleFolder(folder / "samples", SampleBounds(), SetClock(microseconds(FixedClock().now()) * 1000))
     for number in (1, 2):
         samples.sink().write(measured(number))
+    samples.sink().write(SampleBatch("n1", tuple(again(2)), METRICS))
     samples.sink().flush()
     with facility(folder, [job(number) for number in range(4)], Beside(samples)) as running:
         yield running
@@ -80,6 +88,12 @@ def test_samples_are_tables_without_a_script_and_files(server: Live) -> None:
     file = seen(server, link(answer, "CSV"))
     assert file.status == 200
     assert file.body.decode().count("cgroup_cpu_usage") > 300
+
+
+def test_what_two_programs_have_measured_counts_once(server: Live) -> None:
+    found = rows(seen(server, "/job/slurm-2"))
+    assert any(row[1:] == ["1.00 cores", "0.50 cores"] for row in found)
+    assert ["n1", "59 min 50 s", "67 %"] in found
 
 
 def test_the_share_of_each_command_stands_there_and_what_nobody_saw(server: Live) -> None:

@@ -30,6 +30,7 @@ METRICS = (
     Metric("commands_processes", "count", Kind.GAUGE, "Processes of the command."),
 )
 _NAMES = tuple(metric.name for metric in METRICS)
+_RUNS = "jobmeter"
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 _CENTISECONDS_A_TICK = 100 / os.sysconf("SC_CLK_TCK")
 # Places in pid/stat after the name: proc(5) numbers them from 3 on.
@@ -44,6 +45,9 @@ class Settings(Struct, frozen=True):
     most: Annotated[
         int, Meta(description="So many commands of a job are told apart, the others are added up.", ge=1, le=1000)
     ] = 30
+    runs: Annotated[
+        bool, Meta(description="Also the jobs of `jobmeter run`, which tells of their commands itself.")
+    ] = False
 
 
 class _Process(Struct, frozen=True):
@@ -78,6 +82,7 @@ class CommandsSource:
         self._proc = str(host.path("/proc"))
         self._members = Members(host, trees)
         self._most = settings.most
+        self._runs = settings.runs
         self._jobs: dict[JobIdentity, _Job] = {}
         self.metrics = METRICS
 
@@ -87,6 +92,8 @@ class CommandsSource:
         A job that is gone has no processes to look at, and nothing is added.
         """
         for job in jobs:
+            if job.identity.manager == _RUNS and not self._runs:
+                continue
             if reading is Reading.LAST:
                 self._jobs.pop(job.identity, None)
                 continue

@@ -26,6 +26,8 @@ from jobmeter.observe.runs.onejob import OneJob
 
 WITH_GROUP = ("cgroup", "jobproc", "commands")
 WITHOUT_GROUP = ("jobproc", "taskstats", "commands")
+_OWN = {"commands": {"runs": True}}
+"""What is set of a source where it is not as agents have it."""
 _PERIOD_NS = 1_000_000_000
 _UNLIMITED = 100_000.0
 _TICKS_IDLE = (3, 4)
@@ -226,5 +228,5 @@ def _opened(host: Host, names: tuple[str, ...]) -> list[Scheduled]:
     for name in names:
         module = registry.module("observe.kernel", name)
         with contextlib.suppress(SourceAbsent, SourceUnreadable, OSError):
-            found.append(Scheduled(name, module.open_source(module.Settings(), host), _PERIOD_NS))
+            found.append(Scheduled(name, module.open_source(module.Settings(**_OWN.get(name, {})), host), _PERIOD_NS))
     return found

@@ -175,9 +175,10 @@ def _drawn(picture: Picture, tables: Sequence[SampleTable], *, named: bool) -> D
 
 
 def _add(line: dict[int, float], times: Sequence[int], column: SampleColumn, factor: float) -> None:
+    """What two have measured, such as the agent of a node and `jobmeter run`, counts once."""
     for time, value in zip(times, column.values, strict=True):
         if value is not None and math.isfinite(value):
-            line[time] = line.get(time, 0.0) + value * factor
+            line.setdefault(time, value * factor)
 
 
 def _form(metric: Metric) -> str:

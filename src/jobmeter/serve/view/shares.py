@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jobmeter.model.series import SampleTable, Series
 
@@ -62,21 +63,29 @@ def _shares(spent: Mapping[str, float], whole: float, memory: Mapping[str, float
 def _spent(tables: Iterable[SampleTable], metric: str, factor: float, of: Callable[[Series], str]) -> dict[str, float]:
     """How much a counter of the job grew, by name, in seconds; `factor` is what its unit is of a second."""
     found: dict[str, float] = {}
-    for series, values in _columns(tables, metric, "increase"):
+    for series, values in _values(tables, metric, "increase").items():
         found[of(series)] = found.get(of(series), 0.0) + sum(values) * factor
     return found
 
 
 def _most_memory(tables: Iterable[SampleTable]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for series, values in _columns(tables, "commands_vmrss", "max"):
+    for series, values in _values(tables, "commands_vmrss", "max").items():
         found[series.instance] = max([found.get(series.instance, 0.0), *(value * _KIBIBYTE for value in values)])
     return found
 
 
-def _columns(tables: Iterable[SampleTable], metric: str, form: str) -> Iterator[tuple[Series, list[float]]]:
-    """The known values of a metric in all tables of a job, not of whole nodes."""
+def _values(tables: Iterable[SampleTable], metric: str, form: str) -> dict[Series, list[float]]:
+    """The known values of a metric of a job, not of whole nodes.
+
+    What two have measured, such as the agent of a node and `jobmeter run`, counts once for each time.
+    """
+    found: dict[Series, dict[int, float]] = {}
     for table in tables:
         for column in table.columns:
             if column.metric.name == metric and column.form == form and table.series.job is not None:
-                yield table.series, [value for value in column.values if value is not None and math.isfinite(value)]
+                line = found.setdefault(replace(table.series, metrics=(metric,)), {})
+                for time_ns, value in zip(table.times_ns, column.values, strict=True):
+                    if value is not None and math.isfinite(value):
+                        line.setdefault(time_ns, value)
+    return {series: list(line.values()) for series, line in found.items()}

@@ -17,8 +17,8 @@ from jobmeter.serve.samples import Visible
 from jobmeter.serve.view.curves import OF_JOBS, metrics_of, step_seconds
 
 SECOND_NS = 10**9
-BEFORE_SECONDS = 60
-"""A sampler may see a job a little before its accounting says that it began."""
+MARGIN_SECONDS = (2, 60)
+"""A sampler may see a job a little before its accounting says that it began: a tenth of its time, from 2 s to 60 s."""
 
 
 class Trace(Struct, frozen=True):
@@ -58,7 +58,10 @@ def trace_of(
 ) -> Trace | None:
     """Where the samples of the record's job are, None when no rule says which job that is."""
     identity = next(jobs_named(record_id, rules), None)
-    first, last = microseconds(start) // 10**6 - BEFORE_SECONDS, microseconds(stop) // 10**6 + BEFORE_SECONDS
+    began, ended = microseconds(start) // 10**6, microseconds(stop) // 10**6
+    least, most = MARGIN_SECONDS
+    margin = min(most, max(least, (ended - began) // 10))
+    first, last = began - margin, ended + margin
     if summary is not None:
         job = summary.job
         identity = {"manager": job.manager, "cluster": job.cluster, "job": job.job, "run": str(job.run)}

@@ -115,7 +115,8 @@
         if (!found.has(label)) found.set(label, new Map());
         const line = found.get(label);
         metric.values.forEach((value, at) => {
-          if (value != null) line.set(one.times[at], (line.get(one.times[at]) ?? 0) + value * figure.factor);
+          // What two have measured, such as the agent of a node and `jobmeter run`, counts once.
+          if (value != null && !line.has(one.times[at])) line.set(one.times[at], value * figure.factor);
         });
       }
     }
