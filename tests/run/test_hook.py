@@ -219,10 +219,20 @@ def test_notes_survive_what_is_no_note(tmp_path: Path) -> None:
     assert announcements.pending() == []
     early = announcements.add("../../etc/x\0", {"A": "1"}, datetime(2026, 1, 1, tzinfo=UTC))
     late = announcements.add("18", {"A": os.fsdecode(b"\xff")}, datetime(2026, 1, 2, tzinfo=UTC))
+    for announcement in (early, late):
+        announcements.let_go(announcement)
     (announcements.folder / "half.json").write_text('{"announced":')
     (announcements.folder / "later.new").write_text("")
     assert [announcement.variables["A"] for announcement in announcements.pending()] == ["\ufffd", "1"]
     assert early.file.parent == announcements.folder
     announcements.remove(late)
     announcements.remove(late)
-    assert announcements.pending() == [early]
+    assert [announcement.file for announcement in announcements.pending()] == [early.file]
+
+
+def test_a_job_that_somebody_is_at_work_on_is_nobody_elses(tmp_path: Path) -> None:
+    announcements = Announcements(tmp_path / "s")
+    own = announcements.add("17", {}, datetime(2026, 1, 1, tzinfo=UTC))
+    assert Announcements(tmp_path / "s").pending() == []
+    announcements.let_go(own)
+    assert [found.file for found in Announcements(tmp_path / "s").pending()] == [own.file]

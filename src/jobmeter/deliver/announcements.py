@@ -7,6 +7,7 @@ be written when the spool cannot.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,11 +26,15 @@ class _Content(Struct, frozen=True):
 
 
 class Announcement(Struct, frozen=True):
-    """A job that is not in the spool yet: the variables that name it, and when it was announced."""
+    """A job that is not in the spool yet: the variables that name it, and when it was announced.
+
+    `hold` is the open file by which the process that was called for the job tells others that it is at work on it.
+    """
 
     file: Path
     announced: datetime
     variables: dict[str, str]
+    hold: int | None = None
 
 
 class Announcements:
@@ -39,7 +44,10 @@ class Announcements:
         self.folder = spool.with_name(spool.name + ".jobs")
 
     def add(self, name: str, variables: Mapping[str, str], now: datetime) -> Announcement:
-        """Keep an announcement, durable on return. `name` becomes part of its file's name; it may be anything."""
+        """Keep an announcement, durable on return. `name` becomes part of its file's name; it may be anything.
+
+        Nobody else finds it among the pending ones until it is let go, or this process has ended.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)[:40]
         unique = f"{int(now.timestamp() * 1_000_000):020}-{os.getpid()}-{plain}"
@@ -50,11 +58,18 @@ class Announcements:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+            hold = os.dup(stream.fileno())
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fresh.rename(file)
-        return Announcement(file, now, dict(variables))
+        return Announcement(file, now, dict(variables), hold)
+
+    def let_go(self, announcement: Announcement) -> None:
+        """This process does nothing more for it. A process that is forked before would hold it, too."""
+        if announcement.hold is not None:
+            os.close(announcement.hold)
 
     def pending(self) -> list[Announcement]:
-        """All of them, the newest first. What is none, or only the beginning of one, is passed over."""
+        """Those that nobody is at work on, the newest first. What is none, or a part of one, is passed over."""
         try:
             files = sorted((file for file in self.folder.iterdir() if file.suffix == _SUFFIX), reverse=True)
         except FileNotFoundError:
@@ -69,8 +84,10 @@ class Announcements:
 
 def _announcement(file: Path) -> Announcement | None:
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=_Content)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeError):
+        with file.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            content = msgspec.json.decode(stream.read(), type=_Content)
+    except (FileNotFoundError, BlockingIOError, msgspec.MsgspecError, UnicodeError):
         return None
     return Announcement(file, content.announced, content.variables) if content.announced.tzinfo is not None else None
 

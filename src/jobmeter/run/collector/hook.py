@@ -52,13 +52,18 @@ def take(plugin: Plugin, settings: Deployed, hook: Hook, job: str, host: Host) -
         if announcement is not None:
             announcements.remove(announcement)
         status = 0
+    if announcement is not None:
+        announcements.let_go(announcement)
     _deliver_detached(plugin, settings, hook, host)
     return status
 
 
 def misconfigured(spool: Path, hook: Hook, job: str, host: Host, fault: Exception) -> int:
     """The settings cannot be used: keep the announcement where it is found once they can. 0, as above."""
-    announcement = _kept(Announcements(spool), hook, job, host)
+    announcements = Announcements(spool)
+    announcement = _kept(announcements, hook, job, host)
+    if announcement is not None:
+        announcements.let_go(announcement)
     sys.stderr.write(f"{fault}\n")
     _tell(f"hook.misconfigured job={job!r} kept={announcement is not None} reason={str(fault)!r}")
     return 0
