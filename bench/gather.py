@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import zmq
 from tests.colmet.real import python as colmet_python
+from tests.process import free_port
 from tests.sinks.samples.bulk_server import BulkServer
 
 from jobmeter.wire.colmet import ColmetRecord, encode
@@ -89,7 +89,7 @@ def messages(jobs: int, records: int) -> Iterator[bytes]:
 def _measured(program: str, output: str, jobs: int, records: int, senders: int) -> tuple[float, float]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = _free_port()
+        port = free_port()
         words = ["-s", "0.5", "--buffer-size", "5000", "--zeromq-bind-uri", f"tcp://127.0.0.1:{port}"]
         if output.startswith("HDF5"):
             words += ["--hdf5-filepath", str(folder / "data.hdf5")]
@@ -105,7 +105,15 @@ def _measured(program: str, output: str, jobs: int, records: int, senders: int) 
         os.kill(process.pid, signal.SIGTERM)
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0
+        if program == "jobmeter":
+            _nothing_is_missing((folder / "log").read_text(), records)
         return usage.ru_utime + usage.ru_stime - before, max(largest, usage.ru_maxrss / 1024)
+
+
+def _nothing_is_missing(told: str, records: int) -> None:
+    """Raises where the gatherer did not take all, or an output did not get all: such a figure says nothing."""
+    if "feeder.missed" in told or f"gather.stopped samples={records}" not in told:
+        raise RuntimeError(f"the gatherer lost something:\n{told}")
 
 
 def _started(program: str, words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -147,13 +155,6 @@ def _until_quiet(pid: int) -> float:
 def _used_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

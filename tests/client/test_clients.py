@@ -24,7 +24,8 @@ from jobmeter.client import (
     Score,
     ServerAwayError,
 )
-from tests.clients.server import LiveServer, free_port, live
+from tests.clients.server import LiveServer, live
+from tests.process import free_port
 
 START = datetime(2024, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.clients.client import NEW, OURS, ClientFault, RealClient
 from tests.clients.records import component, record, understood
-from tests.clients.server import LiveServer, free_port
+from tests.clients.server import LiveServer
+from tests.process import free_port
 
 STOP = "2024-03-01T13:00:05.999999+00:00"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from jobmeter.transport.colmet import ColmetMessages
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.colmet import FORMATS, columns, decode, types
 from tests.colmet.real import started, tables
+from tests.process import free_port
 from tests.sinks.samples.given import START, colmet_batch
 from tests.transport.given import eventually
 
@@ -27,13 +27,6 @@ ROOT = Path(__file__).parents[2]
 WITHOUT_NVIDIA = tuple(sorted(set(FORMATS) - {"nvidiastats_default"}))
 """One record of nvidia ends Colmet's collector when it writes HDF5."""
 ONLY_EMPTY_THERE = {("jobprocstats_default", "involved_jobs")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 import zmq
 
 from jobmeter.wire.colmet import FORMATS, ColmetRecord, Value, columns, encode, types
-from tests.clients.server import free_port
 from tests.colmet.real import python
+from tests.process import free_port
 from tests.transport.given import eventually
 
 ROOT = Path(__file__).parents[2]

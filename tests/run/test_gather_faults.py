@@ -13,8 +13,7 @@ import pytest
 
 from jobmeter.transport.backlog import Bounds
 from jobmeter.transport.sender import Sender, SenderSettings
-from tests.clients.server import free_port
-from tests.process import started
+from tests.process import free_port, started
 from tests.run.test_gather import FREE, gather, values
 from tests.transport.given import batch, eventually, gathering
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,17 +18,11 @@ from typing import Any
 import pytest
 
 from tests.observe.kernel_groups import BURN, Groups, groups
+from tests.process import free_port
 from tests.run.test_gather import FREE, ROOT, Running, gather
 from tests.transport.given import eventually
 
 __all__ = ["groups"]
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 class Server:

@@ -16,8 +16,9 @@ from jobmeter.run.collector.reporting import Reporter
 from jobmeter.run.main import main
 from jobmeter.settings.deployment import Deployment, SpoolBounds
 from jobmeter.sinks.server import Settings, open_sink
-from tests.clients.server import free_port, live
+from tests.clients.server import live
 from tests.deliver.material import SetClock, batch
+from tests.process import free_port
 
 DAYS = ["--since", "2024-03-01", "--until", "2024-03-02"]
 

@@ -13,10 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobmeter.serve.operations import OPERATIONS
 from tests.clients.server import REPOSITORY, LiveServer, live
 
 HIDDEN = b"hidden-from-readers-of-A"
-PATHS = ("/records", "/v2/records", "/record/x", "/v2/dead-letters", "/v2/totals")
+ENDLESS = ("/v2/samples/tail",)
+PATHS = sorted(
+    one.path.replace("{record_id}", "x").replace("{number}", "1")
+    for one in OPERATIONS
+    if one.method == "GET" and one.path not in ENDLESS
+)
 WORDS = [
     "meta",
     "site_id",
@@ -120,7 +126,10 @@ def test_no_query_string_is_an_error_of_the_server_or_shows_what_is_hidden(
     running, reader = server
     with closing(http.client.HTTPConnection(running.address, running.port, timeout=60)) as connection:
 
-        @given(path=st.sampled_from(PATHS), asked=query)
+        @given(
+            path=st.sampled_from(("/records", "/v2/records", "/v2/totals", "/record/x")) | st.sampled_from(PATHS),
+            asked=query,
+        )
         @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         def ask(path: str, asked: str) -> None:
             connection.request("GET", f"{path}?{asked}", headers=reader)

@@ -19,7 +19,8 @@ from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.outcome import Keep, Rejected
 from jobmeter.sinks.samples.remote_write import Settings, open_sink
 from jobmeter.wire.remote_write import prometheus_name, snappy
-from tests.colmet.test_interoperation import ending, free_port
+from tests.colmet.test_interoperation import ending
+from tests.process import free_port
 from tests.sinks.samples.given import START, all_accepted, own_batch
 from tests.transport.given import eventually
 
