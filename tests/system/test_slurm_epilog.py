@@ -199,8 +199,9 @@ def _sacct_collector_agrees(
         assert done.returncode == 0, done.stderr
         return len(_stored(server)) > len(expected)
 
-    # slurmdbd may learn late that the last step of the requeued run has ended; until then the run is left for later.
-    wait_until(all_read, "sacct tells of the requeued run", 180)
+    # Of a run that is requeued, slurmdbd may never learn that its last step has ended. The run is taken without, five
+    # minutes after its own end.
+    wait_until(all_read, "sacct tells of the requeued run", 400)
     stored = _stored(server)
     assert {name: stored[name] for name in expected} == expected
     (requeued,) = set(stored) - set(expected)
