@@ -98,9 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         store, documents = open_store(url, migrate=True), Documents(url)
         stack.callback(store.close)
         stack.callback(documents.close)
+        is_new = not (folder / "samples").exists()
         samples = SampleFolder(folder / "samples", SampleBounds(), Stopped())
         stack.callback(samples.close)
-        last = _filled(store, documents, samples, arguments.records)
+        last = _filled(store, arguments.records)
+        if is_new:
+            _watched(documents, samples)
         print(
             f"pages with {arguments.records:,} records, {NODES} nodes" + (", under ingest" if arguments.ingest else "")
         )
@@ -187,22 +190,26 @@ def _server(store: RecordStore, documents: DocumentStore, samples: SampleFolder)
         thread.join()
 
 
-def _filled(store: RecordStore, documents: Documents, samples: SampleFolder, wanted: int) -> str:
-    """Fill what is empty; the id of the newest record."""
+def _filled(store: RecordStore, wanted: int) -> str:
+    """Fill an account that is empty; the id of the newest record."""
     if not store.counts()[""]:
         given = replicated(wanted)
         while batch := list(islice(given, BATCH)):
             store.put(batch)
         while store.fold():
             pass
-        documents.keep(list(_documents()))
-        sink = samples.sink()
-        for samples_of_node in _batches():
-            sink.write(samples_of_node)
-        sink.flush()
     newest = Question(Scope.everything(), order=Order(descending=True), limit=1)
     (body,) = store.page(newest, 1).bodies
     return decode_record(body).record_id
+
+
+def _watched(documents: Documents, samples: SampleFolder) -> None:
+    """What facility documents and samples say of the last day."""
+    documents.keep(list(_documents()))
+    sink = samples.sink()
+    for samples_of_node in _batches():
+        sink.write(samples_of_node)
+    sink.flush()
 
 
 @contextmanager
