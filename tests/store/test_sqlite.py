@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from jobmeter.contract import StoreUnavailable
 from jobmeter.model.outcome import Stored
 from jobmeter.model.question import Question
 from jobmeter.store.open import open_store
 from jobmeter.store.sqlite import SqliteStore
+from jobmeter.store.sqlite_sums import Batches
+from jobmeter.store.tables import records
 from tests.given import ALL, ids, record
 from tests.process import started
 
@@ -152,3 +156,16 @@ def test_first_pages_come_from_the_index_without_sorting_rows(store: SqliteStore
         assert "USING INDEX records_stop" in plan[0][3]
         assert "RIGHT PART OF ORDER BY" in plan[1][3]
     connection.close()
+
+
+def test_pending_records_are_found_by_their_numbers_whatever_else_is_asked(store: SqliteStore, sqlite_url: str) -> None:
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    pending = Batches([1, 2], [(10, 20), (40, 50)]).condition()
+    year = (records.c.stop_us >= 1, records.c.stop_us < 2)
+    asked = select(records.c.site).where(*year, pending).group_by(records.c.site)
+    text = str(asked.compile(dialect=sqlite_dialect.dialect(), compile_kwargs={"literal_binds": True}))
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+    connection.close()
+    assert [line for line in plan if line.startswith("SEARCH")] == [
+        "SEARCH records USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    ] * 2
