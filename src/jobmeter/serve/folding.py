@@ -16,7 +16,7 @@ log = logging.getLogger("jobmeter.serve")
 
 PAUSE_SECONDS = 1.0
 AWAY_SECONDS = 5.0
-BUSY_RECORDS = 10_000
+BUSY_RECORDS = 3_000
 """So many records written during a pause, or while a part was folded: they pour in."""
 WAIT_SECONDS_MAX = 300.0
 
