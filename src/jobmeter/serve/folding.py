@@ -16,24 +16,24 @@ log = logging.getLogger("jobmeter.serve")
 
 PAUSE_SECONDS = 1.0
 AWAY_SECONDS = 5.0
-BUSY_RECORDS = 3_000
-"""So many records written during a pause, or while a part was folded: they pour in."""
+BUSY_RECORDS_A_SECOND = 2_000
+"""So many records are written a second: they pour in."""
+LOOK_SECONDS = 0.5
+"""How long the records are counted at least."""
 WAIT_SECONDS_MAX = 300.0
 
 
 async def fold_for_ever(store: RecordStore, readers: Readers, writer: Writer) -> None:
     """Fold what is pending, and look again a second after all is folded."""
-    waited = 0.0
+    flow, waited = _Flow(writer), 0.0
     while True:
         pause = PAUSE_SECONDS
-        seen = writer.taken
         try:
             if waited >= WAIT_SECONDS_MAX:
                 await readers.ask(store.fold)
                 waited = 0.0
             folded = 1
-            while folded and waited == 0.0 and writer.taken - seen < BUSY_RECORDS:
-                seen = writer.taken
+            while folded and waited == 0.0 and not flow.is_strong():
                 folded = await readers.ask(store.fold)
         except StoreUnavailable as fault:
             log.warning("folding.put_off reason=%r", str(fault))
@@ -41,6 +41,23 @@ async def fold_for_ever(store: RecordStore, readers: Readers, writer: Writer) ->
         except Exception:  # a supervisor loop: the server goes on whatever folding met
             log.exception("folding.failed")
             pause = AWAY_SECONDS
-        before = writer.taken
         await asyncio.sleep(pause)
-        waited = waited + pause if writer.taken - before >= BUSY_RECORDS else 0.0
+        waited = waited + pause if flow.is_strong() else 0.0
+
+
+class _Flow:
+    """Whether records pour in."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._at, self._taken = asyncio.get_running_loop().time(), writer.taken
+        self._is_strong = False
+
+    def is_strong(self) -> bool:
+        """Of the time since it was last counted, or as it was then if that is too short ago to tell."""
+        now, taken = asyncio.get_running_loop().time(), self._writer.taken
+        seconds = now - self._at
+        if seconds >= LOOK_SECONDS:
+            self._is_strong = taken - self._taken >= BUSY_RECORDS_A_SECOND * seconds
+            self._at, self._taken = now, taken
+        return self._is_strong
