@@ -123,6 +123,14 @@ def test_a_facilitys_own_names_come_first() -> None:
     assert facts_of(one, None, Names({"cores": "Kerne"})).cores == 8
 
 
+@pytest.mark.parametrize(("told", "counts"), [(1, 1.6), (2, 1.6), (3, 3)])
+def test_samples_are_finer_than_the_whole_seconds_of_a_record_that_says_no_more(told: int, counts: float) -> None:
+    used = MetricSummary("cgroup_cpu_usage", "nanoseconds", Kind.COUNTER, 2, total=1.6e9)
+    summary = JobSummary(JobIdentity("run", "", "1"), ("n",), 0, 2, 2, 2.0, 2.0, True, (used,))
+    one = record(components=(("Cores", 2), ("TotalCPU", told)))
+    assert facts_of(one, summary).cpu_seconds == pytest.approx(counts)
+
+
 def test_a_name_of_kubernetes_means_nothing_elsewhere() -> None:
     components = (("memory", 5), ("cpu", 7))
     assert facts_of(record(components=components)).cpu_seconds is None

@@ -150,17 +150,33 @@ def test_an_answer_is_kept_for_its_seconds_and_a_fault_is_not() -> None:
         asked.append(1)
         if len(asked) == 1:
             raise StoreUnavailable("away")
+        now[0] += 1
         return len(asked)
 
     kept = Kept(lambda: now[0])
     with pytest.raises(StoreUnavailable):
         kept.ask("k", 5, question)
     assert kept.ask("k", 5, question) == 2
-    now[0] = 5.0
+    now[0] = 6.0
     assert kept.ask("k", 5, question) == 2
-    now[0] = 5.1
+    now[0] = 6.1
     assert kept.ask("k", 5, question) == 3
     assert kept.ask("other", 5, lambda: None) is None
+
+
+def test_an_answer_that_came_quickly_is_not_kept_for_long() -> None:
+    now = [0.0]
+
+    def question() -> float:
+        now[0] += 0.001
+        return now[0]
+
+    kept = Kept(lambda: now[0])
+    first = kept.ask("k", 30, question)
+    now[0] = 0.15
+    assert kept.ask("k", 30, question) == first
+    now[0] = 0.25
+    assert kept.ask("k", 30, question) > first
 
 
 class Stage:

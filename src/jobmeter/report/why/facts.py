@@ -189,12 +189,16 @@ class _Found:
 
 
 def _with_samples(facts: Facts, summary: JobSummary) -> Facts:
-    """What samples say is put beside what the record says; of processor time, which nobody overstates, more counts."""
+    """What samples say is put beside what the record says.
+
+    Of processor time, which nobody overstates, more counts; but records tell it in whole seconds, maybe rounded up.
+    """
     known = {name: getattr(facts, name) for name in Facts.__struct_fields__}
     known["from_samples"] = True
     used = _total(summary, "cgroup_cpu_usage", _NANO)
     if used is not None:
-        known["cpu_seconds"] = max(used, facts.cpu_seconds or 0.0)
+        told = facts.cpu_seconds or 0.0
+        known["cpu_seconds"] = used if told < used + 1 else told
     if (peak := _peak(summary, "cgroup_memory_peak")) is not None:
         known |= {"memory_peak_bytes": peak, "memory_peak_meaning": CHARGED}
     elif (peak := _peak(summary, "jobproc_vmrss")) is not None:
