@@ -5,8 +5,9 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -25,33 +26,59 @@ from jobmeter.model.total import (
 from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US
 
-Named = dict[str, Sequence[Any]]
-"""The components of a record by name."""
 
+class Block:
+    """Some records, a list for each of start, stop and decoded body; what is read of them is read once."""
 
-class Block(NamedTuple):
-    """Some records, a list for each of start, stop, decoded body and components."""
-
-    starts: Sequence[int]
-    stops: Sequence[int | None]
-    found: Sequence[Any]
-    held: Sequence[Named]
+    def __init__(self, starts: Sequence[int], stops: Sequence[int | None], found: Sequence[Any]) -> None:
+        self.starts = starts
+        self.stops = stops
+        self.found = found
+        self._spans: dict[Span | None, Sequence[int | None]] = {None: [1] * len(starts)}
+        self._components: dict[str, Sequence[Sequence[Any]]] = {}
 
     def spans(self, span: Span | None) -> Sequence[int | None]:
         """Whole seconds or microseconds, None while a job runs; 1 where no span is asked for."""
-        if span is None:
-            return [1] * len(self.starts)
-        unit = 1_000_000 if span is Span.RUNTIME else 1
-        pairs = zip(self.starts, self.stops, strict=True)
-        return [None if stop is None else (stop - start) // unit for start, stop in pairs]
+        if span not in self._spans:
+            unit = 1_000_000 if span is Span.RUNTIME else 1
+            pairs = zip(self.starts, self.stops, strict=True)
+            self._spans[span] = [None if stop is None else (stop - start) // unit for start, stop in pairs]
+        return self._spans[span]
 
     def components(self, name: str) -> Sequence[Sequence[Any]]:
-        """The components of this name of each record."""
-        return [held.get(name, ()) for held in self.held]
+        """The components of this name of each record; almost always there is one."""
+        if name not in self._components:
+            self._components[name] = self._called(name)
+        return self._components[name]
 
     def only(self, kept: Sequence[bool]) -> Block:
         """Those that are kept."""
-        return Block(*[list(compress(column, kept)) for column in self])
+        if all(kept):
+            return self
+        return Block(*[list(compress(column, kept)) for column in (self.starts, self.stops, self.found)])
+
+    @cached_property
+    def _shapes(self) -> Sequence[tuple[str, ...]]:
+        """The names of the components of each record in their order: of many records few different ones."""
+        return [tuple(map(_NAME, found.components)) for found in self.found]
+
+    def _called(self, name: str) -> Sequence[Sequence[Any]]:
+        parts = {shape: _part(shape, name) for shape in set(self._shapes)}
+        if None in parts.values():
+            return [[one for one in found.components if one.name == name] for found in self.found]
+        pairs = zip(self.found, self._shapes, strict=True)
+        return [found.components[parts[shape]] for found, shape in pairs]
+
+
+_NAME = operator.attrgetter("name")
+
+
+def _part(shape: Sequence[str], name: str) -> slice | None:
+    """Where the components of a name stand; None where others stand between them."""
+    places = [place for place, each in enumerate(shape) if each == name]
+    if not places:
+        return slice(0)
+    return slice(places[0], places[-1] + 1) if places[-1] - places[0] < len(places) else None
 
 
 KeyPart = Callable[[Block], Sequence[Any]]
@@ -83,16 +110,6 @@ class _Component(msgspec.Struct, gc=False):
 class _Unscored(msgspec.Struct, gc=False):
     name: str
     amount: int
-
-
-def named(components: Sequence[Any]) -> Named:
-    """The components by name; almost always there is one of each."""
-    found: Named = {one.name: (one,) for one in components}
-    if len(found) < len(components):
-        found = {}
-        for one in components:
-            found[one.name] = (*found.get(one.name, ()), one)
-    return found
 
 
 class Form:
@@ -137,7 +154,7 @@ class Form:
             case TimeDimension(unit, column):
                 return lambda block: [_stretch(unit, moment) for moment in _moments(block, column)]
             case AmountDimension(component):
-                return lambda block: [held[component][0].amount if component in held else None for held in block.held]
+                return lambda block: [ones[0].amount if ones else None for ones in block.components(component)]
             case FieldDimension(Column.RECORD_ID):
                 self._fields["record_id"] = ("record_id", str)  # type: ignore[assignment]
                 return lambda block: [found.record_id for found in block.found]

@@ -18,7 +18,7 @@ import msgspec
 from jobmeter.model.question import Column, Question
 from jobmeter.model.total import AmountDimension, Extreme, Measure, MetaDimension, Product, Span, TotalQuestion
 from jobmeter.store.facet import FACET_OF_KEY
-from jobmeter.store.read_form import Block, Form, named
+from jobmeter.store.read_form import Block, Form
 from jobmeter.store.tally import ROWS_MAX, FacetValue, Tally
 
 Row = tuple[int, int | None, bytes]
@@ -76,8 +76,7 @@ class _Reading:
         reading = iter(rows)
         while len(self._groups) <= ROWS_MAX and (some := list(islice(reading, BLOCK_RECORDS))):
             starts, stops, bodies = zip(*some, strict=True)
-            found = list(map(self._decode, bodies))
-            self._add(Block(starts, stops, found, [named(one.components) for one in found]))
+            self._add(Block(starts, stops, list(map(self._decode, bodies))))
 
     def _add(self, block: Block) -> None:
         for keep in self._keeps:
