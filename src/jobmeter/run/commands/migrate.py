@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from jobmeter.contract import StoreUnavailable
-from jobmeter.run.server.settings import database_url, load_settings
+from jobmeter.run.server.database_options import add_database, database_of
 from jobmeter.store.address import shown
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.migrate import create_missing, pending, upgrade
@@ -24,15 +22,7 @@ SUMMARY = "creates or upgrades the tables of a database, and moves in from AUDIT
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("config", nargs="?", metavar="CONFIG", type=Path, help="settings of the server")
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE (default: that of the settings and the environment)",
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
-    )
+    add_database(parser)
     parser.add_argument("--create", action="store_true", help="create the PostgreSQL database when there is none")
     parser.add_argument("--as-auditor", action="store_true", help="as AUDITOR's migrate: its files, and with --create")
     parser.add_argument(
@@ -68,10 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
         from jobmeter.run.server.moving_in import try_out  # noqa: PLC0415 - needs the driver of PostgreSQL
 
         return try_out(arguments)
-    url = arguments.database
-    if url is None:
-        loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
-        url = database_url(loaded.settings, arguments.data)
+    url = database_of(arguments, as_auditor=arguments.as_auditor)
     try:
         if arguments.dry_run:
             steps = pending(url)

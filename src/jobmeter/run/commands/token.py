@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from jobmeter.keeping import TokenStore
 from jobmeter.model.access import Grant, Limits, Role, limits_fault
 from jobmeter.model.token import Token
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.server.settings import database_url, load_settings
+from jobmeter.run.server.database_options import add_data, database_of
 from jobmeter.serve.secret import digest_of, new_secret
 from jobmeter.store.address import shown
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
@@ -69,9 +68,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def _place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="CONFIG", type=Path, help="settings of the server")
     parser.add_argument("--database", metavar="URL", help="the server's database (default: that of its settings)")
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
-    )
+    add_data(parser)
 
 
 def _days(text: str) -> int:
@@ -82,9 +79,7 @@ def _days(text: str) -> int:
 
 def execute(arguments: argparse.Namespace) -> int:
     """0: done, 1: the database does not answer, 2: wrong use, or the database is not for this program."""
-    url = arguments.database
-    if url is None:
-        url = database_url(load_settings(arguments.config, os.environ, Path.cwd()).settings, arguments.data)
+    url = database_of(arguments)
     try:
         _make_ready(url, fresh=arguments.doing == "create")
         tokens = Tokens(url)

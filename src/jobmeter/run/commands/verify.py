@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 from jobmeter.contract import RecordStore, StoreUnavailable
 from jobmeter.run.records.text import visible
-from jobmeter.run.server.settings import database_url, load_settings
+from jobmeter.run.server.database_options import add_database, database_of
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.open import open_store
 
@@ -20,15 +18,7 @@ TOLD_MAX = 20
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("config", nargs="?", metavar="CONFIG", type=Path, help="settings of the server")
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE (default: that of the settings and the environment)",
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
-    )
+    add_database(parser)
     parser.add_argument(
         "--rebuild", action="store_true", help="first forget the rollups and make them anew of the records"
     )
@@ -36,10 +26,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Check, and say what does not add up. 0: all is well, 1: it is not or there is no answer, 2: no such database."""
-    url = arguments.database
-    if url is None:
-        loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=False)
-        url = database_url(loaded.settings, arguments.data)
+    url = database_of(arguments)
     try:
         store = open_store(url)
         try:

@@ -15,13 +15,13 @@ from msgspec import Struct
 from jobmeter.model.question import Bound, MetaCondition, Op, Order, Question, Scope
 from jobmeter.model.record import Record, microseconds
 from jobmeter.peer import TlsFilesUnusable
-from jobmeter.report.month import Month
 from jobmeter.report.why.facts import Facts, facts_of
 from jobmeter.report.why.job import Report, explain
 from jobmeter.report.why.names import ARRAYS, JOBS, QUANTITIES, Names
 from jobmeter.report.why.several import Several
 from jobmeter.report.why.words import Statement
 from jobmeter.run.account import Account, AccountAway
+from jobmeter.run.month_argument import month_argument
 from jobmeter.run.records.question import moment
 from jobmeter.run.records.text import visible
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
@@ -49,7 +49,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--array", action="store_true", help="JOB is the id of an array: all of its jobs")
     for option in ("user", "group", "site"):
         parser.add_argument(f"--{option}", metavar="NAME", help=f"in place of JOB: the jobs of this {option}")
-    parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="that ended in this month")
+    parser.add_argument("--month", type=month_argument, metavar="YYYY-MM", help="that ended in this month")
     parser.add_argument("--since", type=moment, metavar="TIME", help="that ended then or later; UTC without a zone")
     parser.add_argument("--until", type=moment, metavar="TIME", help="that ended before then")
     parser.add_argument("--co2", type=_rate, metavar="KG", help="kilograms of carbon dioxide per kilowatt-hour")
@@ -173,13 +173,6 @@ def fields(facts: Facts) -> dict[str, object]:
     """The facts by name, with those that follow from them."""
     derived = ("core_seconds", "cpu_efficiency", "memory_efficiency", "wasted_core_seconds", "wasted_byte_seconds")
     return {name: getattr(facts, name) for name in (*Facts.__struct_fields__, *derived)}
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def _rate(text: str) -> float:

@@ -14,8 +14,8 @@ from jobmeter.model.question import Bound, Op, Question, Scope
 from jobmeter.model.record import microseconds
 from jobmeter.peer import TlsFilesUnusable
 from jobmeter.report.gracc.record import Told, usage_record
-from jobmeter.report.month import Month
 from jobmeter.run.account import Account, AccountAway
+from jobmeter.run.month_argument import month_argument
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
 
@@ -26,7 +26,9 @@ OK, FAILED, WRONG_USE = 0, 1, 2
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument("--month", type=_month, required=True, metavar="YYYY-MM", help="jobs that ended in this month")
+    parser.add_argument(
+        "--month", type=month_argument, required=True, metavar="YYYY-MM", help="jobs that ended in this month"
+    )
     parser.add_argument("--probe", default=f"jobmeter:{socket.getfqdn()}", metavar="NAME", help="name of the probe")
     parser.add_argument("--vo", metavar="NAME", help="virtual organisation of jobs whose record has none")
     parser.add_argument("--vo-key", default="voms", metavar="KEY", help="meta key that has it (voms)")
@@ -64,13 +66,6 @@ def _write(account: Account, arguments: argparse.Namespace, file: BinaryIO) -> N
     for record in account.records(Question(Scope.everything(), stop_time=bounds)):
         if (found := usage_record(record, told)) is not None:
             file.write(msgspec.json.encode(found) + b"\n")
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def _say(sentence: str, code: int) -> int:

@@ -18,6 +18,7 @@ from jobmeter.report.month import Month
 from jobmeter.report.monthly.page import lead, page
 from jobmeter.report.monthly.sums import Monthly, Names, Sums, monthly, questions
 from jobmeter.run.account import Account, AccountAway
+from jobmeter.run.month_argument import month_argument
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
 
@@ -28,7 +29,9 @@ OK, FAILED, WRONG_USE = 0, 1, 2
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="the month; default: the one before this")
+    parser.add_argument(
+        "--month", type=month_argument, metavar="YYYY-MM", help="the month; default: the one before this"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--html", action="store_true", help="write the page (default)")
     form.add_argument("--json", action="store_true", help="write the same numbers as JSON")
@@ -97,13 +100,6 @@ def _write(body: bytes, output: Path | None) -> None:
         return
     with whole_file(output) as file:
         file.write(body)
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from None
 
 
 def _say(sentence: str, code: int) -> int:
