@@ -20,7 +20,7 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, text, update
 
 from jobmeter.store.archive.ledger import Execute
 from jobmeter.store.tables import counted_keys, counted_values
@@ -43,22 +43,38 @@ class KeyState(IntEnum):
     REFUSED = 2
 
 
-class View(Protocol):
-    """One state of a database and its archive."""
+Archived = Callable[[Collection[str]], Mapping[Word, int]]
 
-    execute: Execute
+
+class Source(Protocol):
+    """A connection in a transaction, as one for totals has it."""
+
+    def bodies(self, only: ColumnElement[bool] | None) -> Iterable[bytes]:
+        """The bodies of the records of which `only` is true."""
+        ...
+
+
+class View:
+    """One state of a database and its archive. `pending` is true of the records in no rollup yet; None: there are none.
+
+    `archived` tells how many archived records hold each value under some keys.
+    """
+
+    def __init__(
+        self, execute: Execute, source: Source, pending: ColumnElement[bool] | None, archived: Archived
+    ) -> None:
+        self.execute = execute
+        self._source = source
+        self._pending = pending
+        self.archived = archived
 
     def bodies(self) -> Iterable[bytes]:
         """Those of all records that are in the database."""
-        ...
+        return self._source.bodies(None)
 
     def pending_bodies(self) -> Iterable[bytes]:
         """Those of the records that are in no rollup yet."""
-        ...
-
-    def archived(self, keys: Collection[str]) -> Mapping[Word, int]:
-        """How many archived records hold each value under these keys."""
-        ...
+        return () if self._pending is None else self._source.bodies(self._pending)
 
 
 class KeptCounts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from jobmeter.store.archive.archive import Archive
 from jobmeter.store.archive.ledger import Execute
-from jobmeter.store.kept_counts import KeptCounts, Word
+from jobmeter.store.kept_counts import KeptCounts, View
 from jobmeter.store.postgresql_reading import executing
 from jobmeter.store.postgresql_sums import PostgresqlSource, batches, note_change
 from jobmeter.store.session import Connection, answering
@@ -25,30 +26,11 @@ def counts_in(writing: Lend, reading: Lend, archive: Archive) -> KeptCounts:
             yield executing(writer)
 
     @contextmanager
-    def view() -> Iterator[PostgresqlView]:
+    def view() -> Iterator[View]:
         with answering(), reading() as reader, reader.transaction():
-            yield PostgresqlView(reader, archive)
+            waiting = batches(reader, None)
+            pending = waiting.condition() if waiting.numbers else None
+            execute = executing(reader)
+            yield View(execute, PostgresqlSource(reader), pending, partial(archive.words, execute))
 
     return KeptCounts(counting, view)
-
-
-class PostgresqlView:
-    """The View of `kept_counts`, on a connection in a transaction."""
-
-    def __init__(self, reader: Connection, archive: Archive) -> None:
-        self._source = PostgresqlSource(reader)
-        self._pending = batches(reader, None)
-        self._archive = archive
-        self.execute = executing(reader)
-
-    def bodies(self) -> Iterable[bytes]:
-        """See View."""
-        return self._source.bodies(None)
-
-    def pending_bodies(self) -> Iterable[bytes]:
-        """See View."""
-        return self._source.bodies(self._pending.condition()) if self._pending.numbers else ()
-
-    def archived(self, keys: Collection[str]) -> Mapping[Word, int]:
-        """See View."""
-        return self._archive.words(self.execute, keys)
