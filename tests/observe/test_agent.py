@@ -26,7 +26,7 @@ from jobmeter.observe.jobs.profile import rooted
 from jobmeter.observe.kernel import cgroup, jobproc, taskstats
 from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.settings.deployment import Metrics
-from tests.observe.kernel_groups import BURN, Groups, groups
+from tests.observe.kernel_groups import BURN, Groups, groups, removed
 
 __all__ = ["groups"]
 
@@ -310,3 +310,29 @@ def test_a_job_is_read_as_if_for_the_first_time_whether_it_did_something_or_not(
     kept.close()
     finder.close()
     assert len(seen) >= 3
+
+
+def test_a_job_is_read_to_its_end_though_one_of_its_folders_goes_sooner(groups: Groups) -> None:
+    if "memory" not in groups.roots:
+        pytest.skip("all of a job is in one tree here")
+    groups.make("alice_7")
+    finder = JobFinder(groups.host, groups.trees, [rooted(str(groups.root), (r"_(\d+)$",), "oar")])
+    finder.look(time.time_ns())
+    source = cgroup.open_source(cgroup.Settings(), groups.host)
+
+    def known() -> dict[str, object]:
+        return {
+            name: value
+            for sample in source.read(time.time_ns(), finder.jobs)
+            for name, value in zip(sample.metrics, sample.values, strict=True)
+            if value is not None
+        }
+
+    assert {"cgroup_cpu_usage", "cgroup_memory_current"} <= known().keys()
+    removed(groups.roots["memory"] / "alice_7")
+    assert "cgroup_memory_current" not in known()
+    assert "cgroup_cpu_usage" in known()
+    groups.remove("alice_7")
+    assert known() == {}
+    source.close()
+    finder.close()

@@ -237,6 +237,25 @@ def test_a_job_ends_with_the_last_of_its_folders_whichever_goes_first(tmp_path: 
         finder.close()
 
 
+@pytest.mark.parametrize("parents", [("oar",), ()], ids=["its place is there", "its place comes with it"])
+def test_the_kernel_tells_of_a_folder_that_a_job_gets_later_in_another_tree(
+    tmp_path: Path, parents: tuple[str, ...]
+) -> None:
+    trees = {name: str(tmp_path / name) for name in ("cpuacct", "memory")}
+    Path(trees["cpuacct"], "oar").mkdir(parents=True)
+    Path(trees["memory"], *parents).mkdir(parents=True)
+    profile = rooted(f"{trees['cpuacct']}/oar", (r"_(\d+)$",), "oar")
+    finder = JobFinder(this_host(), Hierarchies(trees, None), [profile])
+    finder.look(1)
+    Path(trees["cpuacct"], "oar", "alice_1").mkdir()
+    assert len(finder.look(2).begun) == 1
+    for name in ("oar", "oar/alice_1"):
+        Path(trees["memory"], name).mkdir(exist_ok=True)
+        finder.look(3)
+    assert set(finder.jobs[0].cgroups) == set(trees)
+    finder.close()
+
+
 def test_where_the_kernel_refuses_to_watch_a_job_that_went_is_missed_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "jobs" / "alice_1").mkdir(parents=True)
     script = (

@@ -235,9 +235,11 @@ class JobFinder:
         yield _Found(below[0], below[1], path, inode, who)
         if profile.root is not None:
             for other, root in self._trees.roots().items():
+                if other == below[0]:
+                    continue
                 twin = f"{root}/{below[1]}"
-                if other != below[0] and (number := _inode(twin)) is not None:
-                    self._watch(os.path.dirname(twin))  # noqa: PTH120
+                self._watch_above(twin, root)  # before the look: what comes later is told
+                if (number := _inode(twin)) is not None:
                     yield _Found(other, below[1], twin, number, who)
 
     def _name(self, profile: Profile, path: str, inode: int, match: re.Match[str]) -> JobIdentity:
@@ -253,6 +255,13 @@ class JobFinder:
         """Hear of what comes and goes in a folder, if there is one."""
         if self._watcher is not None and (inode := _inode(folder)) is not None:
             self._watcher.watch(folder, inode)
+
+    def _watch_above(self, path: str, root: str) -> None:
+        """Hear of what comes and goes beside a folder, or of what must come before it where it has no place yet."""
+        above = os.path.dirname(path)  # noqa: PTH120
+        while len(above) > len(root) and _inode(above) is None:
+            above = os.path.dirname(above)  # noqa: PTH120
+        self._watch(above)
 
     def _descend(self, folder: str, way: Sequence[Level]) -> Iterator[tuple[str, re.Match[str]]]:
         """The folders that the steps lead to, with what the last pattern found."""

@@ -63,12 +63,22 @@ class _Open(Struct):
     is_settled: bool = False
 
     def read(self, now_ns: int) -> tuple[int | None, ...]:
-        """What the files say now; of a job that does nothing few are read. Raises OSError when the job is gone."""
+        """What the files say now; of a job that does nothing few are read. Raises OSError when the job is gone.
+
+        Its folders go one after the other: it is gone with the first file, and what another said is unknown by then.
+        """
         is_told = is_new = False
         for each in self.files:
             if each.follows and self.is_settled and not is_told:
                 continue
-            said = each.file.read()
+            try:
+                said = each.file.read()
+            except OSError:
+                if each is self.files[0]:
+                    raise
+                is_new = is_told = True
+                each.said, each.values = None, [None] * len(each.names)
+                continue
             if said != each.said:
                 each.values = [value for parse in each.parsers for value in parse(said)]
                 each.said = said
