@@ -13,7 +13,8 @@ import pytest
 
 from tests.clients.client import OURS, VERSIONS, RealClient
 from tests.clients.records import component, record, understood
-from tests.clients.server import LiveServer, eventually
+from tests.clients.server import LiveServer
+from tests.process import eventually
 
 STOP = "2024-03-01T13:00:00+00:00"
 ROUNDS_SECONDS = 3.5

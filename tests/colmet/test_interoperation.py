@@ -19,9 +19,8 @@ from jobmeter.transport.colmet import ColmetMessages
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.colmet import FORMATS, columns, decode, types
 from tests.colmet.real import started, tables
-from tests.process import free_port
+from tests.process import eventually, free_port
 from tests.sinks.samples.given import START, colmet_batch
-from tests.transport.given import eventually
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_NVIDIA = tuple(sorted(set(FORMATS) - {"nvidiastats_default"}))

@@ -23,11 +23,11 @@ from jobmeter.moving.transfer import Bad, Carried, Target, Transfer
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.main import main
 from tests.clients.records import component, record
-from tests.clients.server import eventually
 from tests.given import ALL, ids
 from tests.given import record as ours
 from tests.moving.auditor_database import AuditorTables, Json, auditor_tables
 from tests.postgresql import PrivatePostgresql
+from tests.process import eventually
 
 LONG = "l" * 256
 STOP = "2024-03-01T13:00:05.999999+00:00"

@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from tests.observe.kernel_groups import BURN, Groups, groups
-from tests.process import free_port
+from tests.process import eventually, free_port
 from tests.run.test_gather import FREE, ROOT, Running, gather
-from tests.transport.given import eventually
 
 __all__ = ["groups"]
 
@@ -39,7 +38,7 @@ class Server:
     def start(self) -> None:
         words = ["serve", str(self.config), "--port", str(self.port), "--data", str(self.folder / "data")]
         self.process = _started(self.folder, "serve", *words)
-        eventually(lambda: self.ask("GET", "/health_check") is not None, 40)
+        eventually(lambda: self.ask("GET", "/health_check") is not None)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -153,12 +152,12 @@ def test_a_jobs_summary_and_samples_reach_the_server_though_everything_is_killed
                 time.sleep(0.5)
                 for root in groups.roots.values():
                     (root / "job_7").rmdir()
-                eventually(lambda: _said(second, "gather.summed"), 30)
+                eventually(lambda: _said(second, "gather.summed"))
                 second.process.kill()
                 second.process.wait()
             server.start()
             with gather(tmp_path, str(gather_config), "--bind-acknowledged", address, *FREE[:2]) as third:
-                eventually(lambda: bool(summaries(server, 7)), 40)
+                eventually(lambda: bool(summaries(server, 7)))
                 agent.send_signal(signal.SIGTERM)
                 agent.wait(20)
                 assert third.end() == 0, "".join(third.logged)

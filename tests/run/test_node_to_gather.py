@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tests.colmet.real import tables
 from tests.colmet.test_interoperation import ended, ending, real_collector
-from tests.process import free_port
+from tests.process import eventually, free_port
 from tests.run.test_gather import FREE, ROOT, gather
-from tests.transport.given import eventually
 
 
 @contextmanager

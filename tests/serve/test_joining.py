@@ -21,6 +21,7 @@ from jobmeter.serve.table import Beside
 from jobmeter.store.open import open_store
 from jobmeter.store.summaries import Summaries
 from tests.model.test_joining import summary as summary_of
+from tests.process import eventually
 from tests.serve.live import Live, live, record
 
 BEGIN = 1_714_550_400
@@ -64,13 +65,6 @@ def amounts(server: Live, record_id: str = "slurm-4711") -> dict[str, int]:
     if answer.status != 200:
         return {}
     return {part["name"]: part["amount"] for part in answer.json()["components"]}
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
 
 
 def energy(server: Live, amount: int | None, record_id: str = "slurm-4711") -> None:

@@ -16,7 +16,8 @@ from jobmeter.transport.curve import make_keys, read_keys, read_public_keys
 from jobmeter.transport.gate import CannotListen, Gate, GateSettings
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.frame import Head, encode_frame
-from tests.transport.given import ANYWHERE, batch, eventually, gathering
+from tests.process import eventually
+from tests.transport.given import ANYWHERE, batch, gathering
 
 
 def test_a_frame_arrives_and_is_acknowledged() -> None:
