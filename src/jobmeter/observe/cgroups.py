@@ -56,9 +56,9 @@ class Hierarchies(Struct, frozen=True):
         counts processor time whatever controllers it has.
         """
         root = self.old.get(controller)
-        for name, below in job.cgroups.items() if root is not None else ():
+        for name, inner in job.cgroups.items() if root is not None else ():
             if self.old.get(name) == root:  # the controller itself, or one that shares its tree
-                return 1, f"{root}/{below}"
+                return 1, f"{root}/{inner}"
         if self.unified is not None and (below := job.cgroups.get(UNIFIED)) is not None:
             return 2, f"{self.unified}/{below}"
         return None
