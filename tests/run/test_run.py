@@ -297,7 +297,8 @@ def test_a_server_that_is_away_costs_nothing_and_gets_it_later(sqlite_url: str, 
 
 def test_a_folder_gets_all_of_it(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    assert run("--store", str(folder), "--", sys.executable, "-S", "-c", SPIN.format(seconds=0.3))[0] == 0
+    words = ("--store", str(folder), "--quiet", "--", sys.executable, "-S", "-c", SPIN.format(seconds=0.3))
+    assert run(*words) == (0, "", "")
     record = json.loads((folder / "records.jsonl").read_text())
     summary = json.loads((folder / "summaries.jsonl").read_text())
     job = summary["job"]["job"]

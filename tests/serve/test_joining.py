@@ -104,7 +104,7 @@ def test_whichever_comes_first_the_record_shows_what_was_measured(
         (version,) = server.ask("GET", "/v2/records/slurm-4711/versions").json()
         assert (version["who"], version["why"]) == ("samples", "job summary")
         assert all(part["name"] != "Energy" for part in version["record"]["components"])
-        assert server.metric("jobmeter_joins_total") == 1
+        eventually(lambda: server.metric("jobmeter_joins_total") == 1)
     whole(kept)
 
 
