@@ -114,7 +114,7 @@ def test_what_the_real_node_sends_becomes_the_same_file_here_as_there(tmp_path: 
             outlet.connect(f"tcp://127.0.0.1:{there}")
         number = 0
         for _ in range(8):
-            assert between.poll(PATIENCE_SECONDS * 1000), (tmp_path / "colmet-node.log").read_text()
+            assert between.poll(int(PATIENCE_SECONDS * 1000)), (tmp_path / "colmet-node.log").read_text()
             message = between.recv()
             number += len(decode(message).records)
             assert decode(message).fault is None

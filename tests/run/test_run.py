@@ -155,6 +155,23 @@ def test_a_signal_sent_to_us_reaches_the_command_once(number: signal.Signals) ->
         assert process.wait(PATIENCE_SECONDS) == 41
 
 
+def test_a_measurement_that_was_stopped_and_continued_goes_on(tmp_path: Path) -> None:
+    go_on, file = tmp_path / "go-on", tmp_path / "m.json"
+    script = f"echo ready; while [ ! -e {go_on} ]; do sleep 0.05; done"
+    with started("--no-record", "--quiet", "--json", str(file), "--", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(3):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGCONT)
+        go_on.touch()
+        assert process.communicate(timeout=PATIENCE_SECONDS) == ("", "")
+        assert process.returncode == 0
+    assert json.loads(file.read_text())["wall_seconds"] > 5
+
+
 def test_a_terminals_interrupt_reaches_the_command_once() -> None:
     script = (
         "import signal, time, sys\n"

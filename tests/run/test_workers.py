@@ -108,6 +108,33 @@ sys.exit(Workers(2, work, lambda: print("ready"), print).run())
 """
 
 
+_SIGNALLED = """
+import os, signal, sys, time
+from jobmeter.run.server.workers import Workers
+fork, forks = os.fork, []
+def signalled():
+    # A signal comes to both while neither has done anything since the fork.
+    pid = fork()
+    forks.append(pid)
+    if len(forks) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = signalled
+def work(ready):
+    ready()
+    time.sleep(600)
+    return 7
+sys.exit(Workers(3, work, lambda: print("ready"), lambda pid: print("gone", flush=True)).run())
+"""
+
+
+def test_a_stop_that_comes_while_a_worker_is_made_reaches_it_too() -> None:
+    words = [sys.executable, "-c", _SIGNALLED]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["gone"] * 2, "no third was made"
+
+
 def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
     """Only one of the two becomes ready."""
     words = [sys.executable, "-c", _FAILING, str(tmp_path / "first")]

@@ -180,8 +180,12 @@ def test_a_collectors_identity_finds_records_that_no_rule_names_and_no_answer_sh
         path = "htcondor-schedd.example%2312.0%231700000000"
         energy(server, 100, path)
         assert b"job_identity" not in server.ask("GET", f"/record/{path}").body
-        found = server.ask("GET", f"/v2/summaries?record_id={path}").json()["summaries"]
-        assert [one["job"]["job"] for one in found] == ["12.0"]
+
+        def its_summaries() -> list[str]:
+            found = server.ask("GET", f"/v2/summaries?record_id={path}").json()["summaries"]
+            return [one["job"]["job"] for one in found]
+
+        eventually(lambda: its_summaries() == ["12.0"])
         odd = server.post("/v2/records", [sent("x", job_identity={"manager": "", "cluster": "", "job": "1"})])
         assert odd.json()["outcomes"][0]["field"] == "job_identity.manager"
     whole(kept)
