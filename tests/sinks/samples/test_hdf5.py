@@ -78,7 +78,7 @@ def test_what_colmet_has_no_class_for_gets_a_table_of_its_source(tmp_path: Path)
 def test_rows_of_many_nodes_in_one_table_keep_their_order_and_their_texts(tmp_path: Path) -> None:
     file = tmp_path / "data.hdf5"
     sink = open_sink(settings(file))
-    wanted = []
+    wanted: list[tuple[bytes, int]] = []
     for turn in range(3):
         for node in (*range(40), 0, 39, 0):
             wanted.append((f"n{node:04}".encode(), START + len(wanted)))
