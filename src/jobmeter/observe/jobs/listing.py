@@ -48,12 +48,13 @@ class Listing:
         self._namer = Namer(host)
         self._unnamed: dict[str, float] = {}
         self._slots = False
+        self._places: dict[str, bool] = {}
 
     def all(self) -> dict[Key, dict[str, Found]]:
         """The folders that are there now, each by the controllers of the trees that it is in, those preferred first."""
         if self._watcher is not None:
             self._watcher.is_whole = True
-        unnamed, self._unnamed = self._unnamed, {}
+        unnamed, self._unnamed, self._places = self._unnamed, {}, {}
         seen: dict[Key, dict[str, Found]] = {}
         taken: set[str] = set()
         for number, profile in enumerate(self._profiles):
@@ -83,7 +84,7 @@ class Listing:
         else:
             root = os.path.realpath(self._host.path(profile.root))
             if inode(root) is None:
-                self._watch_above(root, "/")  # before the look: what comes later is told
+                self._has_place(os.path.dirname(root), "/")  # noqa: PTH120
             tree = self._trees.below(root)
             starts = [(NOWHERE if tree is None else tree[0], root)]
         for controller, start in starts:
@@ -113,8 +114,7 @@ class Listing:
                 if other == below[0]:
                     continue
                 twin = f"{root}/{below[1]}"
-                self._watch_above(twin, root)  # before the look, too
-                if (number := inode(twin)) is not None:
+                if self._has_place(os.path.dirname(twin), root) and (number := inode(twin)) is not None:  # noqa: PTH120
                     yield Found(other, below[1], twin, number, who)
 
     def _watch(self, folder: str) -> None:
@@ -122,12 +122,18 @@ class Listing:
         if self._watcher is not None and (number := inode(folder)) is not None:
             self._watcher.watch(folder, number)
 
-    def _watch_above(self, path: str, root: str) -> None:
-        """Hear of what comes and goes beside a folder, or of what must come before it where it has no place yet."""
-        above = os.path.dirname(path)  # noqa: PTH120
-        while len(above) > len(root) and inode(above) is None:
-            above = os.path.dirname(above)  # noqa: PTH120
-        self._watch(above)
+    def _has_place(self, folder: str, root: str) -> bool:
+        """Whether there is such a folder, asked once in a listing. What comes and goes in it is told from then on, or
+        what must come before it where it is not there yet.
+        """
+        known = self._places.get(folder)
+        if known is None:
+            above = folder
+            while len(above) > len(root) and inode(above) is None:
+                above = os.path.dirname(above)  # noqa: PTH120
+            self._watch(above)
+            known = self._places[folder] = above == folder or inode(folder) is not None
+        return known
 
     def _descend(self, folder: str, way: Sequence[Level]) -> Iterator[tuple[str, re.Match[str]]]:
         """The folders that the steps lead to, with what the last pattern found."""

@@ -19,7 +19,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.activity import Activity
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
-from jobmeter.observe.tasks.clock import used_ns
+from jobmeter.observe.tasks.clock import clock_of
 
 _IO = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
 _STATUS = {b"VmRSS": "vmrss", b"RssShmem": "rssshmem", b"VmSize": "vmsize"}
@@ -75,7 +75,7 @@ class JobprocSource:
     def __init__(self, host: Host, trees: Hierarchies) -> None:
         self._node = host.name
         self._proc = str(host.path("/proc"))
-        self._clock = used_ns if str(host.root) == "/" else _no_clock
+        self._clock = clock_of(host)
         self._members = Members(host, trees)
         self._activity = Activity(trees)
         self._jobs: dict[JobIdentity, _Job] = {}
@@ -153,11 +153,6 @@ class JobprocSource:
         except OSError:
             return _NO_MEMORY
         return tuple(int(found.get(key, 0)) for key in _STATUS)
-
-
-def _no_clock(_: int) -> None:
-    """A recorded machine has no clocks."""
-    return
 
 
 def open_source(settings: Settings, host: Host) -> SampleSource:  # noqa: ARG001 - there is nothing to set
