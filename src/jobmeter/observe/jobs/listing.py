@@ -43,6 +43,7 @@ class Listing:
     def __init__(self, host: Host, trees: Hierarchies, profiles: Sequence[Profile], watcher: Watcher | None) -> None:
         self._host = host
         self._trees = trees
+        self._roots = trees.roots()
         self._profiles = tuple(profiles)
         self._watcher = watcher
         self._namer = Namer(host)
@@ -79,23 +80,25 @@ class Listing:
 
     def _of(self, profile: Profile, taken: set[str]) -> Iterator[Found]:
         """The folders of a layout, but for those that another layout has taken."""
-        if profile.root is None:
-            starts = list(self._trees.roots().items())
-        else:
-            root = os.path.realpath(self._host.path(profile.root))
-            if inode(root) is None:
-                self._has_place(os.path.dirname(root), "/")  # noqa: PTH120
-            tree = self._trees.below(root)
-            starts = [(NOWHERE if tree is None else tree[0], root)]
-        for controller, start in starts:
+        for controller, start, base in self._starts(profile):
             for way in profile.ways:
                 for path, match in self._descend(start, way):
-                    if path in taken:
-                        continue
-                    taken.add(path)
-                    yield from self._told(profile, controller, path, match)
+                    if path not in taken:
+                        taken.add(path)
+                        below = "" if base is None else (base + path[len(start) :]).strip("/")
+                        yield from self._told(profile, controller, path, below, match)
 
-    def _told(self, profile: Profile, controller: str, path: str, match: re.Match[str]) -> Iterator[Found]:
+    def _starts(self, profile: Profile) -> list[tuple[str, str, str | None]]:
+        """Where a layout begins: the controller of the tree, the folder, and its way below the root of the tree."""
+        if profile.root is None:
+            return [(controller, root, "") for controller, root in self._roots.items()]
+        root = os.path.realpath(self._host.path(profile.root))
+        if inode(root) is None:
+            self._has_place(os.path.dirname(root), "/")  # noqa: PTH120
+        tree = self._trees.below(root)
+        return [(NOWHERE, root, None) if tree is None else (tree[0], root, tree[1])]
+
+    def _told(self, profile: Profile, controller: str, path: str, below: str, match: re.Match[str]) -> Iterator[Found]:
         number = inode(path)
         if number is None:
             return
@@ -104,18 +107,14 @@ class Listing:
         except Unnamed:
             self._unnamed[path] = time.monotonic()
             return
-        below = self._trees.below(path)
-        if below is None:
-            yield Found(controller, "", path, number, who)
-            return
-        yield Found(below[0], below[1], path, number, who)
-        if profile.root is not None:
-            for other, root in self._trees.roots().items():
-                if other == below[0]:
-                    continue
-                twin = f"{root}/{below[1]}"
-                if self._has_place(os.path.dirname(twin), root) and (number := inode(twin)) is not None:  # noqa: PTH120
-                    yield Found(other, below[1], twin, number, who)
+        yield Found(controller, below, path, number, who)
+        if profile.root is not None and below:
+            above = below.rpartition("/")[0]
+            for other, root in self._roots.items():
+                if other != controller and self._has_place(f"{root}/{above}" if above else root, root):
+                    twin = f"{root}/{below}"
+                    if (number := inode(twin)) is not None:
+                        yield Found(other, below, twin, number, who)
 
     def _watch(self, folder: str) -> None:
         """Hear of what comes and goes in a folder, if there is one."""
