@@ -34,6 +34,9 @@ class Marks:
     def __len__(self) -> int:
         return self._count
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Marks) and set(self._marks()) == set(other._marks())
+
     def __iand__(self, other: Marks) -> Self:
         """Keep what is in the other, too."""
         both = Marks(mark for mark in self._marks() if other._places[other._place(mark)] != _EMPTY)
