@@ -37,6 +37,8 @@ class Marks:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Marks) and set(self._marks()) == set(other._marks())
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __iand__(self, other: Marks) -> Self:
         """Keep what is in the other, too."""
         both = Marks(mark for mark in self._marks() if other._places[other._place(mark)] != _EMPTY)
