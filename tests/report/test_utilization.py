@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def test_what_was_measured_is_not_estimated_too() -> None:
     assert line.energy_kwh == pytest.approx(0.05 + 6 * 5 / 1000)
     assert line.measured == pytest.approx(0.05 / 0.08)
     assert energy_note([line]) == "Of the energy 62% was measured, 38% is estimated from watts per core."
+
+
+def test_each_number_stands_in_its_column_of_the_page() -> None:
+    page = as_html("x", lines([_usage("ada", hours=100)], (), POWER, 4))
+    cells = re.findall(r'<td align="right">([^<]*)</td>', page)
+    assert cells == ["1.200", "50.0%", "100.00", "0.50", "2.00"]
 
 
 def test_without_watts_and_measurements_no_energy_is_claimed() -> None:
@@ -103,18 +110,19 @@ def test_no_name_becomes_part_of_the_page(names: list[str]) -> None:
     assert page.count("<") == as_html("June 2024", []).count("<") + 14 * page.count("<tr><td")
 
 
+amounts = st.integers(0, 10**12).map(lambda number: Fraction(number, 1000))
 usages = st.lists(
     st.builds(
         Usage,
         st.sampled_from([None, "a", "b", "/v/Role=r/x"]),
         st.sampled_from([None, "A", "B"]),
         st.integers(1, 9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
+        amounts,
+        amounts,
+        amounts,
+        amounts,
         st.just(Fraction(0)),
-        st.fractions(0, 10**9),
+        amounts,
         st.integers(0, 9),
         st.integers(0, 9),
     )

@@ -91,6 +91,27 @@ def test_the_file_of_a_month_has_a_line_per_name(arranged: Arranged) -> None:
     ]
 
 
+def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end, moment = MARCH.replace(month=4), timedelta(microseconds=1)
+    stops = (MARCH - moment, MARCH, end - moment, end)
+    begins = [stop - timedelta(hours=1) for stop in stops]
+    times = enumerate(zip(begins, stops, strict=True))
+    arranged.store.put([replace(job(f"{n}"), start_time=begin, stop_time=stop) for n, (begin, stop) in times])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json") == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["jobs"] == 2
+
+
+def test_processor_time_in_milliseconds_is_one_where_the_file_says_so(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arranged.store.put([job("1")])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json", cpu_unit="milliseconds") == 0
+    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.0005
+
+
 def test_the_month_before_this_one_is_the_default(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
     last = datetime.now(UTC).replace(day=1) - timedelta(days=2)
     whole = job("1")
