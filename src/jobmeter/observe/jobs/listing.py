@@ -43,17 +43,19 @@ class Listing:
     def __init__(self, host: Host, trees: Hierarchies, profiles: Sequence[Profile], watcher: Watcher | None) -> None:
         self._host = host
         self._trees = trees
+        self._roots = trees.roots()
         self._profiles = tuple(profiles)
         self._watcher = watcher
         self._namer = Namer(host)
         self._unnamed: dict[str, float] = {}
         self._slots = False
+        self._places: dict[str, bool] = {}
 
     def all(self) -> dict[Key, dict[str, Found]]:
         """The folders that are there now, each by the controllers of the trees that it is in, those preferred first."""
         if self._watcher is not None:
             self._watcher.is_whole = True
-        unnamed, self._unnamed = self._unnamed, {}
+        unnamed, self._unnamed, self._places = self._unnamed, {}, {}
         seen: dict[Key, dict[str, Found]] = {}
         taken: set[str] = set()
         for number, profile in enumerate(self._profiles):
@@ -78,23 +80,25 @@ class Listing:
 
     def _of(self, profile: Profile, taken: set[str]) -> Iterator[Found]:
         """The folders of a layout, but for those that another layout has taken."""
-        if profile.root is None:
-            starts = list(self._trees.roots().items())
-        else:
-            root = os.path.realpath(self._host.path(profile.root))
-            if inode(root) is None:
-                self._watch_above(root, "/")  # before the look: what comes later is told
-            tree = self._trees.below(root)
-            starts = [(NOWHERE if tree is None else tree[0], root)]
-        for controller, start in starts:
+        for controller, start, base in self._starts(profile):
             for way in profile.ways:
                 for path, match in self._descend(start, way):
-                    if path in taken:
-                        continue
-                    taken.add(path)
-                    yield from self._told(profile, controller, path, match)
+                    if path not in taken:
+                        taken.add(path)
+                        below = "" if base is None else (base + path[len(start) :]).strip("/")
+                        yield from self._told(profile, controller, path, below, match)
 
-    def _told(self, profile: Profile, controller: str, path: str, match: re.Match[str]) -> Iterator[Found]:
+    def _starts(self, profile: Profile) -> list[tuple[str, str, str | None]]:
+        """Where a layout begins: the controller of the tree, the folder, and its way below the root of the tree."""
+        if profile.root is None:
+            return [(controller, root, "") for controller, root in self._roots.items()]
+        root = os.path.realpath(self._host.path(profile.root))
+        if inode(root) is None:
+            self._has_place(os.path.dirname(root), "/")  # noqa: PTH120
+        tree = self._trees.below(root)
+        return [(NOWHERE, root, None) if tree is None else (tree[0], root, tree[1])]
+
+    def _told(self, profile: Profile, controller: str, path: str, below: str, match: re.Match[str]) -> Iterator[Found]:
         number = inode(path)
         if number is None:
             return
@@ -103,31 +107,32 @@ class Listing:
         except Unnamed:
             self._unnamed[path] = time.monotonic()
             return
-        below = self._trees.below(path)
-        if below is None:
-            yield Found(controller, "", path, number, who)
-            return
-        yield Found(below[0], below[1], path, number, who)
-        if profile.root is not None:
-            for other, root in self._trees.roots().items():
-                if other == below[0]:
-                    continue
-                twin = f"{root}/{below[1]}"
-                self._watch_above(twin, root)  # before the look, too
-                if (number := inode(twin)) is not None:
-                    yield Found(other, below[1], twin, number, who)
+        yield Found(controller, below, path, number, who)
+        if profile.root is not None and below:
+            above = below.rpartition("/")[0]
+            for other, root in self._roots.items():
+                if other != controller and self._has_place(f"{root}/{above}" if above else root, root):
+                    twin = f"{root}/{below}"
+                    if (number := inode(twin)) is not None:
+                        yield Found(other, below, twin, number, who)
 
     def _watch(self, folder: str) -> None:
         """Hear of what comes and goes in a folder, if there is one."""
         if self._watcher is not None and (number := inode(folder)) is not None:
             self._watcher.watch(folder, number)
 
-    def _watch_above(self, path: str, root: str) -> None:
-        """Hear of what comes and goes beside a folder, or of what must come before it where it has no place yet."""
-        above = os.path.dirname(path)  # noqa: PTH120
-        while len(above) > len(root) and inode(above) is None:
-            above = os.path.dirname(above)  # noqa: PTH120
-        self._watch(above)
+    def _has_place(self, folder: str, root: str) -> bool:
+        """Whether there is such a folder, asked once in a listing. What comes and goes in it is told from then on, or
+        what must come before it where it is not there yet.
+        """
+        known = self._places.get(folder)
+        if known is None:
+            above = folder
+            while len(above) > len(root) and inode(above) is None:
+                above = os.path.dirname(above)  # noqa: PTH120
+            self._watch(above)
+            known = self._places[folder] = above == folder or inode(folder) is not None
+        return known
 
     def _descend(self, folder: str, way: Sequence[Level]) -> Iterator[tuple[str, re.Match[str]]]:
         """The folders that the steps lead to, with what the last pattern found."""
