@@ -90,6 +90,14 @@ def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
     assert {each["name"]: each["jobs"] for each in said["months"] if each["jobs"]} == {"2024-02": 1, "2024-03": 2}
 
 
+def test_processor_time_without_cores_makes_nothing_efficient(
+    store: RecordStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = job("1", TotalCPU=3600)
+    store.put([whole, replace(job("2"), components=(Component("TotalCPU", 10**6, ()),))])
+    assert told(capsys)["total"]["efficiency"] == 0.5
+
+
 def test_each_number_stands_in_its_column(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
     store.put([job("1", TotalCPU=3600, Energy=7_200_000), job("2", site="B")])
     assert program.main(["report", "month", "--month", "2024-03", "--co2", "0.5"]) == 0
