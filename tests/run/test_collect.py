@@ -18,7 +18,7 @@ import pytest
 
 from tests.observe import slurm_tables
 from tests.observe.slurm_tables import calls, write_table
-from tests.process import PATIENCE_SECONDS, eventually, free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port, is_alive
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -215,7 +215,7 @@ def test_a_signal_ends_a_sacct_that_hangs(tmp_path: Path, server: Server, number
     finally:
         process.kill()
         process.wait()
-    eventually(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())
+    eventually(lambda: not is_alive(int(note.read_text())))
 
 
 def test_settings_come_from_auditors_environment_variables_too(tmp_path: Path, server: Server) -> None:
