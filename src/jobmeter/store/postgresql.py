@@ -109,9 +109,12 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stored]:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
-                new = insert(writer, batch, numbers, self.now())
-                gone = without_archived(self.archive, executing(writer), new)
-                gone |= without_withdrawn(executing(writer), new)
+                added = insert(writer, batch, numbers, self.now())
+                new, gone = added.new, dict[str, bytes]()
+                if added.archived:
+                    gone |= without_archived(self.archive, executing(writer), new)
+                if added.withdrawn:
+                    gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
             stored = gone | {key: held.body for key, held in held_rows(writer, rest - gone.keys()).items()}
             if len(stored) < len(rest):
