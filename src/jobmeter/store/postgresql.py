@@ -275,7 +275,7 @@ class PostgresqlStore:
             return newest_letters(writer, limit)
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         return next((row[0] for row in self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))), 0)
 
     def counts(self, facet: str | None = None) -> dict[str, int]:

@@ -288,7 +288,7 @@ class SqliteStore:
             ]
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
