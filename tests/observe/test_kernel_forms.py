@@ -298,6 +298,22 @@ def test_a_library_that_fails_is_told_and_opened_anew() -> None:
     assert len(opened) == 2
 
 
+def test_a_processor_that_fell_off_the_bus_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
+    answers = json.loads((CASES / "nvidia" / "two-processors" / "answers.json").read_text())
+    library = _Nvml(answers)
+
+    def handle(number: int) -> Any:
+        if number == 0:
+            raise library.NVMLError("GPU is lost")
+        return answers[number]
+
+    library.nvmlDeviceGetHandleByIndex = handle
+    asked = Library(library)
+    for _ in range(2):
+        assert [device.instance for device in asked.devices()] == ["GPU-bbbb"]
+    assert [record.message.split()[0] for record in caplog.records] == ["nvidia.no_answer"]
+
+
 def test_colmets_events_are_all_known_and_counts_are_scaled_by_the_time_they_ran() -> None:
     assert len(EVENTS) == 28
     assert Count(100, 1000, 500).scaled == 200
