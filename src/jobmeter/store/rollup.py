@@ -28,7 +28,7 @@ FOLD_BATCHES = 200
 FINE, BY_SITE = 0, 1
 """Levels: rows for each group and user, and rows that hold all groups and users of a site."""
 WITH_SCORES = 2
-"""Added to a level: rows that hold all components of a name that have scores, under the kind of those that have none."""
+"""Added to a level: rows of all components of a name that have scores, under the kind of those that have none."""
 
 Place = tuple[int, int, int, int, int]
 """Level, month, site, group, user; 0 for none, and on a level of sums of groups and users."""

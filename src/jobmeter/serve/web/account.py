@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from jobmeter.model.question import Scope
-from jobmeter.model.total import TooManyGroups, TotalQuestion
+from jobmeter.model.record import microseconds
+from jobmeter.model.total import TooManyGroups, Total, TotalQuestion
 from jobmeter.query.fault import BadQuery
 from jobmeter.query.listing import Listing, parse_listing
 from jobmeter.query.totals import parse_totals
+from jobmeter.report.month import Month
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.serve.view.search import holds, keys_of
 from jobmeter.serve.view.selection import FACETS, Selection
+from jobmeter.serve.view.stretch import Span
 from jobmeter.serve.web.page import Visit
 
 T = TypeVar("T")
@@ -45,6 +48,26 @@ def summed(
         ]
 
     return _told(lambda: visit.kept.ask(("totals", scope, query), seconds, ask))
+
+
+def jobs_by_month(visit: Visit) -> list[Span]:
+    """How many jobs ended in each month, the oldest first: of all there are, not of those that the asker may see."""
+    records = visit.stores.records
+
+    def ask() -> list[Span]:
+        counted = records.totals(totals_of("sum=count&group_by=month", Scope.everything()))
+        return sorted(_spans(counted, microseconds(visit.now)), key=lambda one: one.begin)
+
+    return visit.kept.ask("jobs by month", KEYS_SECONDS, ask)
+
+
+def _spans(counted: Iterable[Total], now_us: int) -> Iterator[Span]:
+    """Of the month that is not over the part that is."""
+    for total in counted:
+        if total.key[0] is not None:
+            period = Month.parse(str(total.key[0])).period
+            begin, end = microseconds(period.start), microseconds(period.stop)
+            yield Span(begin, now_us if begin < now_us < end else end, int(total.measured[0].value or 0))
 
 
 def filters_of(visit: Visit, selection: Selection) -> str:
