@@ -126,8 +126,8 @@ _Asked = tuple[Months, Any, View]
 
 def _times(question: TotalQuestion, plain: tuple[int, ...], asked: _Asked, *, exact: bool) -> Select[Any]:
     probe = asked[2].probe
-    inner = _inner(question, rollups, asked).where(rollups.c.level == literal(_level(question), Integer()))
-    inner = inner.add_columns(rollups.c.n, rollups.c.seconds, rollups.c.micros).subquery("r")
+    of_level = _inner(question, rollups, asked).where(rollups.c.level == literal(_level(question), Integer()))
+    inner = of_level.add_columns(rollups.c.n, rollups.c.seconds, rollups.c.micros).subquery("r")
     stopped = func.sum(case((inner.c.month == _NONE, _NONE), else_=inner.c.n))
     found: list[ColumnElement[Any]] = []
     for number in plain:

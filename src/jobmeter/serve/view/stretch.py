@@ -17,7 +17,7 @@ from jobmeter.serve.view.selection import FACETS
 
 LOOKED_MAX = 1_000_000
 """So many jobs are looked at where an index holds all that is asked of them."""
-OPENED_MAX = 100_000
+OPENED_MAX = 50_000
 """So many whose records must be opened."""
 
 _HOUR_US = 3_600_000_000

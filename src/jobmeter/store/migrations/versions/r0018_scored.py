@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import op
 from sqlalchemy import Connection, text
 
@@ -22,7 +24,8 @@ def upgrade() -> None:
     """Add the rows."""
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
-        teach(connection.connection.driver_connection)
+        driver: Any = connection.connection.driver_connection
+        teach(driver)
     rows = connection.execute(text("SELECT no, value FROM rollup_kinds ORDER BY no")).all()
     numbers = {kind_of(value): no for no, value in rows}
     scored: dict[Kind, list[str]] = {}
