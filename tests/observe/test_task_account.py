@@ -222,3 +222,20 @@ def test_the_clock_of_a_process_stands_while_it_sleeps_and_goes_with_each_of_its
         assert (used_ns(process.pid) or 0) >= before + 50_000_000
         process.stdin.write("\n")
     assert used_ns(process.pid) is None
+
+
+def test_a_long_chain_of_processes_that_ended_each_before_its_parent_counts() -> None:
+    account = _account()
+    account.ended([_end(task, task - 1, 1) for task in range(5000, 10, -1)])
+    _live(account, {10: _row(0)})
+    account.ended([_end(10, 1, 1)])
+    assert _run(account) == 4991
+
+
+def test_of_ever_so_many_ends_of_nobody_only_the_last_wait() -> None:
+    account = _account()
+    account.ended([_end(task, task + 1_000_000, 1) for task in range(100, 100_100)])
+    _live(account, {1_100_099: _row(0), 1_000_100: _row(0)})
+    account.ended([_end(1_100_099, 1, 0), _end(1_000_100, 1, 0)])
+    assert _run(account) == 1
+    assert account.given_up == 100_000 - (1 << 13)
