@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 from jobmeter.observe.tasks.account import Ended, TaskAccount
 from jobmeter.observe.tasks.clock import used_ns
 from jobmeter.observe.tasks.layout import BEGIN, ELAPSED, FIELDS, RUN, Row
+from tests.process import eventually
 
 
 class Clocks(dict[int, int]):
@@ -198,9 +199,13 @@ def test_the_span_of_an_ended_task_grows_no_more() -> None:
     assert total[ELAPSED] == 901
 
 
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_the_clock_of_a_process_stands_while_it_sleeps_and_goes_with_each_of_its_threads() -> None:
     code = (
-        "import sys, threading, time\nsys.stdin.readline()\n"
+        "import sys, threading, time\nprint(flush=True)\nsys.stdin.readline()\n"
         "def burn():\n    end = time.thread_time() + 0.05\n    while time.thread_time() < end: pass\n"
         "threading.Thread(target=burn).start()\nprint(flush=True)\nsys.stdin.readline()\n"
     )
@@ -208,18 +213,14 @@ def test_the_clock_of_a_process_stands_while_it_sleeps_and_goes_with_each_of_its
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        before = -1
-        until = time.monotonic() + 20
-        while used_ns(process.pid) != before and time.monotonic() < until:
-            before = used_ns(process.pid) or -1
-            time.sleep(0.1)
-        assert used_ns(process.pid) == before
+        process.stdout.readline()
+        eventually(lambda: state(process.pid) == "S")  # and nothing but our line wakes it
+        before = used_ns(process.pid) or -1
+        assert used_ns(process.pid) == before > 0
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
-        while (used_ns(process.pid) or 0) < before + 50_000_000 and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (used_ns(process.pid) or 0) >= before + 50_000_000
+        eventually(lambda: (used_ns(process.pid) or 0) >= before + 50_000_000)
         process.stdin.write("\n")
     assert used_ns(process.pid) is None
 

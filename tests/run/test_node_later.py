@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -20,7 +21,7 @@ from jobmeter.observe import agent as agents
 from jobmeter.observe import renewed
 from jobmeter.observe.agent import Agent, Scheduled
 from jobmeter.observe.ceiling import Ceiling
-from jobmeter.observe.cgroups import Hierarchies
+from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs.finder import JobFinder
 from jobmeter.observe.kernel import disk, infiniband, lustre, procstats, rapl, taskstats, thermal
@@ -291,6 +292,31 @@ def test_what_hangs_in_the_kernel_is_said_and_not_asked_a_second_time() -> None:
     latest.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_that_nobody_thought_of_ends_no_reading_for_ever() -> None:
+    answers: list[int] = []
+
+    def get(_: threading.Event) -> int:
+        if not answers:
+            raise ZeroDivisionError
+        return answers[0]
+
+    latest = Latest("odd", get, 0.05)
+    eventually(lambda: "begins again" in (_fault(latest) or ""))
+    answers.append(7)
+    found: list[int] = []
+
+    def came() -> bool:
+        with contextlib.suppress(SourceUnreadable):
+            if (value := latest.take()) is not None:
+                found.append(value[0])
+        return bool(found)
+
+    eventually(came)
+    assert found == [7]
+    latest.close()
+
+
 def _fault(latest: Latest[int]) -> str | None:
     try:
         latest.take()
@@ -338,3 +364,21 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_group_that_a_person_named_is_measured_though_it_comes_later(tmp_path: Path) -> None:
+    trees = hierarchies(this_host())
+    folder = Path(next(iter(trees.roots().values())), f"jobmeter-test-{os.getpid()}")
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        words = [sys.executable, "-m", "jobmeter", "node", "-s", "0.1", "-c", str(folder), "--print"]
+        node = subprocess.Popen(words, stdout=stdout, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: b"procstats" in out.read_bytes())
+            folder.mkdir()
+            eventually(lambda: b"cgroup_cpu_usage" in out.read_bytes(), 60)
+        finally:
+            node.terminate()
+            node.wait()
+            folder.rmdir()

@@ -38,14 +38,22 @@ class Latest(Generic[T]):
         self._lock = threading.Lock()
         self._value: tuple[T, int] | None = None
         self._fault: str | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._name = name
+        self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def take(self) -> tuple[T, int] | None:
         """The value that came since the last call, with the time of it (ns since 1970); None when none did.
 
-        Raises SourceUnreadable for as long as the value cannot be got.
+        Raises SourceUnreadable for as long as the value cannot be got. A thread that was ended by an unforeseen fault
+        begins again; its traceback was printed.
         """
+        if not self._thread.is_alive() and not self._stop.is_set():
+            self._start()
+            raise SourceUnreadable(f"the thread {self._name} ended by a fault and begins again")
         with self._lock:
             value, self._value, fault, began = self._value, None, self._fault, self._began
         if began is not None and time.monotonic() - began > self._patience_seconds:
