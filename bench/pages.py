@@ -50,6 +50,8 @@ QUEUES = 10
 SERVERS, ASKS = 5, 20
 PATHS = {
     "now": "/", "jobs": "/jobs", "jobs of a user": f"/jobs?user={USER}", "jobs, sums": "/jobs/totals",
+    "jobs by wall time": "/jobs?order=-runtime", "jobs of all time by wall time": "/jobs?since=&order=-runtime",
+    "rare jobs of all time": "/jobs?since=&longer=9000",
     "job": "/job/{job}", "nodes": "/nodes", "node": "/nodes/node-007",
     "users": "/users", "user": f"/users/{USER}", "site": f"/sites/{SITE}",
     "queues": "/queues", "reports": "/reports", "health": "/health", "seen and stored": "/reconciliation",

@@ -17,7 +17,7 @@ from jobmeter.serve.view.rows import DEFAULT, Column, columns_of, offered, recor
 from jobmeter.serve.view.search import findings
 from jobmeter.serve.view.selection import CURSOR_MAX, ORDERS, ROWS, Selection, selection_of
 from jobmeter.serve.view.stretch import Looked, edge_of, hour_from, jobs_max, page_until
-from jobmeter.serve.web.account import filters_of, jobs_by_month, listing_of
+from jobmeter.serve.web.account import filters_of, is_new, jobs_by_month, listing_of
 from jobmeter.serve.web.page import Page, Values, Visit
 
 
@@ -88,6 +88,7 @@ def _answer(
         "offered": offered(records, columns),
         "chosen": {column.name for column in columns},
         "rows": rows_of(records, columns),
+        "is_new": not records and is_new(visit),
         "looked_to": None if looked.edge is None else from_microseconds(looked.edge),
         "first": None if question.after is None else urlencode(fields),
         "next": None if page.last is None else urlencode(fields | {"cursor": cursor_of(question, page.last)}),

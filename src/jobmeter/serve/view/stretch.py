@@ -39,7 +39,7 @@ class Span(Struct, frozen=True):
 
 def jobs_max(question: Question) -> int | None:
     """How many jobs may be looked at for a page of the answer; None where an index leads straight to it."""
-    column, plain = question.order.column, question == _plain(question)
+    column, plain = question.order.column, question.scope.any_of is None and question == _plain(question)
     if question.record_id is not None or (plain and column is Column.STOP_TIME):
         return None
     if column is Column.RECORD_ID:
@@ -102,7 +102,7 @@ def page_until(ask: Ask, question: Question, edge: int) -> Looked:
 def _plain(question: Question) -> Question:
     """The same without any condition but those on the end."""
     return Question(
-        question.scope.everything(),
+        question.scope,
         record_id=question.record_id,
         stop_time=question.stop_time,
         order=question.order,

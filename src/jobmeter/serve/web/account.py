@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from jobmeter.model.question import Scope
 from jobmeter.model.record import microseconds
 from jobmeter.model.total import TooManyGroups, Total, TotalQuestion
@@ -22,6 +24,7 @@ T = TypeVar("T")
 
 KEYS_SECONDS = 60.0
 """How long it is believed which meta keys a name stands under."""
+_YEAR_US = 365 * 86_400_000_000
 
 
 def listing_of(query: str, scope: Scope) -> Listing:
@@ -50,15 +53,28 @@ def summed(
     return _told(lambda: visit.kept.ask(("totals", scope, query), seconds, ask))
 
 
+def is_new(visit: Visit) -> bool:
+    """Whether there is no record at all that the asker may see."""
+    return not any(values[0] for _, values in summed(visit, "sum=count", KEYS_SECONDS))
+
+
 def jobs_by_month(visit: Visit) -> list[Span]:
-    """How many jobs ended in each month, the oldest first: of all there are, not of those that the asker may see."""
-    records = visit.stores.records
+    """About how many jobs ended in each month, the oldest first.
+
+    The asker's own are counted, and taken to be spread over time as all are, among which they must be looked for.
+    """
+    scope, records = visit.asker.scope, visit.stores.records
 
     def ask() -> list[Span]:
-        counted = records.totals(totals_of("sum=count&group_by=month", Scope.everything()))
-        return sorted(_spans(counted, microseconds(visit.now)), key=lambda one: one.begin)
+        spans = list(_spans(records.totals(totals_of("sum=count&group_by=month", scope)), microseconds(visit.now)))
+        own, everyones = sum(one.jobs for one in spans), records.counts()[""]
+        if not own:
+            year_us = microseconds(visit.now) - _YEAR_US
+            return [Span(year_us, microseconds(visit.now), everyones)]
+        share = 1 if scope.any_of is None else max(1, everyones // own)
+        return sorted((replace(one, jobs=one.jobs * share) for one in spans), key=lambda one: one.begin)
 
-    return visit.kept.ask("jobs by month", KEYS_SECONDS, ask)
+    return visit.kept.ask(("jobs by month", scope), KEYS_SECONDS, ask)
 
 
 def _spans(counted: Iterable[Total], now_us: int) -> Iterator[Span]:
