@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from jobmeter.store.rollup import WITH_SCORES, Kind, kind_of
 from jobmeter.store.sqlite_sums import teach
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 
 _SUMS = {"postgresql": "sum({})", "sqlite": "exact_add(exact_sum({}), 0)"}
 _ADDED = """
