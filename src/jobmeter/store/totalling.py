@@ -44,6 +44,10 @@ class Source(Protocol):
         """The times and bodies of the rows that `where` and `only` are about, in any order."""
         ...
 
+    def cores(self, only: ColumnElement[bool] | None) -> Iterable[Sequence[Any]]:
+        """The rows of `select_cores`."""
+        ...
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """Whether records are pending, and what is true of those alone; None where that cannot be said shortly."""
         ...
@@ -73,7 +77,7 @@ def total(question: TotalQuestion, source: Source, archive: Archive, execute: Ex
             archive.add_totals(execute, asked, _add_records(asked, source, into, None), into)
 
         # What is kept of a day is of the present.
-        by_day = is_about_bodies(question) and question.where.as_of_us is None
+        by_day = is_about_bodies(question) and question.where.as_of_us is None and question.where.record_id is None
         days = days_of(question.where.stop_time) if by_day else None
         some, only = source.pending() if days is not None else (False, None)
         if days is None or (some and only is None) or not is_worth_it(execute, days.days):
@@ -118,9 +122,9 @@ def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
     some, only = source.pending()
     if some and only is None:
         return False
-    names = {factor.component for measure in question.measures for factor in getattr(measure, "factors", ())}
-    kinds = {name: source.kinds(name) for name in names}
-    if any(len(numbered) > KINDS_MAX for numbered in kinds.values()):
+    factors = [factor for measure in question.measures for factor in getattr(measure, "factors", ())]
+    kinds = {factor.component: source.kinds(factor.component) for factor in factors}
+    if any(len(kinds[factor.component]) > KINDS_MAX for factor in factors if factor.scores):
         return False
     for part in rolled_parts(question, months, source.view, kinds):
         tally.add(part, source.rows_of(part))
