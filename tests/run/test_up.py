@@ -115,6 +115,27 @@ def test_samples_of_the_machine_and_documents_of_the_host_are_there_within_secon
         assert out.strip().endswith("stopped")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a control group at the top of its tree is made by root")
+def test_a_command_that_measures_itself_is_not_measured_a_second_time(tmp_path: Path) -> None:
+    with up("--period", "0.2", folder=tmp_path) as (server, _):
+        soon(lambda: samples_seen(server))
+        words = ["--server", f"http://127.0.0.1:{server.port}", "--spool", "spool", "--json", "told.json"]
+        subprocess.run(command(["run", *words, "--", "sleep", "1"]), cwd=tmp_path, env=environment({}), check=True)
+        job = json.loads((tmp_path / "told.json").read_text())["job"]
+        soon(lambda: json.loads(server.get(f"/v2/summaries?record_id=jobmeter-{job}"))["summaries"])
+        after = time.time()
+        soon(lambda: newest(server, "source=procstats&node_only=true") > after)
+        assert ended(server)[0] == 0
+    with up("--no-node", folder=tmp_path) as (server, _):
+        told = json.loads(server.get(f"/v2/samples?manager=jobmeter&job={job}"))["series"]
+    assert {each["source"] for each in told} == {"cgroup", "jobproc", "commands"}
+
+
+def newest(server: Serving, question: str) -> float:
+    """The time of the newest sample."""
+    return max(each["times"][-1] for each in json.loads(server.get(f"/v2/samples?{question}"))["series"])
+
+
 def test_one_signal_from_the_terminal_ends_all_and_the_same_data_goes_on(tmp_path: Path) -> None:
     with up(folder=tmp_path) as (server, _):
         assert server.post("r1") == 200
