@@ -64,6 +64,12 @@ EOT
 cat > "$root/DEBIAN/postrm" <<'EOT'
 #!/bin/sh
 set -e
+if [ "$1" = purge ]; then
+    rm -rf /etc/jobmeter
+    for data in /var/lib/jobmeter*; do
+        [ ! -e "$data" ] || echo "jobmeter: $data stays as it is: an account is not removed with its program"
+    done
+fi
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 EOT
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"

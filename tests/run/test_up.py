@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +30,7 @@ from jobmeter.run.up import files as up_files
 from jobmeter.run.up import findings as up_findings
 from jobmeter.run.up import progress as up_progress
 from jobmeter.settings.load import load
+from tests.certificates import Authority
 from tests.observe import slurm_tables
 from tests.run.test_serve import READY, SOURCE, Serving, command, environment
 
@@ -133,7 +136,7 @@ def test_a_command_that_measures_itself_is_not_measured_a_second_time(tmp_path: 
 
 def newest(server: Serving, question: str) -> float:
     """The time of the newest sample."""
-    return max(each["times"][-1] for each in json.loads(server.get(f"/v2/samples?{question}"))["series"])
+    return max(float(each["times"][-1]) for each in json.loads(server.get(f"/v2/samples?{question}"))["series"])
 
 
 def test_one_signal_from_the_terminal_ends_all_and_the_same_data_goes_on(tmp_path: Path) -> None:
@@ -261,6 +264,60 @@ def test_beyond_loopback_a_token_is_made_shown_once_and_used_by_its_own_processe
     logs = "".join(file.read_text() for file in (tmp_path / "data/logs").iterdir())
     assert token not in logs
     assert secret.strip() not in logs
+
+
+def test_with_a_certificate_others_are_served_over_https_and_its_own_processes_stay_on_loopback(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue_server()
+    tls = ("--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key))
+    with up("--listen", "0.0.0.0:0", *tls, "--period", "0.5", folder=tmp_path) as (server, said):
+        told = "\n".join(said)
+        assert "nothing is encrypted" not in told
+        port = next(int(match[1]) for match in re.finditer(r"https://\S+:(\d+), with a token", told))
+        token = next(line.strip() for line in said if line.strip().startswith("jobmeter_"))
+
+        def over_https(path: str, shown: str | None) -> tuple[int, bytes]:
+            headers = {} if shown is None else {"Authorization": f"Bearer {shown}"}
+            context = authority.client_context(None)
+            with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)) as connection:
+                connection.request("GET", path, headers=headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+        assert over_https("/records", None)[0] == 401
+        assert asked(server, "/records")[0] == 401
+        soon(lambda: b"procstats_" in over_https("/v2/samples?source=procstats&node_only=true", token)[1])
+        soon(lambda: json.loads(over_https("/v2/documents?limit=5", token)[1])["documents"])
+        with pytest.raises(OSError):
+            socket.create_connection((own_address(), server.port), timeout=5).close()
+        assert ended(server)[0] == 0
+
+
+def own_address() -> str:
+    """An address of this machine that others would use, or one of loopback where it has none."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.2"
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--tls-certificate", "c.pem"), "go together"),
+        (("--tls-key", "c.key"), "go together"),
+        (("--tls-certificate", "no.pem", "--tls-key", "no.key"), "no.pem"),
+    ],
+)
+def test_half_of_a_certificate_or_none_that_can_be_read_is_told(
+    words: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    line = command(["up", "--port", "0", "--no-node", "--no-facility", *words])
+    done = subprocess.run(line, cwd=tmp_path, env=environment({}), capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert reason in done.stdout + done.stderr
 
 
 def test_on_loopback_a_token_is_asked_for_when_told_so(tmp_path: Path) -> None:

@@ -205,7 +205,8 @@ def _perf(host: Host, user: int) -> Check:
     if user == 0 or level <= 0:
         return Check("perf", State.GOOD, f"events of jobs can be counted (perf_event_paranoid {level})")
     found = f"perf_event_paranoid is {level}: no events of whole jobs"
-    return Check("perf", State.NONE, found, "sysctl kernel.perf_event_paranoid=0, or CAP_PERFMON in the unit")
+    mend = "sysctl kernel.perf_event_paranoid=0, or at most 2 and CAP_PERFMON, which the unit jobmeter-node has"
+    return Check("perf", State.NONE, found, mend)
 
 
 def _number(host: Host, path: str) -> int | None:
