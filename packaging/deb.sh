@@ -47,7 +47,7 @@ if ! getent passwd jobmeter >/dev/null; then
         useradd --system --user-group --home-dir /var/lib/jobmeter --no-create-home --shell /usr/sbin/nologin jobmeter
     fi
 fi
-python3 -m compileall -q /opt/jobmeter/lib
+python3 -m compileall -q -j 0 /opt/jobmeter/lib
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     [ -z "$2" ] || systemctl try-restart 'jobmeter-*.service'
