@@ -271,6 +271,8 @@ def test_what_the_tasks_used_since_completes_the_last_reading_of_the_group() -> 
     assert completed(Known(), end, 99)[0].values == (1150,)
     assert completed(Known(group), end, 99) == []
     assert completed(Known(group, group, then), None, 99) == []
+    uncounted = _sample("cgroup", "cgroup_memory_current", 1)
+    assert completed(Known(uncounted), end, 99)[0].values == (1150,)
     unknown = _sample("taskstats", "taskstats_cpu_run_virtual_total", 1150, None)
     assert completed(Known(), unknown, 99) == []
 

@@ -15,6 +15,7 @@ from jobmeter.contract import Refused
 from jobmeter.model.record import Record
 from jobmeter.observe.kubernetes.cursor import Held, Scope, State, state_of
 from jobmeter.observe.kubernetes.ending import Ending, by_conditions, settled
+from jobmeter.observe.kubernetes.marks import Marks
 from jobmeter.observe.kubernetes.pod import Pod, parse
 from jobmeter.observe.kubernetes.record import Shaper
 from jobmeter.observe.kubernetes.settings import MetaRule, Settings
@@ -179,7 +180,9 @@ def test_memory_fills_in_what_a_wiped_status_lacks() -> None:
 
 def test_what_is_remembered_survives_the_cursor() -> None:
     some = read(pod("a", "Running", metadata={"labels": {"app": "x"}}), "app")
-    scope = Scope(NOW, "", "17", NOW, NOW, {some.uid: some}, {"h": Held(some, NOW, NOW, END, END, 2, True)}, {"m"})
+    scope = Scope(
+        NOW, "", "17", NOW, NOW, {some.uid: some}, {"h": Held(some, NOW, NOW, END, END, 2, True)}, Marks([7, 8])
+    )
     assert state_of(State({"jobs": scope}).text()) == State({"jobs": scope})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from msgspec import structs
 
 from jobmeter.deliver.memory_log import MemoryLog
 from jobmeter.transport.backlog import Bounds
@@ -217,3 +218,14 @@ def test_a_gatherer_without_room_takes_nothing_and_loses_nothing() -> None:
         eventually(lambda: sender.tally.sent == 100)
         sender.close(0)
         assert there.values() == list(range(100))
+
+
+def test_a_number_beyond_64_bits_costs_no_other_value() -> None:
+    with gathering() as there:
+        sender = Sender(SenderSettings((there.acknowledged,)), "n1")
+        (sample,) = batch(1).samples
+        samples = tuple(structs.replace(sample, values=(value,)) for value in (2**64, 7, -(2**63) - 1))
+        sender.offer(structs.replace(batch(1), samples=samples))
+        eventually(lambda: sender.tally.sent == 3)
+        sender.close(0)
+        assert there.values() == [None, 7, None]

@@ -34,6 +34,9 @@ _BETWEEN_SECONDS = 0.0005
 _SELF_NS = 4_900_000_000
 """What the agent says of itself is said every five seconds at most."""
 
+LATER_SECONDS = 60.0
+"""How often it is tried to open what could not be opened before: a driver loaded, a file system mounted later."""
+
 
 class Finder(Protocol):
     """What tells of the jobs: those of a node, or one alone."""
@@ -122,7 +125,7 @@ class YoungJobs:
 
 
 class Agent:
-    """What one node does. `clock_ns` gives the time since 1970 in nanoseconds."""
+    """What one node does. `clock_ns` gives the time since 1970 in nanoseconds, `later` opens sources that came."""
 
     def __init__(  # noqa: PLR0913 - what a loop is made of
         self,
@@ -133,19 +136,27 @@ class Agent:
         *,
         ceiling: Ceiling,
         clock_ns: Callable[[], int] = time.time_ns,
+        later: Callable[[], Sequence[Scheduled]] = tuple,
     ) -> None:
         self.node = node
         self.finder = finder
-        self.sources = tuple(sources)
+        self.sources: tuple[Scheduled, ...] = ()
         self.sender = sender
         self.ceiling = ceiling
         self._clock_ns = clock_ns
         self._last = LastValues()
         self._young = YoungJobs()
-        self._completing = [each for each in self.sources if each.name in COMPLETING]
-        self._stirring = [each.source for each in self.sources if isinstance(each.source, StirringSource)]
         self.self_measure = SelfMeasure(node)
         self._told_ns = 0
+        self._later = later
+        self._tried = time.monotonic()
+        self._add(sources)
+
+    def _add(self, sources: Sequence[Scheduled]) -> None:
+        """Have these sources, too."""
+        self.sources += tuple(sources)
+        self._completing = [each for each in self.sources if each.name in COMPLETING]
+        self._stirring = [each.source for each in self.sources if isinstance(each.source, StirringSource)]
         self.metrics: tuple[Metric, ...] = (
             *(metric for each in self.sources for metric in each.source.metrics),
             *SELF_METRICS,
@@ -176,6 +187,10 @@ class Agent:
             self.ceiling.judge(now)
         if samples or ends:
             self.sender.offer(SampleBatch(self.node, tuple(samples), self.metrics, tuple(ends)))
+        if time.monotonic() - self._tried >= LATER_SECONDS:
+            self._tried = time.monotonic()
+            if fresh := self._later():
+                self._add(fresh)
 
     def stir(self) -> Stir:
         """Something was told between two readings: read the jobs where it was, so that little is unknown if they end.

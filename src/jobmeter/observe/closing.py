@@ -47,7 +47,8 @@ class LastValues:
                 known = self._last[sample.job] = Known()
             known.read_ns = sample.time_ns
             if sample.source == _GROUP:
-                known.group = sample
+                if _USAGE in sample.metrics:
+                    known.group = sample
             elif known.group is not None and known.group.time_ns == sample.time_ns:
                 known.paired, known.tasks = known.group, sample
 
@@ -59,7 +60,7 @@ class LastValues:
     def closed(self, job: JobIdentity, final: Sequence[Sample], now_ns: int) -> list[Sample]:
         """The samples that end a job: `final`, with the control group's processor time completed if it was not read."""
         known = self._last.pop(job, None)
-        if any(sample.source == _GROUP for sample in final):
+        if any(sample.source == _GROUP and _USAGE in sample.metrics for sample in final):
             return list(final)
         end = next((sample for sample in final if sample.source == _TASKS), None)
         return [*final, *completed(known or Known(), end, now_ns)]
@@ -68,16 +69,17 @@ class LastValues:
 def completed(known: Known, end: Sample | None, now_ns: int) -> list[Sample]:
     """The control group's processor time at the end: as last read, and what the tasks have used since.
 
-    Nothing when the tasks tell nothing. A job that came and went between two readings counts from zero.
+    Nothing when the tasks tell nothing. A job that came and went between two readings counts from zero, and so does
+    one that went before it had a folder where processor time is counted.
     """
     if end is None or (used := _value(end, _RUN)) is None:
         return []
-    if known.group is None:
+    last = None if known.group is None else _value(known.group, _USAGE)
+    if known.group is None or last is None:
         if end.since_ns is None:
             return []
         return [structs.replace(end, source=_GROUP, metrics=(_USAGE,), values=(used,), time_ns=now_ns)]
-    last = _value(known.group, _USAGE)
-    if last is None or known.paired is None or known.tasks is None:
+    if known.paired is None or known.tasks is None:
         return []
     then, before = _value(known.paired, _USAGE), _value(known.tasks, _RUN)
     if then is None or before is None:

@@ -7,7 +7,7 @@ import errno
 import os
 import struct
 
-_CREATE, _DELETE, _DELETE_SELF, _MODIFY = 0x100, 0x200, 0x400, 0x2
+_CREATE, _DELETE, _DELETE_SELF, _MOVED, _MODIFY = 0x100, 0x200, 0x400, 0x40 | 0x80, 0x2
 _ONLY_FOLDERS = 0x01000000
 _HEAD = struct.Struct("iIII")
 _IGNORED, _OVERFLOW = 0x8000, 0x4000
@@ -22,7 +22,7 @@ class Watcher:
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         self.is_whole = True
-        """False once the kernel refused to watch a place that there is: not all will be told."""
+        """False once the kernel refused to watch a place that is there: not all is told. Who tries again sets it."""
         self._watched: dict[str, tuple[int, int]] = {}
         self._modified: set[int] = set()
 
@@ -30,7 +30,7 @@ class Watcher:
         """Hear of what is made and removed in a folder. A folder that is watched already costs nothing."""
         if (before := self._watched.get(folder)) is not None and before[1] == inode:
             return
-        number = self._add(folder, _CREATE | _DELETE | _DELETE_SELF | _ONLY_FOLDERS)
+        number = self._add(folder, _CREATE | _DELETE | _DELETE_SELF | _MOVED | _ONLY_FOLDERS)
         if number is not None:
             self._watched[folder] = (number, inode)
 
@@ -42,7 +42,10 @@ class Watcher:
         return number
 
     def news(self) -> tuple[bool, set[int]]:
-        """Whether folders have come or gone since the last call, and the numbers of files that changed."""
+        """Whether folders have come or gone since the last call, and the numbers of files that changed.
+
+        More than the kernel keeps for us may have happened: then anything may have.
+        """
         folders = False
         files: set[int] = set()
         while True:
@@ -57,7 +60,10 @@ class Watcher:
                 if mask & _IGNORED:
                     self._modified.discard(number)
                     self._forget(number)
-                elif number in self._modified and not mask & _OVERFLOW:
+                elif mask & _OVERFLOW:
+                    folders = True
+                    files |= self._modified
+                elif number in self._modified:
                     files.add(number)
                 else:
                     folders = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from itertools import groupby
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -177,9 +178,9 @@ class Meter:
         }
 
     def count(self, fates: Iterable[Fate]) -> None:
-        """Count what became of records."""
-        for fate in fates:
-            self.records[fate].inc()
+        """Count what became of records. Mostly it is the same for one after the other."""
+        for fate, same in groupby(fates):
+            self.records[fate].inc(sum(1 for _ in same))
 
     def show(self, collector: Collector) -> None:
         """Show further metrics, made by somebody else."""

@@ -49,7 +49,7 @@ class _Write:
 _RECORDS, _STOPS, _LETTERS, _DOCUMENTS, _CONFLICTS = range(5)
 
 
-_THERE = frozenset({Stored.NEW, Stored.SAME})
+_THERE = (Stored.NEW, Stored.SAME)
 
 
 class Hearing(Protocol):

@@ -13,28 +13,30 @@ from jobmeter.store.row import Batch
 _KEYS_AT_ONCE = 500
 """Parameters of one statement; an old SQLite takes 999."""
 
+_COLUMNS = 8
 _INSERT = """INSERT INTO records (start_us, stop_us, site, grp, usr, record_id, core, since_us) VALUES {}
     ON CONFLICT (record_id) DO NOTHING"""
+_ROW_COUNTS = tuple(1 << power for power in range(11, -1, -1))
+"""A statement adds as many rows, so that a batch takes few: the lock of the interpreter, which other threads want, is
+given up in each and asked for again after it. 2,048 rows have half as many parameters as a statement may."""
 _INSERTS = MappingProxyType(
-    {count: _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)) for count in (500, 50, 1)}
+    {count: _INSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)) for count in _ROW_COUNTS}
 )
-"""Statements for so many rows. Many at once, so that other threads run meanwhile: the lock of the interpreter, given up
-and asked for again at each row, would have to be waited for at each row."""
 
 
 def insert(writer: sqlite3.Connection, batch: Batch, numbers: Mapping[Signature, Numbers], now_us: int) -> int:
     """Add the records whose ids are not there yet, in order, stored since `now_us`; how many."""
-    rows = [
-        (start, stop, *numbers[facets], key, core.decode(), now_us)
-        for start, stop, facets, key, core in zip(
-            batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
-        )
-    ]
+    values: list[Any] = []
+    for start, stop, facets, key, core in zip(
+        batch.starts, batch.stops, batch.facets, batch.keys, batch.cores, strict=True
+    ):
+        values += (start, stop, *numbers[facets], key, core.decode(), now_us)
     added = done = 0
     for count, statement in _INSERTS.items():
-        while len(rows) - done >= count:
-            added += writer.execute(statement, [value for row in rows[done : done + count] for value in row]).rowcount
-            done += count
+        while len(values) - done >= count * _COLUMNS:
+            end = done + count * _COLUMNS
+            added += writer.execute(statement, values[done:end]).rowcount
+            done = end
     return added
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import zmq
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from jobmeter.deliver.complaints import Complaints
 from jobmeter.model.sample import SampleBatch
@@ -217,17 +217,31 @@ class Sender:
                 for part in _parts(batch):
                     self._encode(part)
 
-    def _encode(self, batch: SampleBatch) -> None:
+    def _encode(self, batch: SampleBatch, *, is_bounded: bool = False) -> None:
         head = Head(self._node, self._stream, self._sequence + 1, self.tally.dropped)
         try:
             with_help = self._sequence % _WITH_HELP_EVERY == 0
             frame = encode_frame(head, batch, with_help=with_help, catalogue=self._catalogue)
         except (OverflowError, ValueError) as fault:
+            if not is_bounded:
+                self._complaints.tell("node.values_left_out", str(fault))
+                self._encode(_bounded(batch), is_bounded=True)
+                return
             self._inbox_dropped += len(batch.samples)
             self._complaints.tell("node.not_encoded", str(fault))
             return
         self._sequence += 1
         self._backlog.append((self._stream, self._sequence), len(batch.samples), frame)
+
+
+def _bounded(batch: SampleBatch) -> SampleBatch:
+    """The batch without the numbers that are none: a counter of the kernel beyond 64 bits is a fault of the kernel."""
+    samples = tuple(structs.replace(each, values=tuple(map(_sound, each.values))) for each in batch.samples)
+    return SampleBatch(batch.node, samples, batch.metrics, batch.ends)
+
+
+def _sound(value: int | float | None) -> int | float | None:
+    return None if value is not None and not -(2**63) <= value < 2**64 else value
 
 
 def _linger(milliseconds: int) -> int:

@@ -17,6 +17,8 @@ import pytest
 from jobmeter.model.outcome import Keep
 from jobmeter.model.sample import SampleBatch
 from jobmeter.sinks.hdf5.superblock import lookup3
+from jobmeter.sinks.hdf5.tables import Compression
+from jobmeter.sinks.hdf5.writer import Hdf5Writer
 from jobmeter.sinks.samples.hdf5 import Settings, open_sink
 from jobmeter.wire.colmet import FORMATS, columns, types
 from tests.colmet.real import tables
@@ -71,6 +73,32 @@ def test_what_colmet_has_no_class_for_gets_a_table_of_its_source(tmp_path: Path)
     )
     assert np.isnan(second["cgroup_cpu_usage"])
     assert found["/job_0/ipmipowerstats_default"]["rows"][0]["average_power_consumption"] == 312
+
+
+def test_rows_of_many_nodes_in_one_table_keep_their_order_and_their_texts(tmp_path: Path) -> None:
+    file = tmp_path / "data.hdf5"
+    sink = open_sink(settings(file))
+    wanted: list[tuple[bytes, int]] = []
+    for turn in range(3):
+        for node in (*range(40), 0, 39, 0):
+            wanted.append((f"n{node:04}".encode(), START + len(wanted)))
+            sink.write(colmet_batch(wanted[-1][1], host=f"n{node:04}", kinds=("ipmipowerstats_default",)))
+        if turn != 1:
+            sink.flush()
+    sink.close()
+    with h5py.File(file) as opened:
+        rows = opened["job_0/ipmipowerstats_default"][:]
+    assert [(row["hostname"], row["timestamp"]) for row in rows] == wanted
+    assert {row["involved_jobs"] for row in rows} == {b"[1000, 7]"}
+
+
+def test_more_rows_than_are_put_in_order_at_once_are_all_there(tmp_path: Path) -> None:
+    file = tmp_path / "data.hdf5"
+    sink = open_sink(settings(file, compression="zlib"))
+    for at in range(400):  # rows of 9 kB: several mebibytes
+        sink.write(colmet_batch(START + at, host=f"n{at % 7}", kinds=("RAPLstats_default",)))
+    sink.close()
+    assert stamps(file, "job_0/RAPLstats_default") == list(range(START, START + 400))
 
 
 def test_two_kinds_of_rows_of_one_source_get_two_tables(tmp_path: Path) -> None:
@@ -239,14 +267,14 @@ def test_a_full_disk_delays_rows_and_leaves_the_file_whole(tmp_path: Path) -> No
 
 def test_what_cannot_be_written_is_kept_when_much_is_held(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    sink = open_sink(settings(folder / "data.hdf5"))
+    sink = Hdf5Writer(str(folder / "data.hdf5"), Compression(), 5.0, held_max_bytes=2**20)
     folder.write_text("is no folder")
     batch = SampleBatch("n1", colmet_batch(kinds=("RAPLstats_default",)).samples * 500)
     spread = [
         SampleBatch(
             "n1", tuple(_at(sample, START + 500 * turn + number) for number, sample in enumerate(batch.samples))
         )
-        for turn in range(40)
+        for turn in range(12)
     ]
     outcomes = [sink.write(each)[0] for each in spread]
     assert isinstance(outcomes[-1], Keep)
@@ -261,6 +289,8 @@ def _at(sample: Any, stamp: int) -> Any:
 
 KILLED = """
 import sys
+from jobmeter.sinks.hdf5.tables import Compression
+from jobmeter.sinks.hdf5.writer import Hdf5Writer
 from jobmeter.sinks.samples.hdf5 import Settings, open_sink
 from tests.sinks.samples.given import START, colmet_batch
 sink = open_sink(Settings(path=sys.argv[1], compression="none"))

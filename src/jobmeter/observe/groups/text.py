@@ -45,7 +45,7 @@ def _lines(keys: list[bytes], scale: int) -> Parser:
 
     def parse(data: bytes) -> list[int | None]:
         lines = data.split(b"\n")
-        if not places or places[-1] >= len(lines):
+        if not places or max(places) >= len(lines):
             _place(lines, heads, places)
         values: list[int | None] = []
         for head, place in zip(heads, places, strict=True):

@@ -8,7 +8,7 @@ it used meanwhile. Facts: proc(5), pid/stat; the kernel cuts names at 15 bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -20,6 +20,7 @@ from jobmeter.model.sample import Sample
 from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
+from jobmeter.observe.tasks.clock import clock_of
 
 OTHERS = "all other commands"
 """Longer than the kernel lets a name be, so no command is called so."""
@@ -31,6 +32,8 @@ METRICS = (
 )
 _NAMES = tuple(metric.name for metric in METRICS)
 _RUNS = "jobmeter"
+_REFRESH_NS = 90_000_000_000
+"""How often all are read whether they did something or not: memory may be taken from a process that sleeps."""
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 _CENTISECONDS_A_TICK = 100 / os.sysconf("SC_CLK_TCK")
 # Places in pid/stat after the name: proc(5) numbers them from 3 on.
@@ -55,6 +58,7 @@ class _Process(Struct, frozen=True):
     started: int
     ticks: int
     kibibytes: int
+    clock_ns: int | None
 
 
 class _Command(Struct):
@@ -72,6 +76,7 @@ class _Job(Struct):
     """When it was last looked at; at first when it began, if that is known."""
     live: dict[int, _Process]
     commands: dict[str, _Command]
+    refreshed_ns: int
 
 
 class CommandsSource:
@@ -80,6 +85,7 @@ class CommandsSource:
     def __init__(self, settings: Settings, host: Host, trees: Hierarchies) -> None:
         self._node = host.name
         self._proc = str(host.path("/proc"))
+        self._clock = clock_of(host)
         self._members = Members(host, trees)
         self._most = settings.most
         self._runs = settings.runs
@@ -99,9 +105,12 @@ class CommandsSource:
                 continue
             entry = self._jobs.get(job.identity)
             if entry is None or entry.found_ns != job.found_ns:
-                entry = self._jobs[job.identity] = _Job(job.found_ns, job.since_ns, {}, {})
+                entry = self._jobs[job.identity] = _Job(job.found_ns, job.since_ns, {}, {}, now_ns)
             before = {name: command.ticks for name, command in entry.commands.items()}
-            self._look(entry, self._members.processes(job))
+            is_fresh = 0 <= now_ns - entry.refreshed_ns < _REFRESH_NS
+            if not is_fresh:
+                entry.refreshed_ns = now_ns
+            self._look(entry, self._members.processes(job), entry.live if is_fresh else {})
             for name, command in entry.commands.items():
                 if command.processes:
                     yield from self._told(now_ns, job, entry, name, before.get(name, 0))
@@ -124,16 +133,16 @@ class CommandsSource:
         values = (round(command.ticks * _CENTISECONDS_A_TICK), command.kibibytes, command.processes)
         return Sample("commands", self._node, job.identity, time_ns, _NAMES, values, name, job.since_ns)
 
-    def _look(self, entry: _Job, processes: Sequence[int]) -> None:
-        """Read the processes into the entry."""
+    def _look(self, entry: _Job, processes: Sequence[int], known: Mapping[int, _Process]) -> None:
+        """Read the processes into the entry; of those that are known only the ones that did something."""
         for command in entry.commands.values():
             command.kibibytes = command.processes = 0
-        live = {pid: process for pid in processes if (process := self._process(pid)) is not None}
+        live = {pid: process for pid in processes if (process := self._now(pid, known.get(pid))) is not None}
         for pid, process in live.items():
             command = self._command(entry, process.command)
             last = entry.live.get(pid)
-            known = 0 if last is None or last.started != process.started else last.ticks
-            command.ticks += max(0, process.ticks - known)
+            before = 0 if last is None or last.started != process.started else last.ticks
+            command.ticks += max(0, process.ticks - before)
             command.kibibytes += process.kibibytes
             command.processes += 1
         entry.live = live
@@ -143,8 +152,14 @@ class CommandsSource:
             name = OTHERS
         return entry.commands.setdefault(name, _Command())
 
-    def _process(self, pid: int) -> _Process | None:
-        """One process; None when it is gone."""
+    def _now(self, pid: int, known: _Process | None) -> _Process | None:
+        """One process, as it is known where it has used nothing since; None when it is gone."""
+        clock_ns = self._clock(pid)
+        if known is not None and clock_ns is not None and known.clock_ns == clock_ns:
+            return known
+        return self._process(pid, clock_ns)
+
+    def _process(self, pid: int, clock_ns: int | None) -> _Process | None:
         try:
             with open(f"{self._proc}/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - often
                 about, bracket, rest = file.read(4096).rpartition(b") ")
@@ -155,7 +170,7 @@ class CommandsSource:
             return None
         ticks = int(fields[_UTIME]) + int(fields[_STIME])
         name = _readable(about.partition(b"(")[2])
-        return _Process(name, int(fields[_STARTED]), ticks, int(fields[_RSS]) * _PAGE_KIB)
+        return _Process(name, int(fields[_STARTED]), ticks, int(fields[_RSS]) * _PAGE_KIB, clock_ns)
 
 
 def _readable(name: bytes) -> str:

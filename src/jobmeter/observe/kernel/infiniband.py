@@ -23,6 +23,7 @@ from jobmeter.model.sample import Sample
 from jobmeter.observe.host import CommandFailed, CommandMissing, CommandTimedOut, Host, OutputTooLarge
 from jobmeter.observe.kept import KeptFile, kept
 from jobmeter.observe.latest import Latest
+from jobmeter.observe.renewed import Renewed
 
 _FOLDER = "/sys/class/infiniband"
 _WORD, _LONG_WORD = 4, 8
@@ -70,9 +71,12 @@ class Settings(Struct, frozen=True):
 
 
 class _Port(Struct, frozen=True):
-    instance: str
     files: tuple[KeptFile, ...]
     names: tuple[str, ...]
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
 
 
 class InfinibandSource:
@@ -82,10 +86,11 @@ class InfinibandSource:
         self._node = host.name
         self._settings = settings
         self.metrics = METRICS
-        self._ports = _ports(str(host.path(_FOLDER)))
+        folder = str(host.path(_FOLDER))
+        self._ports = Renewed(lambda: _ports(folder), _Port.close)
         self._asked: Latest[Mapping[str, int]] | None = None
-        if not self._ports:
-            if not _names(str(host.path(_FOLDER))):
+        if not self._ports.devices():
+            if not _names(folder):
                 raise SourceAbsent(f"there is no device in {_FOLDER}")
             if not host.path(settings.perfquery).exists():
                 raise SourceAbsent(f"there is no port in {_FOLDER} and no {settings.perfquery}")
@@ -96,10 +101,10 @@ class InfinibandSource:
         if reading is not Reading.ALL:
             return
         involved = tuple(job.identity for job in jobs)
-        for port in self._ports:
+        for instance, port in self._ports.devices().items():
             values = tuple(_value(file, name) for file, name in zip(port.files, port.names, strict=True))
             names = tuple(f"infiniband_{name}" for name in port.names)
-            yield Sample("infiniband", self._node, None, now_ns, names, values, port.instance, involved=involved)
+            yield Sample("infiniband", self._node, None, now_ns, names, values, instance, involved=involved)
         found = None if self._asked is None else self._asked.take()
         if found is not None:
             names = tuple(f"infiniband_{name}" for name in found[0])
@@ -112,22 +117,21 @@ class InfinibandSource:
 
     def close(self) -> None:
         """Close the files, and ask no more."""
-        for port in self._ports:
-            for file in port.files:
-                file.close()
+        self._ports.close()
         if self._asked is not None:
             self._asked.close()
 
 
-def _ports(folder: str) -> list[_Port]:
-    found = []
+def _ports(folder: str) -> dict[str, _Port]:
+    """The ports that count anything, by device and number."""
+    found = {}
     for device in _names(folder):
         for number in _names(f"{folder}/{device}/ports"):
             port = f"{folder}/{device}/ports/{number}"
             files = _files(f"{port}/counters", _COUNTERS) or _files(f"{port}/hw_counters", _SOFT)
             files = files or _files(f"{folder}/{device}/hw_counters", _SOFT)
             if files:
-                found.append(_Port(f"{device}/{number}", tuple(files.values()), tuple(files)))
+                found[f"{device}/{number}"] = _Port(tuple(files.values()), tuple(files))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -80,8 +80,8 @@ class PerfSource:
             self._opener = Opener()
         except NoCounters as fault:
             raise SourceAbsent(str(fault)) from None
-        online = host.path("/sys/devices/system/cpu/online").read_text(encoding="ascii")
-        self._processors = expanded(online)
+        self._online = host.path("/sys/devices/system/cpu/online")
+        self._processors = expanded(self._online.read_text(encoding="ascii"))
         if settings.mapping_file:
             write_mapping(host, settings.mapping_folder, "perfhw", mapping(self._events))
 
@@ -118,9 +118,13 @@ class PerfSource:
         except OSError:
             return None
         found: dict[str, list[int]] = {}
+        self._processors = expanded(self._online.read_text(encoding="ascii"))  # some may have come or gone
         try:
             for event in self._events:
                 found[event] = self._open(event, group)
+        except SourceUnreadable:
+            _close(found)
+            raise
         finally:
             os.close(group)
         return _Open(job.found_ns, found)
@@ -155,9 +159,14 @@ class PerfSource:
 
     def _forget(self, identity: JobIdentity) -> None:
         opened = self._jobs.pop(identity, None)
-        for descriptors in () if opened is None else opened.descriptors.values():
-            for descriptor in descriptors:
-                os.close(descriptor)
+        if opened is not None:
+            _close(opened.descriptors)
+
+
+def _close(descriptors: Mapping[str, Sequence[int]]) -> None:
+    for each in descriptors.values():
+        for descriptor in each:
+            os.close(descriptor)
 
 
 def mapping(events: Sequence[str]) -> list[str]:

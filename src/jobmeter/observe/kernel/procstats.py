@@ -6,6 +6,7 @@ has not is left out. Steal and guest time stand under their own names.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -17,6 +18,8 @@ from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample
 from jobmeter.observe.host import Host
 from jobmeter.observe.kept import KeptFile, kept
+
+log = logging.getLogger("jobmeter.observe")
 
 _STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
 _STAT = (b"intr", b"ctxt", b"processes", b"procs_blocked")
@@ -58,14 +61,39 @@ class Settings(Struct, frozen=True):
     """Nothing can be set."""
 
 
+class _Part(Struct):
+    """One file: how it is asked and read, and how many values it has. `told` once it was not understood."""
+
+    name: str
+    file: KeptFile
+    say: Callable[[], bytes]
+    parse: Parse
+    count: int
+    told: bool = False
+
+    def read(self) -> list[Value] | None:
+        """Its values now; None where it cannot be read or has other lines than at the start, which is said once."""
+        try:
+            values = self.parse(self.say())
+            reason = "" if len(values) == self.count else "it has other lines than at the start"
+        except (OSError, ValueError, IndexError) as fault:
+            reason = str(fault)
+        if not reason:
+            self.told = False
+            return values
+        if not self.told:
+            self.told = True
+            log.warning("procstats.not_understood file=/proc/%s reason=%r", self.name, reason)
+        return None
+
+
 class ProcstatsSource:
     """Reads the node's files in /proc."""
 
     def __init__(self, host: Host) -> None:
         self._node = host.name
         proc = str(host.path("/proc"))
-        self._files: list[KeptFile] = []
-        self._parts: list[tuple[Callable[[], bytes], Parse]] = []
+        self._parts: list[_Part] = []
         names: list[str] = []
         sizes: set[str] = set()
         for name, learn in _LEARN.items():
@@ -75,8 +103,7 @@ class ProcstatsSource:
                 continue  # where pressure is switched off, its files are there and cannot be read
             found, parse = learn(data)
             names += found
-            self._files.append(file)
-            self._parts.append((file.read_all if name == "vmstat" else file.read, parse))
+            self._parts.append(_Part(name, file, file.read_all if name == "vmstat" else file.read, parse, len(found)))
             if name == "meminfo":
                 sizes = {
                     f"meminfo_{_key(line.partition(b':')[0])}" for line in data.splitlines() if line.endswith(b" kB")
@@ -92,20 +119,20 @@ class ProcstatsSource:
         if reading is not Reading.ALL:
             return
         values: list[Value] = []
-        try:
-            for say, parse in self._parts:
-                values += parse(say())
-        except (OSError, ValueError, IndexError) as fault:
-            raise SourceUnreadable(f"a file of /proc is not understood: {fault}") from None
-        if len(values) != len(self._names):
-            raise SourceUnreadable("a file of /proc has other lines than at the start")
+        faults = 0
+        for part in self._parts:
+            found = part.read()
+            faults += found is None
+            values += [None] * part.count if found is None else found
+        if faults == len(self._parts):
+            raise SourceUnreadable("no file of /proc is understood")
         involved = tuple(job.identity for job in jobs)
         yield Sample("procstats", self._node, None, now_ns, self._names, tuple(values), involved=involved)
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files:
-            file.close()
+        for part in self._parts:
+            part.file.close()
 
 
 def _described(name: str, is_size: bool) -> Metric:

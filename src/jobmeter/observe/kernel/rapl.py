@@ -6,6 +6,7 @@ Duplicates by another way of access (`intel-rapl-mmio`) are left out. Only root 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from jobmeter.model.sample import Sample
 from jobmeter.observe.host import Host
 from jobmeter.observe.kept import KeptFile
 from jobmeter.observe.mapping import write_mapping
+from jobmeter.observe.renewed import Renewed
+
+log = logging.getLogger("jobmeter.observe")
 
 _FOLDER = "/sys/class/powercap"
 _ZONE = re.compile(r"(?:intel|amd)-rapl:\d+(?::\d+)?", re.ASCII)
@@ -40,71 +44,104 @@ class Settings(Struct, frozen=True):
     mapping_folder: Annotated[str, Meta(description="Where it is written.")] = "."
 
 
-class _Zone(Struct):
-    """A meter: `instance` is `package-0`, or `package-0/dram` for a part of it."""
+class _Zone(Struct, frozen=True):
+    """A meter, and where it wraps."""
 
-    instance: str
     file: KeptFile
     range: int
-    last: int
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Meter(Struct):
+    """What a meter said last, and what it had counted before its last wrap."""
+
+    last: int = 0
     wrapped: int = 0
+
+    def total(self, raw: int, wraps_at: int) -> int:
+        """All that it ever counted."""
+        if raw < self.last:
+            self.wrapped += wraps_at
+        self.last = raw
+        return self.wrapped + raw
 
 
 class RaplSource:
-    """Reads all meters."""
+    """Reads all meters; one that does not answer has no value, and is said once."""
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._node = host.name
         self.metrics = METRICS
-        self._zones = _zones(str(host.path(_FOLDER)))
+        folder = str(host.path(_FOLDER))
+        self._zones = Renewed(lambda: _zones(folder), _Zone.close)
+        self._meters: dict[str, _Meter] = {}
+        self._mute: set[str] = set()
+        if not self._zones.devices():
+            raise SourceAbsent(f"there is no RAPL meter in {_FOLDER}")
+        try:
+            list(self.read(0, ()))
+        except SourceUnreadable:
+            self.close()
+            raise
         if settings.mapping_file:
-            lines = mapping([zone.instance for zone in self._zones])
-            write_mapping(host, settings.mapping_folder, "RAPL", lines)
+            write_mapping(host, settings.mapping_folder, "RAPL", mapping(list(self._zones.devices())))
 
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """A sample of the node per meter."""
         if reading is not Reading.ALL:
             return
         involved = tuple(job.identity for job in jobs)
-        for zone in self._zones:
-            try:
-                raw = int(zone.file.read())
-            except (OSError, ValueError) as fault:
-                raise SourceUnreadable(f"the meter {zone.instance} cannot be read: {fault}") from None
-            if raw < zone.last:
-                zone.wrapped += zone.range
-            zone.last = raw
-            values = (zone.wrapped + raw, zone.range)
-            yield Sample("rapl", self._node, None, now_ns, _NAMES, values, zone.instance, involved=involved)
+        zones = self._zones.devices()
+        energies = {instance: self._energy(instance, zone) for instance, zone in zones.items()}
+        if all(energy is None for energy in energies.values()):
+            raise SourceUnreadable("no energy meter can be read; only root may")
+        for instance, energy in energies.items():
+            values = (energy, zones[instance].range)
+            yield Sample("rapl", self._node, None, now_ns, _NAMES, values, instance, involved=involved)
 
     def close(self) -> None:
         """Close the files."""
-        for zone in self._zones:
-            zone.file.close()
+        self._zones.close()
+
+    def _energy(self, instance: str, zone: _Zone) -> int | None:
+        try:
+            raw = int(zone.file.read())
+        except (OSError, ValueError) as fault:
+            if instance not in self._mute:
+                log.warning("rapl.meter_unreadable meter=%s reason=%r", instance, str(fault))
+            self._mute.add(instance)
+            return None
+        self._mute.discard(instance)
+        return self._meters.setdefault(instance, _Meter()).total(raw, zone.range)
 
 
-def _zones(folder: str) -> list[_Zone]:
+def _zones(folder: str) -> dict[str, _Zone]:
+    """The meters by name: `package-0`, `package-0/dram` for a part of it. Raises SourceUnreadable without the right."""
     try:
         names = sorted(name for name in os.listdir(folder) if _ZONE.fullmatch(name))  # noqa: PTH208
     except OSError:
         names = []
-    if not names:
-        raise SourceAbsent(f"there is no RAPL meter in {_FOLDER}")
     packages: dict[str, str] = {}
-    zones = []
+    zones: dict[str, _Zone] = {}
+    refused = 0
     for name in names:
-        own = _text(f"{folder}/{name}/name")
+        try:
+            own = _text(f"{folder}/{name}/name")
+            largest = int(_text(f"{folder}/{name}/max_energy_range_uj"))
+            file = KeptFile(f"{folder}/{name}/energy_uj")
+        except PermissionError:
+            refused += 1
+            continue
+        except (OSError, ValueError):
+            continue
         parent, colon, _ = name.rpartition(":")
         is_part = colon and parent in packages
         packages.setdefault(name, own)
-        try:
-            file = KeptFile(f"{folder}/{name}/energy_uj")
-            raw, largest = int(file.read()), int(_text(f"{folder}/{name}/max_energy_range_uj"))
-        except PermissionError:
-            raise SourceUnreadable("only root may read the energy meters") from None
-        except (OSError, ValueError) as fault:
-            raise SourceUnreadable(f"the energy meter {name} cannot be read: {fault}") from None
-        zones.append(_Zone(f"{packages[parent]}/{own}" if is_part else own, file, largest, raw))
+        zones[f"{packages[parent]}/{own}" if is_part else own] = _Zone(file, largest)
+    if refused and not zones:
+        raise SourceUnreadable("only root may read the energy meters")
     return zones
 
 

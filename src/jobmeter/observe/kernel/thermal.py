@@ -16,6 +16,7 @@ from jobmeter.model.sample import Sample
 from jobmeter.observe.host import Host
 from jobmeter.observe.kept import KeptFile, kept
 from jobmeter.observe.mapping import write_mapping
+from jobmeter.observe.renewed import Renewed
 
 _FOLDER = "/sys/class/thermal"
 _ZONE = re.compile(r"thermal_zone(\d+)", re.ASCII)
@@ -39,32 +40,41 @@ class ThermalSource:
         self._node = host.name
         self.metrics = METRICS
         folder = str(host.path(_FOLDER))
-        self._zones = {}
-        for number in _numbers(folder):
-            file = kept(f"{folder}/thermal_zone{number}/temp")
-            kind = kept(f"{folder}/thermal_zone{number}/type")
-            if file is not None:
-                name = "" if kind is None else kind.read().decode("utf-8", "replace").strip()
-                self._zones[f"{name or 'zone'}_{number}"] = file
-            if kind is not None:
-                kind.close()
-        if not self._zones:
+        self._zones = Renewed(lambda: _zones(folder), KeptFile.close)
+        if not self._zones.devices():
             raise SourceAbsent(f"there is no thermal zone in {_FOLDER}")
         if settings.mapping_file:
-            write_mapping(host, settings.mapping_folder, "temperature", mapping(tuple(self._zones)))
+            write_mapping(host, settings.mapping_folder, "temperature", mapping(tuple(self._zones.devices())))
 
     def read(self, now_ns: int, jobs: Sequence[RunningJob], reading: Reading = Reading.ALL) -> Iterator[Sample]:
         """A sample of the node per zone."""
         if reading is not Reading.ALL:
             return
         involved = tuple(job.identity for job in jobs)
-        for instance, file in self._zones.items():
+        for instance, file in self._zones.devices().items():
             yield Sample("thermal", self._node, None, now_ns, _NAMES, (_value(file),), instance, involved=involved)
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._zones.values():
-            file.close()
+        self._zones.close()
+
+
+def _zones(folder: str) -> dict[str, KeptFile]:
+    """The zones by kind and number."""
+    found = {}
+    for number in _numbers(folder):
+        file = kept(f"{folder}/thermal_zone{number}/temp")
+        if file is not None:
+            found[f"{_kind(f'{folder}/thermal_zone{number}/type') or 'zone'}_{number}"] = file
+    return found
+
+
+def _kind(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as its neighbours
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def mapping(instances: Sequence[str]) -> list[str]:

@@ -2,18 +2,19 @@
 
 Pods that run are kept so that one which is deleted, or gone at the next list, still becomes a record; pods that ended
 are kept until all that belongs to them is known. Of those that were recorded and still stand in the API server only a
-mark is kept. The cursor is a JSON text of some hundred bytes per running pod and twenty per ended one.
+mark is kept. The cursor is a JSON text of some hundred bytes per running pod and eleven per ended one.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from hashlib import blake2b
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from jobmeter.observe.kubernetes.ending import Ending
+from jobmeter.observe.kubernetes.marks import Marks
 from jobmeter.observe.kubernetes.pod import Pod
 
 
@@ -46,7 +47,7 @@ class Scope(Struct, omit_defaults=True):
     listed: datetime | None = None
     running: dict[str, Pod] = {}
     held: dict[str, Held] = {}
-    done: set[str] = set()
+    done: Marks = field(default_factory=Marks)
 
 
 class State(Struct):
@@ -57,13 +58,13 @@ class State(Struct):
 
     def text(self) -> str:
         """The state as a cursor."""
-        return msgspec.json.encode(self).decode()
+        return msgspec.json.encode(self, enc_hook=_packed).decode()
 
 
 def state_of(text: str) -> State:
     """The state that a cursor keeps. Raises CursorUnreadable."""
     try:
-        state = msgspec.json.decode(text, type=State)
+        state = msgspec.json.decode(text, type=State, dec_hook=_unpacked)
     except (msgspec.MsgspecError, UnicodeError) as fault:
         raise CursorUnreadable(f"the cursor cannot be read: {fault}") from None
     if state.form != 1:
@@ -71,6 +72,15 @@ def state_of(text: str) -> State:
     return state
 
 
-def mark(uid: str) -> str:
-    """A short name of a pod that was recorded."""
-    return blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _packed(value: Any) -> bytes:
+    if not isinstance(value, Marks):
+        raise NotImplementedError
+    return value.packed()
+
+
+def _unpacked(kind: type, text: Any) -> Marks:
+    if kind is not Marks:
+        raise NotImplementedError
+    if not isinstance(text, str):
+        raise ValueError("the marks of recorded pods are no text")  # noqa: TRY004 - of these msgspec tells the place
+    return Marks.unpacked(text)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from jobmeter.contract import Refused
-from jobmeter.observe.kubernetes.cursor import Held, Scope, mark
+from jobmeter.observe.kubernetes.cursor import Held, Scope
 from jobmeter.observe.kubernetes.ending import Ending, by_containers, settled, when_vanished
+from jobmeter.observe.kubernetes.marks import Marks
 from jobmeter.observe.kubernetes.pod import Pod
 from jobmeter.observe.kubernetes.record import refused
 
@@ -35,21 +36,21 @@ class Ledger:
         self._settle = settle
         self._backlog = backlog
         self._is_there = is_there
-        self._found: set[str] = set()
+        self._found = Marks()
 
     def page(self, pods: Sequence[Pod], now: datetime, *, is_first: bool) -> None:
         """Some of the pods that there are; the first page begins a new list of all."""
         if is_first:
-            self._found = set()
+            self._found = Marks()
         for pod in pods:
-            self._found.add(mark(pod.uid))
+            self._found.add(pod.uid)
             self._look(pod, now, is_live=False)
 
     def listed(self, version: str, now: datetime) -> None:
         """All pods were told, as of `version`. Those that ran before and are not among them are gone."""
         scope = self.scope
         last_seen = scope.alive or scope.listed or now
-        for pod in [pod for uid, pod in scope.running.items() if mark(uid) not in self._found]:
+        for pod in [pod for uid, pod in scope.running.items() if uid not in self._found]:
             del scope.running[pod.uid]
             if self._has_left(pod):
                 self.ignored[LEFT] += 1
@@ -58,19 +59,19 @@ class Ledger:
                 self._hold(Held(pod, seen=now, due=now, ending=ending, fallback=ending, is_gone=True))
         scope.done &= self._found
         scope.version, scope.listed, scope.alive = version, now, now
-        self._found = set()
+        self._found = Marks()
 
     def knows(self, uid: str) -> bool:
         """Whether the pod was found by the list that is under way, or seen before."""
-        scope, short = self.scope, mark(uid)
-        return uid in scope.running or uid in scope.held or short in self._found or short in scope.done
+        scope = self.scope
+        return any(uid in known for known in (scope.running, scope.held, self._found, scope.done))
 
     def told(self, kind: str, pod: Pod, now: datetime) -> None:
         """An event of the watch."""
         if kind != "DELETED":
             self._look(pod, now, is_live=True)
-        elif mark(pod.uid) in self.scope.done:
-            self.scope.done.discard(mark(pod.uid))
+        elif pod.uid in self.scope.done:
+            self.scope.done.discard(pod.uid)
         elif not pod.has_ended and pod.uid in self.scope.running and self._has_left(pod):
             del self.scope.running[pod.uid]
             self.ignored[LEFT] += 1
@@ -105,11 +106,11 @@ class Ledger:
         """The pod needs nothing more."""
         del self.scope.held[held.pod.uid]
         if not held.is_gone:
-            self.scope.done.add(mark(held.pod.uid))
+            self.scope.done.add(held.pod.uid)
 
     def _look(self, pod: Pod, now: datetime, *, is_live: bool, is_gone: bool = False) -> None:
         scope = self.scope
-        if mark(pod.uid) in scope.done:
+        if pod.uid in scope.done:
             return
         held = scope.held.get(pod.uid)
         pod = pod.with_history(held.pod if held is not None else scope.running.get(pod.uid))
@@ -123,7 +124,7 @@ class Ledger:
         if not pod.has_run and not self._may_have_run(pod, is_live=is_live):
             self.ignored[NEVER_RAN] += 1
             if not is_gone:
-                scope.done.add(mark(pod.uid))
+                scope.done.add(pod.uid)
             return
         if held is None:
             held = Held(pod, seen=now, due=now, fallback=fallback, is_gone=is_gone)

@@ -64,6 +64,7 @@ class TaskstatsSocket:
         except OSError as fault:
             raise SourceAbsent(f"no generic netlink: {fault.strerror}") from None
         self._stats = Stats()
+        self._is_answering = False
         with ExitStack() as undo:
             undo.callback(self._socket.close)
             self._socket.bind((0, 0))
@@ -92,11 +93,15 @@ class TaskstatsSocket:
         for start in range(0, len(tasks), _TOGETHER):
             group = tasks[start : start + _TOGETHER]
             try:
+                if self._is_answering:
+                    self._drain()
+                self._is_answering = True
                 self._socket.send(b"".join([_question(family, task) for task in group]))
                 for _ in group:
                     answer = self._answer()
                     if answer is not None:
                         yield answer
+                self._is_answering = False
             except OSError as fault:
                 raise SourceUnreadable(f"the kernel does not answer: {fault.strerror or fault}") from None
 
@@ -129,6 +134,15 @@ class TaskstatsSocket:
             found = stats.found(message)
             if found is not None:
                 yield (*found.who(message, stats.at), message)
+
+    def _drain(self) -> None:
+        """Throw away the answers to questions that were given up: they may be of tasks of another job."""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                self._socket.recv(_MESSAGE_BYTES)
+        except BlockingIOError:
+            self._socket.settimeout(_ANSWER_SECONDS)
 
     def _answer(self) -> tuple[int, int, Row] | None:
         message = self._socket.recv(_MESSAGE_BYTES)

@@ -13,6 +13,7 @@ from types import FrameType
 
 from jobmeter.observe.agent import Agent
 from jobmeter.run.agent.metrics import MetricsFile
+from jobmeter.run.agent.mounts import Mounts
 from jobmeter.settings.deployment import Metrics
 
 _STIR_LEAST_SECONDS, _STIR_SECONDS, _STIR_REST = 0.05, 0.5, 300
@@ -59,10 +60,12 @@ class Signals:
             self.stop = True
 
 
-def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
-    """Take turns until a signal comes. A first turn is taken at once."""
+def loop(agent: Agent, signals: Signals, metrics: Metrics, mounts: Mounts | None = None) -> None:
+    """Take turns until a signal comes. A first turn is taken at once. Other trees are as good as HUP."""
     poll = select.poll()
     poll.register(signals.woken, select.POLLIN)
+    if mounts is not None and mounts.descriptor is not None:
+        poll.register(mounts.descriptor, select.POLLPRI)
     news = agent.finder.descriptor
     if news is not None:
         poll.register(news, select.POLLIN)
@@ -74,6 +77,7 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
         left = min((agent.next_ns() - time.time_ns()) / 1e9, look - now)
         if left <= 0:
             agent.turn()
+            ends.renew()
             file.write(agent)
             look = time.monotonic() + agent.finder.patience_seconds
             continue
@@ -83,6 +87,8 @@ def loop(agent: Agent, signals: Signals, metrics: Metrics) -> None:
         ends.heard(ready)
         if news in ready:
             look = 0.0
+        if mounts is not None and mounts.have_changed(ready):
+            signals.reload = True
 
 
 class _Ends:
@@ -91,9 +97,16 @@ class _Ends:
     def __init__(self, agent: Agent, poll: select.poll) -> None:
         self._agent = agent
         self._poll = poll
-        self._numbers = frozenset(agent.descriptors)
+        self._numbers = agent.descriptors
         self._resume: float | None = 0.0
         self._rest = _STIR_LEAST_SECONDS
+
+    def renew(self) -> None:
+        """The agent may have a source now that tells of ends."""
+        if self._numbers != self._agent.descriptors:
+            for number in self._numbers if self._resume is None else ():
+                self._poll.unregister(number)
+            self._numbers, self._resume = self._agent.descriptors, 0.0
 
     def within(self, seconds: float) -> float:
         """How long may be waited: until it is time to listen again, or so long."""
@@ -109,7 +122,7 @@ class _Ends:
 
     def heard(self, ready: set[int]) -> None:
         """Take in what was told, if anything was."""
-        if self._resume is None and not self._numbers.isdisjoint(ready):
+        if self._resume is None and not ready.isdisjoint(self._numbers):
             stir = self._agent.stir()
             least = _STIR_LEAST_SECONDS if stir.jobs else self._rest * 2
             self._rest = min(_STIR_SECONDS, max(least, stir.seconds * _STIR_REST))

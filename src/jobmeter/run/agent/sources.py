@@ -62,20 +62,38 @@ def wanted(tables: Mapping | None, period_seconds: float, chosen: Names[str] = D
     return found
 
 
-def opened(sources: Names[Wanted], host: Host) -> list[Scheduled]:
-    """The sources that this machine has."""
-    scheduled = []
-    for each in sources:
+class Openings:
+    """Opens the sources that this machine has. What is absent or forbidden now may not be so later: call it again."""
+
+    def __init__(self, sources: Names[Wanted], host: Host) -> None:
+        self._waiting = list(sources)
+        self._host = host
+        self._said: dict[str, str] = {}
+
+    def __call__(self) -> list[Scheduled]:
+        """Those that could be opened now and could not before."""
+        waiting, self._waiting = self._waiting, []
+        return [scheduled for each in waiting if (scheduled := self._opened(each)) is not None]
+
+    def _opened(self, wanted: Wanted) -> Scheduled | None:
         try:
-            source: SampleSource = registry.module(KIND, each.name).open_source(each.settings, host)
+            source: SampleSource = registry.module(KIND, wanted.name).open_source(wanted.settings, self._host)
         except SourceAbsent as fault:
-            log.info("node.source_absent source=%s reason=%r", each.name, str(fault))
-            continue
+            self._wait(wanted, logging.INFO, "node.source_absent", str(fault))
+            return None
         except (SourceUnreadable, OSError) as fault:
-            log.warning("node.source_not_opened source=%s reason=%r", each.name, str(fault))
-            continue
-        scheduled.append(Scheduled(each.name, source, int(each.period_seconds * 1e9)))
-    return scheduled
+            self._wait(wanted, logging.WARNING, "node.source_not_opened", str(fault))
+            return None
+        if wanted.name in self._said:
+            log.info("node.source_opened source=%s", wanted.name)
+        return Scheduled(wanted.name, source, int(wanted.period_seconds * 1e9))
+
+    def _wait(self, wanted: Wanted, level: int, event: str, reason: str) -> None:
+        """It is tried again later. Why is said once."""
+        self._waiting.append(wanted)
+        if self._said.get(wanted.name) != reason:
+            self._said[wanted.name] = reason
+            log.log(level, "%s source=%s reason=%r", event, wanted.name, reason)
 
 
 def _one(name: str, entry: Entry | None, period_seconds: float) -> Wanted | None:

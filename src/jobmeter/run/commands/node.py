@@ -24,8 +24,9 @@ from jobmeter.observe.jobs.finder import JobFinder
 from jobmeter.run.agent.flags import declare_colmet
 from jobmeter.run.agent.jobs import profiles
 from jobmeter.run.agent.loop import Signals, loop
+from jobmeter.run.agent.mounts import Mounts
 from jobmeter.run.agent.sending import open_sender
-from jobmeter.run.agent.sources import opened, wanted
+from jobmeter.run.agent.sources import Openings, wanted
 from jobmeter.run.agent.tables import flagged
 from jobmeter.run.log import set_level
 from jobmeter.settings.agent import NodeSettings
@@ -61,10 +62,10 @@ def execute(arguments: argparse.Namespace) -> int:
     settings, tables = _settings(arguments)
     _set_level(arguments, settings)
     sender = open_sender(settings, arguments, settings.node_name or this_host().name)
-    signals = Signals()
+    signals, mounts = Signals(), Mounts(this_host())
     with signals.installed():
         agent = build(settings, tables, arguments, sender)
-        while not _measured(agent, settings, arguments, signals):
+        while not _measured(agent, settings, arguments, signals, mounts):
             signals.reload = False
             try:
                 fresh = _settings(arguments)
@@ -76,11 +77,14 @@ def execute(arguments: argparse.Namespace) -> int:
             settings, tables = fresh
             _set_level(arguments, settings)
             log.info("node.reloaded")
+    mounts.close()
     sender.close(settings.linger_seconds)
     return 0
 
 
-def _measured(agent: Agent, settings: NodeSettings, arguments: argparse.Namespace, signals: Signals) -> bool:
+def _measured(
+    agent: Agent, settings: NodeSettings, arguments: argparse.Namespace, signals: Signals, mounts: Mounts
+) -> bool:
     """Measure until a signal comes, or once. Whether that is all: False where the settings shall be read again."""
     try:
         if arguments.once:
@@ -90,7 +94,7 @@ def _measured(agent: Agent, settings: NodeSettings, arguments: argparse.Namespac
             agent.turn(everything=True)
             return True
         log.info("node.started node=%s sources=%s", agent.node, ",".join(each.name for each in agent.sources))
-        loop(agent, signals, settings.metrics)
+        loop(agent, signals, settings.metrics, mounts)
         agent.finish()
         return not signals.reload
     finally:
@@ -111,7 +115,8 @@ def build(settings: NodeSettings, tables: Mapping | None, arguments: argparse.Na
         log.warning("node.no_control_groups reason=%r", str(fault))
         trees = Hierarchies({}, None)
     finder = JobFinder(host, trees, profiles(settings, arguments), fixed=_fixed(arguments, trees, host))
-    agent = Agent(host.name, finder, opened(sources, host), sender, ceiling=Ceiling(settings.ceiling_percent))
+    openings = Openings(sources, host)
+    agent = Agent(host.name, finder, openings(), sender, ceiling=Ceiling(settings.ceiling_percent), later=openings)
     gc.collect()
     gc.freeze()
     _give_back()

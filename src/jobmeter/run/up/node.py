@@ -27,7 +27,7 @@ from jobmeter.observe.jobs.finder import JobFinder
 from jobmeter.observe.jobs.profile import AUTOMATIC, built_in
 from jobmeter.peer import Endpoint, Peer, PeerAway, bearer
 from jobmeter.run.agent.loop import Signals, loop
-from jobmeter.run.agent.sources import KIND, Wanted, opened
+from jobmeter.run.agent.sources import KIND, Openings, Wanted
 from jobmeter.settings.deployment import Metrics
 
 log = logging.getLogger("jobmeter.run")
@@ -167,7 +167,8 @@ def _agent(host: Host, ways: Ways, sender: ServerSender) -> Agent:
         log.warning("node.no_control_groups reason=%r", str(fault))
         trees = Hierarchies({}, None)
     finder = JobFinder(host, trees, [built_in(name) for name in AUTOMATIC])
-    return Agent(host.name, finder, opened(_wanted(ways), host), sender, ceiling=Ceiling(ways.ceiling_percent))
+    openings = Openings(_wanted(ways), host)
+    return Agent(host.name, finder, openings(), sender, ceiling=Ceiling(ways.ceiling_percent), later=openings)
 
 
 def _wanted(ways: Ways) -> list[Wanted]:

@@ -9,6 +9,7 @@ first bytes of all rows first, then their second bytes, and so on.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
 import h5py
 import numpy as np
@@ -55,8 +56,17 @@ def form_of(properties: h5py.h5p.PropDCID, row_bytes: int) -> Form | None:
     return None
 
 
-def append_chunks(table: h5py.h5d.DatasetID, form: Form, rows: bytes) -> None:
-    """Put packed rows at the end of the table. Raises what the library raises, and ValueError for a damaged chunk."""
+def append(table: h5py.h5d.DatasetID, form: Form | None, blocks: Iterable[np.ndarray], kind: h5py.h5t.TypeID) -> None:
+    """Put rows at the end of the table, whose type is `kind`. Raises what the library raises, and ValueError."""
+    for block in blocks:
+        if form is None:
+            _append_rows(table, kind, block)
+        else:
+            _append_chunks(table, form, block.tobytes())
+
+
+def _append_chunks(table: h5py.h5d.DatasetID, form: Form, rows: bytes) -> None:
+    """Put packed rows at the end of the table. Raises ValueError for a damaged chunk."""
     (start,) = table.shape
     end = start + len(rows) // form.row_bytes
     in_last = start % form.chunk_rows
@@ -72,7 +82,7 @@ def append_chunks(table: h5py.h5d.DatasetID, form: Form, rows: bytes) -> None:
         table.write_direct_chunk((first + number * form.chunk_rows,), form.encoded(rows[at : at + step]))
 
 
-def append_rows(table: h5py.h5d.DatasetID, kind: h5py.h5t.TypeID, rows: np.ndarray) -> None:
+def _append_rows(table: h5py.h5d.DatasetID, kind: h5py.h5t.TypeID, rows: np.ndarray) -> None:
     """Put rows at the end of the table, whatever its form."""
     space = table.get_space()
     (start,) = space.get_simple_extent_dims()
@@ -86,3 +96,13 @@ def append_rows(table: h5py.h5d.DatasetID, kind: h5py.h5t.TypeID, rows: np.ndarr
 def _turned(block: bytes, width: int) -> bytes:
     """The bytes column by column, as a table that many bytes wide; and back, with the number of its lines."""
     return np.frombuffer(block, np.uint8).reshape(-1, width).T.tobytes()
+
+
+def _unbuffered() -> h5py.h5p.PropDAID:
+    properties = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    properties.set_chunk_cache(1, 0, 0.0)
+    return properties
+
+
+UNBUFFERED = _unbuffered()
+"""How a table is opened that rows are written to once: straight to the file, without a cache of its chunks."""

@@ -18,10 +18,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from jobmeter.sinks.hdf5.chunks import append_chunks, append_rows
+from jobmeter.sinks.hdf5.chunks import UNBUFFERED, append
+from jobmeter.sinks.hdf5.held import Held
 from jobmeter.sinks.hdf5.layout import fitted
 from jobmeter.sinks.hdf5.superblock import clear_marks
-from jobmeter.sinks.hdf5.tables import VERSION, Compression, Place, Tables, Types
+from jobmeter.sinks.hdf5.tables import VERSION, Compression, Key, Place, Tables, Types
 
 _SPARE_BYTES = 2**20
 _TABLE_BYTES = 2**14
@@ -33,14 +34,14 @@ _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 log = logging.getLogger("jobmeter.sinks")
 
-Rows = Mapping[tuple[str, str], tuple[np.dtype, bytearray]]
-"""Packed rows by group and table, each with their layout, which a new table gets."""
+Rows = Mapping[Key, Held]
+"""Rows by group and table."""
 
 
 class Unfinished(OSError):  # noqa: N818 - the name says the fact
     """Only these tables got their rows; the rest are still to be written."""
 
-    def __init__(self, done: Sequence[tuple[str, str]], reason: str) -> None:
+    def __init__(self, done: Sequence[Key], reason: str) -> None:
         super().__init__(reason)
         self.done = tuple(done)
 
@@ -57,15 +58,14 @@ class File:
         """Append all rows, durable on return. Raises Unfinished, and OSError when nothing was written."""
         self._reserve(rows)
         file = self._opened()
-        done: list[tuple[str, str]] = []
+        done: list[Key] = []
         try:
             try:
-                wanted = {key: layout for key, (layout, _) in rows.items()}
-                places = self._tables.places(file, self.path.stat().st_ino, wanted)
+                places = self._tables.places(file, self.path.stat().st_ino, rows, done)
                 if file.id.get_create_plist().get_version()[0] >= _SWMR_SUPERBLOCK:  # a file of Colmet's is older
                     file.swmr_mode = True
-                for key, (layout, packed) in rows.items():
-                    self._append(file, places[key], layout, packed)
+                for key, place in places.items():
+                    self._append(file, key[0], place, rows[key])
                     done.append(key)
             finally:
                 file.close()
@@ -80,7 +80,7 @@ class File:
     def _reserve(self, rows: Rows) -> None:
         """See that there is room before the library is in the middle of writing, which it takes badly."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        wanted = _SPARE_BYTES + sum(len(packed) + _TABLE_BYTES for _, packed in rows.values())
+        wanted = _SPARE_BYTES + sum(len(held) * held.packing.layout.itemsize + _TABLE_BYTES for held in rows.values())
         try:
             descriptor = os.open(self.path.parent, os.O_RDWR | os.O_TMPFILE, 0o600)
         except OSError as fault:
@@ -137,13 +137,10 @@ class File:
             return False
         return True
 
-    def _append(self, file: h5py.File, place: Place, layout: np.dtype, packed: bytearray) -> None:
-        table = h5py.h5d.open(file.id, place.path, _UNBUFFERED)
-        if place.form is not None:
-            append_chunks(table, place.form, bytes(packed))
-        else:
-            block = fitted(np.frombuffer(packed, layout), place.layout)
-            append_rows(table, self._types.of(place.layout), block)
+    def _append(self, file: h5py.File, group: str, place: Place, held: Held) -> None:
+        table = h5py.h5d.open(file.id, group.encode() + b"/" + place.name, UNBUFFERED)
+        blocks = (fitted(block, place.layout) for block in held.blocks())
+        append(table, place.form, blocks, self._types.of(place.layout))
 
 
 def _open(path: Path, mode: str) -> h5py.File:
@@ -154,16 +151,6 @@ def _open(path: Path, mode: str) -> h5py.File:
     bounds.incr_mode = bounds.decr_mode = bounds.flash_incr_mode = 0
     file.id.set_mdc_config(bounds)
     return file
-
-
-def _unbuffered() -> h5py.h5p.PropDAID:
-    """How a table is opened that rows are written to once: straight to the file, without a cache of its chunks."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    properties.set_chunk_cache(1, 0, 0.0)
-    return properties
-
-
-_UNBUFFERED = _unbuffered()
 
 
 def _is_abandoned(path: Path) -> bool:

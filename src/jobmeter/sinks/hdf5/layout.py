@@ -10,9 +10,7 @@ temperatures, the memory of jobprocstats, the last counter of RAPL, and nvidia a
 
 from __future__ import annotations
 
-import math
 import re
-import struct
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
@@ -20,15 +18,13 @@ import numpy as np
 from msgspec import Struct
 
 from jobmeter.model.sample import Sample
+from jobmeter.sinks.hdf5.packing import Packing, cut, missing
 from jobmeter.wire.colmet import ColmetRecord, columns, types
 from jobmeter.wire.colmet_columns import RECORDS
 from jobmeter.wire.colmet_samples import SECOND_NS, involved_text, job_number
 
 TEXT_BYTES = 255
 INVOLVED_BYTES = 8192
-_LARGEST = 2**63 - 1
-_DOUBLE_BYTES = 8
-_FORMS = {"<i8": "q", "<f4": "f", "<f8": "d"}
 _ALWAYS = {"hostname": f"S{TEXT_BYTES}", "metric_backend": f"S{TEXT_BYTES}", "job_id": "<i8", "timestamp": "<i8"}
 _NOT_IN_TABLE = {"procstats_default": frozenset({"involved_jobs"})}
 _ONLY_IN_TABLE = {"procstats_default": ("meminfo_hardwarecorrupted",)}
@@ -42,50 +38,12 @@ _COLUMN_BYTES, _COLUMNS_MAX_BYTES = 32, 60_000
 
 
 class Row(Struct, frozen=True):
-    """One row as the bytes of `layout`, and the table that it belongs to."""
+    """The values of one row in the order of its packing's names, and the table that it belongs to."""
 
     group: str
     table: str
-    layout: np.dtype
-    packed: bytes
-
-
-class Packing:
-    """Makes rows of one layout out of values by column; None is what is not known."""
-
-    def __init__(self, layout: np.dtype) -> None:
-        names = layout.names or ()
-        forms = [layout[name] for name in names]
-        self.layout = layout
-        self.names = names
-        self._struct = struct.Struct("<" + "".join(_FORMS.get(form.str, f"{form.itemsize}s") for form in forms))
-        self._missing = tuple(_missing(form) for form in forms)
-        self._sizes = tuple(form.itemsize for form in forms)
-
-    def row(self, values: Sequence[object]) -> bytes:
-        """A row of values in the order of `names`."""
-        known = values
-        if None in values:
-            known = [missing if value is None else value for value, missing in zip(values, self._missing, strict=True)]
-        try:
-            return self._struct.pack(*known)
-        except (struct.error, OverflowError):
-            return self._struct.pack(*map(_fitting, known, self._missing, self._sizes))
-
-
-def _missing(form: np.dtype) -> object:
-    return {"i": -1, "f": math.nan}.get(form.kind, b"")
-
-
-def _fitting(value: object, missing: object, size: int) -> object:
-    """The value as the column can hold it."""
-    if isinstance(missing, bytes):
-        return _cut(str(value).encode("utf-8", "replace"), size)
-    if not isinstance(value, int | float):
-        return missing
-    if isinstance(missing, int):
-        return max(-_LARGEST, min(int(value), _LARGEST)) if math.isfinite(value) else missing
-    return float(value) if size == _DOUBLE_BYTES else float(np.float32(value))
+    packing: Packing
+    values: Sequence[object]
 
 
 def _layout(found: dict[str, str]) -> np.dtype:
@@ -131,7 +89,7 @@ def row_of_record(record: ColmetRecord) -> Row:
         values = (*record.values[:-1], _text(str(record.values[-1] or ""), INVOLVED_BYTES))
     host = _text(record.host, TEXT_BYTES)
     given = (*values, host, known.name, record.job, record.stamp_seconds, None)
-    return Row(f"job_{record.job}", record.kind, known.packing.layout, known.packing.row(known.ordered(given)))
+    return Row(f"job_{record.job}", record.kind, known.packing, known.ordered(given))
 
 
 def packing_of_source(metrics: Sequence[str], *, with_involved: bool) -> Packing:
@@ -161,8 +119,8 @@ def row_of_sample(sample: Sample, packing: Packing) -> Row:
     )
     if sample.involved:
         values["involved_jobs"] = _text(involved_text(sample.involved), INVOLVED_BYTES)
-    row = packing.row([values.get(name) for name in packing.names])
-    return Row(f"job_{number}", _table_name(sample.source), packing.layout, row)
+    row = [values.get(name) for name in packing.names]
+    return Row(f"job_{number}", _table_name(sample.source), packing, row)
 
 
 def _table_name(source: str) -> str:
@@ -176,15 +134,9 @@ def fitted(block: np.ndarray, layout: np.dtype) -> np.ndarray:
         return block
     table = np.zeros(len(block), layout)
     for name in layout.names or ():
-        table[name] = block[name] if name in (block.dtype.names or ()) else _missing(layout[name])
+        table[name] = block[name] if name in (block.dtype.names or ()) else missing(layout[name])
     return table
 
 
 def _text(text: str, size: int) -> bytes:
-    return _cut(text.encode("utf-8", "replace"), size)
-
-
-def _cut(raw: bytes, size: int) -> bytes:
-    if len(raw) > size and raw.startswith(b"["):
-        return raw[: raw.rfind(b",", 0, size)] + b"]"
-    return raw[:size]
+    return cut(text.encode("utf-8", "replace"), size)

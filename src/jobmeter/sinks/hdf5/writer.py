@@ -10,17 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.sinks.hdf5.file import File, Unfinished
-from jobmeter.sinks.hdf5.layout import Packing, Row, packing_of_source, row_of_record, row_of_sample
+from jobmeter.sinks.hdf5.held import TABLE_BYTES, Held, Texts
+from jobmeter.sinks.hdf5.layout import Row, packing_of_source, row_of_record, row_of_sample
+from jobmeter.sinks.hdf5.packing import Packing
 from jobmeter.sinks.hdf5.tables import Compression
 from jobmeter.wire.colmet_samples import ColmetForm
 
 _SUFFIX = ".hdf5"
-_HELD_MAX_BYTES = 32 * 2**20
+_HELD_MAX_BYTES = 40 * 2**20
 _PACKINGS_MAX = 1000
 _SPARED = 10
 _WRITE_SECONDS_MAX = 60.0
@@ -40,17 +41,25 @@ class Hdf5Writer:
     batch_limit = 2000
 
     def __init__(
-        self, path: str, compression: Compression, write_seconds: float, clock: Callable[[], float] = time.time
+        self,
+        path: str,
+        compression: Compression,
+        write_seconds: float,
+        *,
+        held_max_bytes: int = _HELD_MAX_BYTES,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.flush_seconds = self._write_seconds = write_seconds
         self._path = Path(path)
+        self._held_max_bytes = held_max_bytes
         self._clock = clock
         self._file = File(self._named(), compression)
         self._compression = compression
         self._form = ColmetForm()
         self._packings: dict[tuple[tuple[str, ...], bool], Packing] = {}
-        self._held: dict[_Key, tuple[np.dtype, bytearray]] = {}
-        self._held_bytes = 0
+        self._held: dict[_Key, Held] = {}
+        self._texts = Texts()
+        self._tables_bytes = 0
 
     @property
     def path(self) -> Path:
@@ -59,7 +68,7 @@ class Hdf5Writer:
 
     def write(self, batch: SampleBatch) -> Sequence[Outcome]:
         """Take the batch; `flush` writes it. When much is held and cannot be written, all of it is kept."""
-        if self._held_bytes > _HELD_MAX_BYTES:
+        if self._tables_bytes + self._texts.size_bytes > self._held_max_bytes:
             try:
                 self.flush()
             except OSError as fault:
@@ -109,16 +118,19 @@ class Hdf5Writer:
         self.flush()
 
     def _hold(self, row: Row) -> None:
-        key = (row.group, row.table, id(row.layout))
+        key = (row.group, row.table, id(row.packing.layout))
         held = self._held.get(key)
         if held is None:
-            held = self._held[key] = (row.layout, bytearray())
-        held[1].extend(row.packed)
-        self._held_bytes += len(row.packed)
+            held = self._held[key] = Held(row.packing, self._texts)
+            self._tables_bytes += TABLE_BYTES
+        held.add(row.values)
+        self._tables_bytes += row.packing.packed_bytes
 
     def _forget(self, keys: Sequence[_Key]) -> None:
         for key in keys:
-            self._held_bytes -= len(self._held.pop(key)[1])
+            self._tables_bytes -= self._held.pop(key).size_bytes
+        if not self._held:
+            self._texts = Texts()
 
     def _packing(self, sample: Sample) -> Packing:
         """How such samples become rows. Raises ValueError where they cannot."""
