@@ -17,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore
 from jobmeter.model.record import Component, Record, Score
@@ -88,6 +89,27 @@ def test_the_file_of_a_month_has_a_line_per_name(arranged: Arranged) -> None:
         ["ada", "0.48", "0.5", "40.0", "0.3", "0.12"],
         ["bob", "0.24", "0.5", "20.0", "0.2", "0.08"],
     ]
+
+
+def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end, moment = MARCH.replace(month=4), timedelta(microseconds=1)
+    stops = (MARCH - moment, MARCH, end - moment, end)
+    begins = [stop - timedelta(hours=1) for stop in stops]
+    times = enumerate(zip(begins, stops, strict=True))
+    arranged.store.put([replace(job(f"{n}"), start_time=begin, stop_time=stop) for n, (begin, stop) in times])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json") == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["jobs"] == 2
+
+
+def test_processor_time_in_milliseconds_is_one_where_the_file_says_so(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arranged.store.put([job("1")])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json", cpu_unit="milliseconds") == 0
+    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.0005
 
 
 def test_the_month_before_this_one_is_the_default(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,17 +201,41 @@ def test_the_report_goes_out_by_mail_encrypted_where_that_is_offered(
     assert (to, encrypted, taken.logins) == ("to@example.org", True, [b"from@example.org"])
     mail = email.message_from_bytes(content, policy=email.policy.default)
     assert mail["Subject"] == "Monthly Utilisation Report"
+    assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
+    assert mail["Message-ID"]
+    assert mail["Auto-Submitted"] == "auto-generated"
     page = mail.get_body(("html",))
     assert page is not None
     assert "&lt;b&gt;ada&lt;/b&gt;" in page.get_content()
 
 
-def test_a_mail_that_cannot_be_sent_costs_no_file(arranged: Arranged, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_processor_time_is_no_idle_job(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = job("1")
+    arranged.store.put([whole, replace(job("2"), components=whole.components[:1])])
+    assert arranged.report(*IN_MARCH) == 0
+    assert arranged.rows()[1][2:4] == ["0.5", "40.0"]
+    assert arranged.report(*IN_MARCH, "--dry-run") == 0
+    assert "cpu_eff is of 1 of 2 jobs" in capsys.readouterr().out
+
+
+def test_a_name_cannot_drive_the_terminal(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
+    arranged.store.put([job("1", user="\x1b[31m\u202eada")])
+    assert arranged.report(*IN_MARCH, "--dry-run") == 0
+    assert "\n\\x1b[31m\\u202eada," in capsys.readouterr().out
+
+
+def test_a_mail_that_cannot_be_sent_costs_no_file(
+    arranged: Arranged, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     arranged.store.put([job("1")])
     arranged.email = {"enable_email_report": True, "smtp_server": "127.0.0.1", "smtp_port": 1}
     for name in ("SENDER_EMAIL", "PASSWORD", "RECEIVER_EMAIL"):
         monkeypatch.setenv(name, "x@example.org")
     assert arranged.report(*IN_MARCH) == 1
+    assert "utilization.unmailed server=127.0.0.1:1 reason=" in capfd.readouterr().err
+    monkeypatch.setenv("RECEIVER_EMAIL", "x@example.org\nBcc: y@example.org")
+    assert arranged.report(*IN_MARCH) == 1
+    monkeypatch.setenv("RECEIVER_EMAIL", "x@example.org")
     assert len(arranged.rows()) == 2
     monkeypatch.delenv("PASSWORD")
     assert arranged.report(*IN_MARCH) == 2

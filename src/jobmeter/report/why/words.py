@@ -95,7 +95,8 @@ def count(value: float, one: str, many: str) -> Figure:
 
 def percent(part: float) -> Figure:
     """A part of a whole, as `87 %`."""
-    text = f"{part * 100:.0f}" if part * 100 >= 10 or part == 0 else f"{part * 100:.1f}"
+    whole = part * 100
+    text = f"{whole:.0f}" if whole >= 10 or part == 0 else f"{whole:.1f}" if whole >= 0.1 else f"{whole:.1g}"
     return Figure(part, "part", f"{text} %")
 
 
