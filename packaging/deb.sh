@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes a Debian package with its own libraries below /opt/jobmeter: packaging/deb.sh FOLDER [EXTRAS]
-# EXTRAS is server,postgresql,samples by default; for nodes give "" (four small libraries). Needs dpkg-deb, python3-pip.
+# EXTRAS is server,postgresql,samples,apel by default; for nodes give "" (four small libraries). Needs dpkg-deb, pip.
 # The package is for the Python of the machine that makes it.
 set -eu
 out=${1:?usage: packaging/deb.sh FOLDER [EXTRAS]}
-extras=${2-server,postgresql,samples}
+extras=${2-server,postgresql,samples,apel}
 python=${PYTHON:-/usr/bin/python3}
 here=$(cd "$(dirname "$0")/.." && pwd)
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/pyproject.toml" | head -1)

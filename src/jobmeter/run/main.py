@@ -225,6 +225,12 @@ def _explained(fault: Exception) -> int:
     if isinstance(fault, SettingsFaulty):
         print(fault, file=sys.stderr)  # noqa: T201
         return WRONG_USE
+    if isinstance(fault, ModuleNotFoundError) and not debugging():
+        from jobmeter.run.missing import sentence  # noqa: PLC0415
+
+        if (told := sentence(fault)) is not None:
+            print(f"jobmeter: {told}", file=sys.stderr)  # noqa: T201
+            return WRONG_USE
     if debugging():
         import traceback  # noqa: PLC0415
 
