@@ -195,7 +195,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(jobs)
 def test_the_blocks_sum_up_to_the_records(tmp_path_factory: pytest.TempPathFactory, records: list[Record]) -> None:
     url = f"sqlite:///{tmp_path_factory.mktemp('s')}/records.db"

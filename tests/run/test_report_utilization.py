@@ -6,7 +6,6 @@ import csv
 import email
 import email.policy
 import json
-import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from jobmeter.contract import RecordStore
 from jobmeter.model.record import Component, Record, Score
 from jobmeter.run import main as program
 from jobmeter.store.open import open_store
+from tests.process import free_port
 from tests.serve.live import Live, live
 from tests.wire.test_smime import made
 
@@ -141,11 +141,6 @@ def test_the_options_of_the_command_line_have_their_effect(arranged: Arranged) -
 @pytest.mark.parametrize("words", [("--month", "3"), ("--year", "2024"), ("--month", "13", "--year", "2024")])
 def test_half_a_month_is_wrong_use(arranged: Arranged, words: tuple[str, ...]) -> None:
     assert arranged.report(*words) == 2
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class _Inbox:
