@@ -11,7 +11,7 @@ from jobmeter.contract import RecordStore
 from jobmeter.model.record import Record
 from jobmeter.report.apel.fields import MetaField
 from jobmeter.report.apel.gone import emptied, has_jobs
-from jobmeter.report.apel.message import Form, messages
+from jobmeter.report.apel.message import Form, block, messages
 from jobmeter.report.apel.rules import faults
 from jobmeter.report.apel.summary import SiteSummary
 from jobmeter.store.migrate import upgrade
@@ -30,6 +30,11 @@ def test_a_row_that_is_no_more_is_sent_without_jobs() -> None:
     published = [HEAD + ROW.format("a", 2) + ROW.format("b", 1)]
     assert emptied(Form.SYNC, [ROW.format("b", 1)], published) == [ROW.format("a", 0)]
     assert emptied(Form.SYNC, [ROW.format("A", 1), ROW.format("b", 1)], published) == []
+
+
+def test_a_row_that_was_wider_once_is_the_same_row() -> None:
+    now = block(Form.SYNC, {"Site": "S", "SubmitHost": "h" * 300, "NumberOfJobs": 2, "Month": 3, "Year": 2024})
+    assert emptied(Form.SYNC, [now], [HEAD + ROW.format("h" * 300, 2)]) == []
 
 
 def test_what_was_emptied_stays_so() -> None:

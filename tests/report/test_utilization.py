@@ -54,6 +54,10 @@ def test_what_was_measured_is_not_estimated_too() -> None:
     assert energy_note([line]) == "Of the energy 62% was measured, 38% is estimated from watts per core."
 
 
+def test_a_name_cannot_turn_the_reading_direction_of_the_page() -> None:
+    assert ">\\u202eada<" in as_html("x", lines([_usage("\u202eada")], (), POWER, 4))
+
+
 def test_each_number_stands_in_its_column_of_the_page() -> None:
     page = as_html("x", lines([_usage("ada", hours=100)], (), POWER, 4))
     cells = re.findall(r'<td align="right">([^<]*)</td>', page)

@@ -112,6 +112,15 @@ def test_a_zero_that_is_there_is_a_zero() -> None:
     assert (facts.cpu_efficiency, facts.wasted_core_seconds, facts.joules) == (0.0, 400.0, 0.0)
 
 
+@pytest.mark.parametrize("peak", [float("inf"), float("nan"), 1.7e308, -1.0])
+def test_what_nobody_can_have_measured_is_not_known(peak: float) -> None:
+    metric = MetricSummary("cgroup_memory_peak", "bytes", Kind.GAUGE, 1, total=None, peak=peak)
+    job = JobIdentity("slurm", "", "1")
+    summary = JobSummary(job, ("n",), 0, 1, 1, 1.0, 1.0, True, (metric,), peak, EnergySource.IPMI)
+    facts = facts_of(record(stop=3600), summary)
+    assert (facts.memory_peak_bytes, facts.joules) == (None, None)
+
+
 def test_a_submission_after_the_start_is_no_waiting() -> None:
     assert facts_of(record(start=100, stop=200, meta={"submit_time": ("150",)})).wait_seconds is None
     assert facts_of(record(start=100, stop=200, meta={"submit_time": ("40",)})).wait_seconds == 60

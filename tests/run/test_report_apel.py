@@ -421,6 +421,8 @@ def test_job_messages_have_a_block_per_job_and_a_day_is_sent_again_when_it_chang
     first = site.service.messages[0]
     assert "LocalJobId: slurm-1\nLocalUserId: at1\n" in first
     assert "WallDuration: 3600\nCpuDuration: 3600\n" in first
+    ended = int((MARCH.period.start + timedelta(days=2)).timestamp())
+    assert f"StartTime: {ended - 3600}\nEndTime: {ended}\n" in first
     assert site.service.told() == [(JOBS, 2), (JOBS, 1)]
     site.put(job(4, ended=timedelta(days=5)))
     assert site.publish() == 0

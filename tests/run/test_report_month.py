@@ -66,13 +66,14 @@ def test_sums_are_those_of_the_records(store: RecordStore, capsys: pytest.Captur
 
 
 def test_the_page_needs_nothing_else_and_shows_hostile_names_as_text(store: RecordStore, tmp_path: Path) -> None:
-    store.put([job("1", site="<script>alert(1)</script>", TotalCPU=3600)])
+    store.put([job("1", site="<script>alert(1)</script>", group="\u202eevil", TotalCPU=3600)])
     file = tmp_path / "month.html"
     assert program.main(["report", "month", "--month", "2024-03", "--output", str(file), "--title", "A & B"]) == 0
     text = file.read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "A &amp; B: 2024-03" in text
+    assert "<td>\\u202eevil</td>" in text
     assert "http://" not in text.replace("http-equiv", "")
     assert "src=" not in text.replace("-src", "")
     drawing = text[text.index("<svg") : text.index("</svg>") + 6]
@@ -88,6 +89,21 @@ def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
     said = told(capsys)
     assert said["total"]["jobs"] == 2
     assert {each["name"]: each["jobs"] for each in said["months"] if each["jobs"]} == {"2024-02": 1, "2024-03": 2}
+
+
+def test_processor_time_without_cores_makes_nothing_efficient(
+    store: RecordStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = job("1", TotalCPU=3600)
+    store.put([whole, replace(job("2"), components=(Component("TotalCPU", 10**6, ()),))])
+    assert told(capsys)["total"]["efficiency"] == 0.5
+
+
+def test_jobs_without_a_group_are_told_as_such(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.put([replace(job("1"), meta=None)])
+    assert [one["name"] for one in told(capsys)["groups"]] == [None]
+    assert program.main(["report", "month", "--month", "2024-03"]) == 0
+    assert "<td>(none)</td><td>1</td>" in capsys.readouterr().out
 
 
 def test_each_number_stands_in_its_column(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from jobmeter.report.apel.message import Form, benchmarked, block
-from jobmeter.report.apel.receiver import Value, alike
+from jobmeter.report.apel.receiver import Value, alike, fitted
 
 _MONTH = ("Site", "Month", "Year")
 _ROW = (
@@ -50,7 +50,8 @@ def _fields(block_text: str) -> dict[str, str]:
 
 
 def _key(form: Form, fields: Mapping[str, str]) -> tuple[Value, ...]:
-    return (*(alike(fields.get(name)) for name in _KEYS[form]), _benchmark(fields))
+    # As wide as it would be written now: what was published once may have been wider than the receiver takes.
+    return (*(alike(fitted(name, fields.get(name))) for name in _KEYS[form]), _benchmark(fields))
 
 
 def _benchmark(fields: Mapping[str, str]) -> str | None:

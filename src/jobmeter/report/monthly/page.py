@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from jobmeter.report.monthly.sums import Monthly, Sums
+from jobmeter.report.visible import visible
 
 SHOWN_MAX = 25
 """So many sites and groups have a line; the rest are one line together."""
@@ -126,7 +127,7 @@ def _row(name: str, sums: Sums) -> str:
     efficiency = "not known" if sums.efficiency is None else f"{sums.efficiency:.1%}"
     energy = "not known" if sums.kilowatt_hours is None else f"{sums.kilowatt_hours:,.1f}"
     cells = "".join(f"<td>{cell}</td>" for cell in (f"{sums.jobs:,}", f"{sums.core_hours:,.1f}", efficiency, energy))
-    return f"<tr><td>{escape(name)}</td>{cells}</tr>"
+    return f"<tr><td>{escape(visible(name))}</td>{cells}</tr>"
 
 
 def _notes(report: Monthly) -> str:

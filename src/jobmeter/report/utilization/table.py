@@ -9,6 +9,8 @@ from html import escape
 
 from msgspec import Struct
 
+from jobmeter.report.visible import visible
+
 JOULES_PER_KWH = 3_600_000
 HEADER = ("user", "khs23h", "cpu_eff", "corehours", "power [kWh]", "co2 [kg]")
 """The columns of AUDITOR's file; `power` is an energy."""
@@ -181,4 +183,4 @@ def _row(line: Line) -> str:
         *(f"{n:,.2f}" for n in (line.corehours, line.energy_kwh, line.co2_kg)),
     )
     cells = "".join(f'<td align="right">{number}</td>' for number in numbers)
-    return f'<tr><td style="max-width:24em;overflow-wrap:anywhere">{escape(line.name)}</td>{cells}</tr>'
+    return f'<tr><td style="max-width:24em;overflow-wrap:anywhere">{escape(visible(line.name))}</td>{cells}</tr>'

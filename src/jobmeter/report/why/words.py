@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from jobmeter.report.visible import visible
 from jobmeter.report.why.names import GIB, KIB, MIB
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -137,8 +138,7 @@ def moment(when: datetime) -> Figure:
 
 def name(text: str) -> Figure:
     """A name as the record has it, made visible and in quotes."""
-    shown = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return Figure(text, "text", f"“{shown[:200]}”")
+    return Figure(text, "text", f"“{visible(text)[:200]}”")
 
 
 def literal(text: str) -> Figure:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from jobmeter.model.question import Bound, MetaCondition, Op, Order, Question, Scope
 from jobmeter.model.record import Record, microseconds
 from jobmeter.peer import TlsFilesUnusable
+from jobmeter.report.visible import visible
 from jobmeter.report.why.facts import Facts, facts_of
 from jobmeter.report.why.job import Report, explain
 from jobmeter.report.why.names import ARRAYS, JOBS, QUANTITIES, Names
@@ -25,7 +26,6 @@ from jobmeter.report.why.words import moment as moment_of
 from jobmeter.run.account import Account, AccountAway
 from jobmeter.run.month_argument import month_argument
 from jobmeter.run.records.question import moment
-from jobmeter.run.records.text import visible
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 
 SUMMARY: str = "says in sentences what jobs used and wasted, and which flag to change"

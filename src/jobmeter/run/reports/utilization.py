@@ -26,11 +26,11 @@ from jobmeter.report.month import Month
 from jobmeter.report.utilization.month import questions, usage_lines
 from jobmeter.report.utilization.settings import Settings
 from jobmeter.report.utilization.table import Line, as_csv, as_html, notes
+from jobmeter.report.visible import visible
 from jobmeter.run.account import Account, AccountAway
 from jobmeter.run.collector.daemon import Stopper
 from jobmeter.run.exposition import write
 from jobmeter.run.log import log_to_file, set_level
-from jobmeter.run.records.text import visible
 from jobmeter.settings.fault import Fault, SettingsFaulty
 from jobmeter.settings.load import load
 
