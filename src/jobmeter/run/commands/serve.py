@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jobmeter.serve.app import Application
     from jobmeter.store.open import ArchivingStore
 
-SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
+SUMMARY: str = "serves the account on SQLite or PostgreSQL: pages, and an interface for programs"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
 
 FAILED = 1
