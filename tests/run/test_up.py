@@ -198,6 +198,18 @@ def test_a_batch_system_that_does_not_answer_is_left_with_its_own_words(tmp_path
     assert not found[0].absent
 
 
+def test_the_reason_that_oarstat_begins_with_is_told_without_what_follows_from_it(tmp_path: Path) -> None:
+    tool = tmp_path / "oarstat"
+    tool.write_text(
+        "#!/bin/sh\necho 'Configuration file not found. at /usr/share/perl5/OAR/Conf.pm line 64.' >&2\n"
+        "echo 'Use of uninitialized value $host in pattern match at /usr/share/perl5/OAR/IO.pm line 262.' >&2\n"
+        "echo 'Available drivers: DBM, Pg.' >&2\nexit 255\n"
+    )
+    tool.chmod(0o755)
+    found = up_findings.batch_systems(this_host(), lambda name: str(tool) if name == "oarstat" else None, ())
+    assert found[2].note == f"{tool} does not answer: Configuration file not found."
+
+
 def test_what_is_left_out_is_said_and_not_asked(tmp_path: Path) -> None:
     slurm_tables.write_table(tmp_path / "slurm", [])
     found = up_findings.batch_systems(
