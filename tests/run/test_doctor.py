@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -50,6 +51,23 @@ def test_text_says_what_mends_each_thing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "warn  server: http://127.0.0.1:1 does not answer" in done.stdout
     assert "        mend: jobmeter up, or --server URL" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user looks")
+def test_a_folder_that_may_not_be_looked_into_is_bad_and_ends_nothing(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            os.setuid(65534)
+            checks = by_name(list(of_machine(Host(tmp_path, SystemClock(), {}), [shut / "data"], 0)))
+            told, spools = checks[f"disk {shut / 'data'}"], list(of_spools([shut / "data"]))
+            code = 0 if told.state is State.BAD and spools == [] else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def at(server: Serving) -> Endpoint:

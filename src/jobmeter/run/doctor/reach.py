@@ -33,10 +33,17 @@ def of_batch(host: Host, which: Callable[[str], str | None]) -> Iterator[Check]:
 def of_spools(folders: Sequence[Path]) -> Iterator[Check]:
     """What waits in the spools below the folders, and what can never be delivered."""
     files = sorted(
-        {file for folder in folders if folder.is_dir() for file in folder.rglob("*.spool") if file.is_file()}
+        {file for folder in folders if _is_open(folder) for file in folder.rglob("*.spool") if file.is_file()}
     )
     for file in files:
         yield _spool(file)
+
+
+def _is_open(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except PermissionError:  # told where room is looked for
+        return False
 
 
 def _spool(file: Path) -> Check:
@@ -73,8 +80,9 @@ def of_server(
         yield Check("server", State.BAD, str(unusable), "give --ca, --certificate and --key that can be read")
         return
     except (PeerAway, OSError) as reason:
+        told = str(reason).removeprefix(f"{endpoint.address}: ")
         yield Check(
-            "server", State.WARNING, f"{endpoint.address} does not answer: {reason}", "jobmeter up, or --server URL"
+            "server", State.WARNING, f"{endpoint.address} does not answer: {told}", "jobmeter up, or --server URL"
         )
         return
     good = health.status == 200
