@@ -17,6 +17,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies, parse
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs import finder as finding
+from jobmeter.observe.jobs import naming
 from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
 from jobmeter.observe.jobs.profile import built_in, rooted
 from tests.observe.kernel_groups import Groups, groups, removed
@@ -37,6 +38,13 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 def _of(groups: Groups, controller: str | None = None) -> JobFinder:
     root = groups.root if controller is None else groups.roots[controller]
     return JobFinder(groups.host, groups.trees, [rooted(str(root), PATTERN, "oar")])
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is: a look lists the folders whenever the kernel has told something."""
+    monkeypatch.setattr(finding, "_SHARE", 1e9)
+    monkeypatch.setattr(naming, "_ANSWER_SECONDS", 60.0)
 
 
 def _ids(jobs: Sequence[RunningJob]) -> list[str]:

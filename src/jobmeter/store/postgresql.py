@@ -24,6 +24,7 @@ from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Shelf
+from jobmeter.store.checking import check_sums
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.day_sums import keep_days
@@ -52,7 +53,6 @@ from jobmeter.store.postgresql_sums import (
     note_change,
     read_pending,
     resum,
-    sums_of,
 )
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
@@ -239,9 +239,7 @@ class PostgresqlStore:
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            expected = archived_sums(self.archive, executing(reader))
-            expected.add(sums_of(reader, None))
-            return list(held_sums(reader).differences(expected))
+            return check_sums(held_sums(reader), PostgresqlSource(reader), self.archive, executing(reader))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""

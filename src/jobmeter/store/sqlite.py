@@ -25,6 +25,7 @@ from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
+from jobmeter.store.checking import check_sums
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.day_sums import keep_days
@@ -55,7 +56,6 @@ from jobmeter.store.sqlite_sums import (
     note_batch,
     read_pending,
     resum,
-    sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
 
@@ -231,9 +231,7 @@ class SqliteStore:
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            expected = archived_sums(self.archive, executing(reader))
-            expected.add(sums_of(reader, None))
-            return list(held_sums(reader).differences(expected))
+            return check_sums(held_sums(reader), SqliteSource(reader), self.archive, executing(reader))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""
