@@ -70,7 +70,10 @@ if [ "$1" = purge ]; then
         [ ! -e "$data" ] || echo "jobmeter: $data stays as it is: an account is not removed with its program"
     done
 fi
-[ ! -d /run/systemd/system ] || systemctl daemon-reload
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl reset-failed 'jobmeter-*' || :
+fi
 EOT
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
 mkdir -p "$out"

@@ -55,7 +55,7 @@ FOUR = (12, 38, 19, 2)
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("deb")
-    ran(PACKAGING / "deb.sh", folder, "server,samples", variables={"PYTHON": BUILT_BY})
+    ran(PACKAGING / "deb.sh", folder, "server,samples,apel", variables={"PYTHON": BUILT_BY})
     return next(folder.glob("jobmeter_*.deb"))
 
 
