@@ -115,9 +115,9 @@ class Joiner:
             await asyncio.sleep(pause)
 
     async def _told(self) -> None:
-        while self._records:
-            some = _taken(self._records)
-            self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, some))
+        if self._records:
+            told, self._records = list(self._records), {}
+            self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, told))
         while self._jobs:
             await self._readers.ask(self.join, _taken(self._jobs))
 

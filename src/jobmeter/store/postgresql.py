@@ -109,9 +109,12 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stored]:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
-                new = insert(writer, batch, numbers, self.now())
-                gone = without_archived(self.archive, executing(writer), new)
-                gone |= without_withdrawn(executing(writer), new)
+                added = insert(writer, batch, numbers, self.now())
+                new, gone = added.new, dict[str, bytes]()
+                if added.archived:
+                    gone |= without_archived(self.archive, executing(writer), new)
+                if added.withdrawn:
+                    gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
             stored = gone | {key: held.body for key, held in held_rows(writer, rest - gone.keys()).items()}
             if len(stored) < len(rest):
@@ -270,7 +273,7 @@ class PostgresqlStore:
             return newest_letters(writer, limit)
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         return next((row[0] for row in self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))), 0)
 
     def counts(self, facet: str | None = None) -> dict[str, int]:

@@ -59,6 +59,12 @@ from jobmeter.store.sqlite_sums import (
 )
 from jobmeter.store.totalling import archived_sums, total
 
+_BEFORE_ADDING = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM records), EXISTS (SELECT 1 FROM archive_files), "
+    "EXISTS (SELECT 1 FROM withdrawn)"
+)
+"""The last record, and whether there are any in the archive or withdrawn ones."""
+
 
 class SqliteStore:
     """The RecordStore of the contract in the SQLite file `path`, whose schema must be the present one.
@@ -115,14 +121,16 @@ class SqliteStore:
             return outcomes(batch, (), {})
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
-            (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+            last, archived, withdrawn = writer.execute(_BEFORE_ADDING).fetchone()
             added = insert(writer, batch, numbers, self.now())
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in rows_of(writer, set(batch.keys) - new)}
-            stored |= without_archived(self.archive, executing(writer), new)
-            stored |= without_withdrawn(executing(writer), new)
+            if archived:
+                stored |= without_archived(self.archive, executing(writer), new)
+            if withdrawn:
+                stored |= without_withdrawn(executing(writer), new)
             if new:
                 note_batch(writer, last)
         self._numbers.learn(fresh)
@@ -278,7 +286,7 @@ class SqliteStore:
             ]
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])
