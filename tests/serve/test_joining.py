@@ -214,6 +214,31 @@ def test_runs_of_a_requeued_job_get_what_each_of_them_used(serving: Callable[...
     whole(kept)
 
 
+def test_parts_of_one_job_are_added_up_in_whichever_order_they_come(
+    serving: Callable[..., Any], kept: RecordStore
+) -> None:
+    """Two nodes that sent to different gatherers from the same second on, one of them again after a long silence."""
+    parts = [
+        replace(summary(1, 500, 10), nodes=("n1",)),
+        replace(summary(1, 3599, 20), nodes=("n2",)),
+        replace(summary(2000, 3599, 40), nodes=("n1",)),
+        replace(summary(2010, 3000, 80), nodes=("n1",)),  # tells of what the one before tells better
+    ]
+    with serving() as server:
+        for place, order in enumerate(itertools.permutations(range(4))):
+            number = str(2000 + place)
+            for at in order:
+                part = replace(parts[at], job=replace(parts[at].job, job=number))
+                assert server.post("/v2/summaries", [part]).status == 200
+            assert server.post("/v2/records", [sent(f"slurm-{number}")]).status == 200
+        for place in range(24):
+            energy(server, 70, f"slurm-{2000 + place}")
+        shown = server.ask("GET", "/v2/summaries?record_id=slurm-2000").json()["summaries"]
+        assert [(one["joules"], one["nodes"]) for one in shown] == [(70.0, ["n1", "n2"])]
+        assert len(server.ask("GET", "/v2/summaries?manager=slurm&job=2000").json()["summaries"]) == 4
+    whole(kept)
+
+
 def test_a_stop_that_comes_after_the_join_keeps_what_was_joined(serving: Callable[..., Any], kept: RecordStore) -> None:
     running = {key: value for key, value in sent().items() if key != "stop_time"}
     with serving() as server:

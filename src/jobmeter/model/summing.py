@@ -55,6 +55,9 @@ class _Metric(Struct):
     low: float | None = None
     high: float | None = None
     resets: int = 0
+    since_ns: int | None = None
+    is_begun: bool = True
+    """Of a counter: whether all devices said since when they count; `since_ns` is the earliest."""
 
 
 class _Node(Struct):
@@ -293,6 +296,7 @@ class Summing:
                 total=kept.total if counter and kept.samples else None,
                 resets=kept.resets,
                 peak=None if counter or not kept.peaks else sum(kept.peaks.values()),
+                since_ns=kept.since_ns if kept.is_begun else None,
             )
 
 
@@ -314,6 +318,10 @@ def _counted(kept: _Metric, device: tuple[str, str], value: float, sample: Sampl
     if last is None:
         began = value if sample.since_ns is not None else 0.0
         seconds = (sample.time_ns - sample.since_ns) / 1e9 if sample.since_ns is not None else 0.0
+        if sample.since_ns is None:
+            kept.is_begun = False
+        else:
+            kept.since_ns = sample.since_ns if kept.since_ns is None else min(kept.since_ns, sample.since_ns)
     else:
         if sample.time_ns <= last.time_ns:
             kept.last[device] = last  # late or repeated: it is part of the growth that was counted

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.keeping import JobKey, JobPart, SummaryStore
+from jobmeter.model.adding import added
 from jobmeter.model.joining import Candidate, assigned, joined
 from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import Record, RecordStop, microseconds
@@ -139,10 +140,11 @@ class Joiner:
         for part in self._kept.parts(jobs):
             found = self._candidates(part)
             summaries = {id(summary): number for number, summary in part.summaries}
-            best = assigned([summary for _, summary in part.summaries], [one for one, _ in found])
+            parts = assigned([summary for _, summary in part.summaries], [one for one, _ in found])
             for candidate, record in found:
-                joints[candidate.record_id] = _Joint(record, best.get(candidate.record_id))
-            settled |= {summaries[id(summary)]: record_id for record_id, summary in best.items()}
+                its = parts.get(candidate.record_id)
+                joints[candidate.record_id] = _Joint(record, None if its is None else added(its))
+            settled |= {summaries[id(one)]: record_id for record_id, its in parts.items() for one in its}
         self._apply(joints)
         self._kept.settle(settled)
 
