@@ -87,6 +87,13 @@ def json_of(core: bytes) -> bytes:
     return core if core.startswith(b"{") else b"{" + core + b"}"
 
 
+def json_of_all(cores: Sequence[bytes]) -> Sequence[bytes]:
+    """`json_of` of each; bodies stay as they are, too."""
+    if max(cores, default=b"") < b"{":
+        return [b"{%b}" % core for core in cores]
+    return list(map(json_of, cores))
+
+
 def _is_regular(key: str, start_us: int, stop_us: int | None) -> bool:
     """Whether the id stands in JSON as it is, and the times are whole seconds since 1970."""
     return (

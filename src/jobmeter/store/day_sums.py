@@ -35,7 +35,7 @@ from jobmeter.store.grouped import DAY_US
 from jobmeter.store.ledger import Runner
 from jobmeter.store.rollup import BY_SITE
 from jobmeter.store.tables import day_marks, day_sums, records, rollups
-from jobmeter.store.tally import FacetValue, Tally
+from jobmeter.store.tally import Tally, is_decimal
 
 QUESTIONS_MAX = 16
 """Of so many questions sheets are kept."""
@@ -45,7 +45,7 @@ RECORDS_A_GROUP = 4
 """With fewer records a group, in the mean of a day, its sheet would save little and be large."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_FORM = 1
+_FORM = 2
 """Counts up when a sheet's content is written in another way."""
 _COMPRESSION = 1
 
@@ -212,44 +212,36 @@ def _digest(question: TotalQuestion) -> bytes:
     return hashlib.blake2b(said.encode(), digest_size=16).digest()
 
 
-_Row = tuple[list[Any], list[Any]]
+_Row = tuple[tuple[Any, ...], list[Any]]
 """The key, and value and count of each measure. Decimals are text."""
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.Decoder(list[_Row]).decode
 
 
 def _body(question: TotalQuestion, summed: Tally) -> bytes | None:
     """A tally as a sheet, or None where it is not worth it or cannot be."""
-    facets = _facet_places(question)
-    rows: list[_Row] = []
-    counted = [0] * len(question.measures)
-    for key, cells in summed.groups():
-        if any(isinstance(key[place], int) for place in facets):
-            return None  # a number of the dictionary would outlive its meaning
-        told: list[Any] = []
-        for place, (value, count) in enumerate(cells):
-            counted[place] += count
-            told += [format(value, "f") if isinstance(value, Decimal) else value, count]
-        rows.append(([part.value if isinstance(part, FacetValue) else part for part in key], told))
-    if rows and max(counted, default=0) < RECORDS_A_GROUP * len(rows):
+    groups = summed.groups()
+    measures = range(len(question.measures))
+    records = max((sum(cells[2 * number + 1] for cells in groups.values()) for number in measures), default=0)
+    if groups and records < RECORDS_A_GROUP * len(groups):
         return None
+    for place in _facet_places(question):
+        if any(isinstance(key[place], int) for key in groups):
+            return None  # a number of the dictionary would outlive its meaning
     try:
-        return zlib.compress(_encode(rows), _COMPRESSION)
+        return zlib.compress(_encode(list(groups.items())), _COMPRESSION)
     except (OverflowError, UnicodeEncodeError):  # a whole number beyond 64 bits, or half a character
         return None
 
 
 def _add(question: TotalQuestion, body: bytes, tally: Tally) -> None:
-    facets = _facet_places(question)
-    for key, told in _decode(zlib.decompress(body)):
-        for place in facets:
-            if key[place] is not None:
-                key[place] = FacetValue(key[place])
-        for place in range(0, len(told), 2):
-            if isinstance(told[place], str):
-                told[place] = Decimal(told[place])
-        tally.merge(tuple(key), told)
+    decimals = [2 * number for number, measure in enumerate(question.measures) if is_decimal(measure)]
+    for key, cells in _decode(zlib.decompress(body)):
+        for place in decimals:
+            if cells[place] is not None:
+                cells[place] = Decimal(cells[place])
+        tally.merge(key, cells)
 
 
 def _facet_places(question: TotalQuestion) -> Collection[int]:

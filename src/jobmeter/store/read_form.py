@@ -1,17 +1,15 @@
-"""What of a body is decoded for a question, and how the parts of a key and the conditions are read from it."""
+"""What of a body is decoded for a question, and how keys and conditions are read from it."""
 
 from __future__ import annotations
 
 import operator
-import re
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
 
 import msgspec
 
-from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, ScoreBound
+from jobmeter.model.question import Bound, Column, ComponentCondition, MetaCondition, Op, Question, Scope, ScoreBound
 from jobmeter.model.record import from_microseconds
 from jobmeter.model.total import (
     AmountDimension,
@@ -25,68 +23,18 @@ from jobmeter.model.total import (
 )
 from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US
+from jobmeter.store.read_block import Block, Found
 
-
-class Block:
-    """Some records, a list for each of start, stop and decoded body; what is read of them is read once."""
-
-    def __init__(self, starts: Sequence[int], stops: Sequence[int | None], found: Sequence[Any]) -> None:
-        self.starts = starts
-        self.stops = stops
-        self.found = found
-        self._spans: dict[Span | None, Sequence[int | None]] = {None: [1] * len(starts)}
-        self._components: dict[str, Sequence[Sequence[Any]]] = {}
-
-    def spans(self, span: Span | None) -> Sequence[int | None]:
-        """Whole seconds or microseconds, None while a job runs; 1 where no span is asked for."""
-        if span not in self._spans:
-            unit = 1_000_000 if span is Span.RUNTIME else 1
-            pairs = zip(self.starts, self.stops, strict=True)
-            self._spans[span] = [None if stop is None else (stop - start) // unit for start, stop in pairs]
-        return self._spans[span]
-
-    def components(self, name: str) -> Sequence[Sequence[Any]]:
-        """The components of this name of each record; almost always there is one."""
-        if name not in self._components:
-            self._components[name] = self._called(name)
-        return self._components[name]
-
-    def only(self, kept: Sequence[bool]) -> Block:
-        """Those that are kept."""
-        if all(kept):
-            return self
-        return Block(*[list(compress(column, kept)) for column in (self.starts, self.stops, self.found)])
-
-    @cached_property
-    def _shapes(self) -> Sequence[tuple[str, ...]]:
-        """The names of the components of each record in their order: of many records few different ones."""
-        return [tuple(map(_NAME, found.components)) for found in self.found]
-
-    def _called(self, name: str) -> Sequence[Sequence[Any]]:
-        parts = {shape: _part(shape, name) for shape in set(self._shapes)}
-        if None in parts.values():
-            return [[one for one in found.components if one.name == name] for found in self.found]
-        pairs = zip(self.found, self._shapes, strict=True)
-        return [found.components[parts[shape]] for found, shape in pairs]
-
-
-_NAME = operator.attrgetter("name")
-
-
-def _part(shape: Sequence[str], name: str) -> slice | None:
-    """Where the components of a name stand; None where others stand between them."""
-    places = [place for place, each in enumerate(shape) if each == name]
-    if not places:
-        return slice(0)
-    return slice(places[0], places[-1] + 1) if places[-1] - places[0] < len(places) else None
-
-
-KeyPart = Callable[[Block], Sequence[Any]]
+Key = tuple[Any, ...]
+"""The first values of meta in one tuple, then the other parts."""
+Part = Callable[[Block], Sequence[Any]]
 """Reads a part of the key of each record."""
 Keep = Callable[[Block], Sequence[bool]]
 """Which records fulfil a condition."""
 
-_UNNAMEABLE = re.compile(r'[\\"\x00-\x1f]')
+TEXTS_MAX = 10_000
+"""So many texts of meta are remembered."""
+
 _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
     Op.GT: operator.gt,
     Op.GTE: operator.ge,
@@ -113,110 +61,169 @@ class _Unscored(msgspec.Struct, gc=False):
 
 
 class Form:
-    """What of a body has to be decoded: it grows while the question is gone through."""
+    """How the bodies of records are read for a question.
 
-    def __init__(self, question: TotalQuestion) -> None:
-        keys = [one.key for one in question.where.meta]
-        keys += [one.key for one in question.group_by if isinstance(one, MetaDimension)]
-        # A field of a Struct cannot have such a name in JSON.
-        self._as_table = any(_UNNAMEABLE.search(key) for key in keys)
-        self._keys: dict[str, str] = {}
-        self._fields: dict[str, tuple[str, Any, Any]] = {}
-        scored = question.where.scores or any(
-            factor.scores for measure in question.measures for factor in getattr(measure, "factors", ())
-        )
-        self._component: type = _Component if scored else _Unscored
+    `whole`: all conditions are looked at here, not only those that the columns of the table do not answer.
+    """
+
+    def __init__(self, question: TotalQuestion, *, whole: bool = False) -> None:
+        where = question.where
+        keys = [one.key for one in question.group_by if isinstance(one, MetaDimension)]
+        conditions = [one for one in where.meta if whole or one.key not in FACET_OF_KEY]
+        scope = where.scope if whole else Scope.everything()
+        self._metas = _Metas(keys, conditions, scope) if keys or conditions or scope.any_of is not None else None
+        self._with_ids = FieldDimension(Column.RECORD_ID) in question.group_by
+        factors = [factor for measure in question.measures for factor in getattr(measure, "factors", ())]
+        asked = [(factor.component, score) for factor in factors for score in factor.scores]
+        self._with_scores = bool(where.scores or asked)
+        self._keeps = [*(_of_columns(where) if whole else ()), *map(_component_within, where.components)]
+        self._keeps += [_score_within(one.name, one.bounds, asked) for one in where.scores]
+        self._parts = [_part(one) for one in question.group_by if not isinstance(one, MetaDimension)]
+        self._is_meta = [isinstance(one, MetaDimension) for one in question.group_by]
 
     def decoder(self) -> Callable[[bytes], Any]:
         """Decodes a body as far as it is needed."""
-        components: Any = tuple[self._component, ...]  # type: ignore[name-defined]
-        fields: dict[str, Any] = {"components": ("components", components, ()), **self._fields}
-        if self._as_table:
-            fields["meta"] = ("meta", dict[str, tuple[str, ...]] | None, None)
-        elif self._keys:
-            names = list(self._keys.values())
-            meta = msgspec.defstruct(
-                "Meta",
-                [(name, tuple[str, ...] | None, None) for name in names],
-                rename={name: key for key, name in self._keys.items()},
-                gc=False,
-            )
-            fields["meta"] = ("meta", meta | None, None)
-        form = msgspec.defstruct("Body", list(fields.values()), kw_only=True, gc=False)
-        return msgspec.json.Decoder(form).decode
+        component: type = _Component if self._with_scores else _Unscored
+        fields: list[tuple[str, Any, Any]] = [("components", tuple[component, ...], ())]  # type: ignore[valid-type]
+        if self._metas is not None:
+            fields.append(("meta", msgspec.Raw, msgspec.Raw(b"null")))
+        if self._with_ids:
+            fields.append(("record_id", str, ""))
+        return msgspec.json.Decoder(msgspec.defstruct("Body", fields, gc=False)).decode
 
-    def key_part(self, dimension: Dimension) -> KeyPart:
-        """Reads a part of the key, as `jobmeter.store.grouped` has it; of facets the value in place of the number."""
-        match dimension:
-            case MetaDimension(key):
-                lists = self._meta(key)
-                return lambda block: [values[0] if values else None for values in lists(block)]
-            case TimeDimension(unit, column):
-                return lambda block: [_stretch(unit, moment) for moment in _moments(block, column)]
-            case AmountDimension(component):
-                return lambda block: [ones[0].amount if ones else None for ones in block.components(component)]
-            case FieldDimension(Column.RECORD_ID):
-                self._fields["record_id"] = ("record_id", str)  # type: ignore[assignment]
-                return lambda block: [found.record_id for found in block.found]
-            case FieldDimension(Column.RUNTIME):
-                return lambda block: block.spans(Span.RUNTIME)
-            case FieldDimension(column):
-                return lambda block: _moments(block, column)
+    def read(self, block: Block) -> tuple[Block, Iterable[Key]]:
+        """The records that fulfil the conditions, and the key of each."""
+        metas: Sequence[Any] = [()] * len(block.starts)
+        if self._metas is not None:
+            metas = list(map(self._metas.__getitem__, map(bytes, map(_META, block.found))))
+            block, metas = _only(block, metas, [meta is not None for meta in metas])
+        for keep in self._keeps:
+            block, metas = _only(block, metas, keep(block))
+        return block, zip(metas, *[part(block) for part in self._parts], strict=True)
 
-    def conditions(self, where: Question) -> list[Keep]:
-        """What a record must fulfil beyond what the columns answer."""
-        return [
-            *(self._holds(one) for one in where.meta if one.key not in FACET_OF_KEY),
-            *map(_component_within, where.components),
-            *(_score_within(one.name, one.bounds) for one in where.scores),
-        ]
+    def in_order(self, key: Key) -> tuple[Any, ...]:
+        """The parts of a key, each in the place of its dimension."""
+        metas, others = iter(key[0]), iter(key[1:])
+        return tuple([next(metas) if is_meta else next(others) for is_meta in self._is_meta])
 
-    def _meta(self, key: str) -> Callable[[Block], Sequence[Sequence[str] | None]]:
-        """Reads the lists under a meta key, None where there is none."""
-        if self._as_table:
-            return lambda block: [None if found.meta is None else found.meta.get(key) for found in block.found]
-        read = operator.attrgetter(self._keys.setdefault(key, f"k{len(self._keys)}"))
-        return lambda block: [None if (meta := found.meta) is None else read(meta) for found in block.found]
 
-    def _holds(self, condition: MetaCondition) -> Keep:
-        lists = self._meta(condition.key)
-        wanted, unwanted = set(condition.contains), set(condition.lacks)
-        return lambda block: [
-            held is not None and wanted.issubset(held) and unwanted.isdisjoint(held) for held in lists(block)
-        ]
+def _only(block: Block, metas: Sequence[Any], kept: Sequence[bool]) -> tuple[Block, Sequence[Any]]:
+    return (block, metas) if all(kept) else (block.only(kept), list(compress(metas, kept)))
+
+
+class _Metas(dict[bytes, Any]):
+    """By the text of a meta: the first values under some keys; None where it does not fulfil the conditions.
+
+    Users, hosts and groups are few beside jobs, so most records have a meta that another had, letter by letter.
+    """
+
+    def __init__(self, keys: Sequence[str], conditions: Iterable[MetaCondition], scope: Scope) -> None:
+        super().__init__()
+        self._keys = keys
+        self._conditions = [(one.key, set(one.contains), set(one.lacks)) for one in conditions]
+        self._scope = scope
+
+    def __missing__(self, text: bytes) -> tuple[str | None, ...] | None:
+        if len(self) >= TEXTS_MAX:
+            self.clear()
+        read = self[text] = self._read(_decode_meta(text) or {})
+        return read
+
+    def _read(self, meta: dict[str, tuple[str, ...]]) -> tuple[str | None, ...] | None:
+        if not self._scope.sees(meta):
+            return None
+        for key, wanted, unwanted in self._conditions:
+            held = meta.get(key)
+            if held is None or not wanted.issubset(held) or not unwanted.isdisjoint(held):
+                return None
+        return tuple([values[0] if (values := meta.get(key)) else None for key in self._keys])
+
+
+_META = operator.attrgetter("meta")
+_decode_meta = msgspec.json.Decoder(dict[str, tuple[str, ...]] | None).decode
+
+
+def _part(dimension: Dimension) -> Part:
+    """Reads a part of the key, as `jobmeter.store.grouped` has it; of facets the value in place of the number."""
+    match dimension:
+        case TimeDimension(unit, column):
+            return lambda block: [_stretch(unit, moment) for moment in block.moments(column).values]
+        case AmountDimension(component):
+            return lambda block: _first_amounts(block, component)
+        case FieldDimension(Column.RECORD_ID):
+            return lambda block: [found.record_id for found in block.found]
+        case FieldDimension(Column.RUNTIME):
+            return lambda block: block.spans(Span.RUNTIME).values
+        case FieldDimension(column):
+            return lambda block: block.moments(column).values
+        case MetaDimension():
+            raise AssertionError("values of meta are read together")
+
+
+def _first_amounts(block: Block, component: str) -> Sequence[int | None]:
+    amounts = block.amounts(component)
+    if amounts is not None:
+        return amounts.values
+    return [ones[0].amount if ones else None for ones in block.components(component)]
+
+
+def _of_columns(where: Question) -> list[Keep]:
+    """The conditions that the columns of the table answer, but for meta and the stop."""
+    keeps: list[Keep] = []
+    if where.start_time:
+        started = _within(where.start_time)
+        keeps.append(lambda block: [started(start) for start in block.starts])
+    if where.runtime:
+        ran = _within(where.runtime)
+        keeps.append(lambda block: [span is not None and ran(span) for span in block.spans(Span.RUNTIME).values])
+    return keeps
 
 
 def _component_within(condition: ComponentCondition) -> Keep:
     name, within = condition.name, _within(condition.bounds)
-    return lambda block: [
-        within(ones[0].amount) if len(ones) == 1 else any(within(one.amount) for one in ones)
-        for ones in block.components(name)
-    ]
+
+    def holds(block: Block) -> Sequence[bool]:
+        amounts = block.amounts(name)
+        if amounts is None:
+            return [any(within(one.amount) for one in ones) for ones in block.components(name)]
+        return _fulfil(amounts, within)
+
+    return holds
 
 
-def _score_within(name: str, bounds: Sequence[ScoreBound]) -> Keep:
+def _score_within(name: str, bounds: Sequence[ScoreBound], asked: Iterable[tuple[str, str]]) -> Keep:
+    """Whether any component has such a score: first the one is looked at whose score is asked for, too."""
     within = _within(bounds)
+    first = next((component for component, score in asked if score == name), None)
 
-    def holds(found: Any) -> bool:
-        for one in found.components:
-            for score in one.scores:
-                if score.name == name and within(score.value):
-                    return True
-        return False
+    def any_holds(found: Any) -> bool:
+        return any(within(score.value) for one in found.components for score in one.scores if score.name == name)
 
-    return lambda block: [holds(found) for found in block.found]
+    def holds(block: Block) -> Sequence[bool]:
+        scores = None if first is None else block.scores(first, name)
+        if scores is None:
+            return [any_holds(found) for found in block.found]
+        kept = _fulfil(scores, within)
+        if all(kept):
+            return kept
+        return [is_within or any_holds(found) for is_within, found in zip(kept, block.found, strict=True)]
+
+    return holds
+
+
+def _fulfil(found: Found, within: Callable[[Any], bool]) -> Sequence[bool]:
+    values = found.values
+    if found.full and values and within(min(values)) and within(max(values)):
+        return [True] * len(values)
+    return [value is not None and within(value) for value in values]
 
 
 def _within(bounds: Sequence[Bound] | Sequence[ScoreBound]) -> Callable[[Any], bool]:
-    if len(bounds) == 1:
-        compare, bound = _COMPARE[bounds[0].op], bounds[0].value
-        return lambda value: compare(value, bound)
     pairs = [(_COMPARE[bound.op], bound.value) for bound in bounds]
+    if len(pairs) == 1:
+        ((compare, bound),) = pairs
+        return lambda value: compare(value, bound)
     return lambda value: all(compare(value, bound) for compare, bound in pairs)
-
-
-def _moments(block: Block, column: Column) -> Sequence[int | None]:
-    return block.starts if column is Column.START_TIME else block.stops
 
 
 def _stretch(unit: TimeUnit, moment_us: int | None) -> int | None:

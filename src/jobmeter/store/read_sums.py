@@ -8,28 +8,29 @@ Of a body only the meta keys and the components are decoded that the question is
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice, product
-from types import SimpleNamespace
+from itertools import islice, product, repeat
 from typing import Any
 
 import msgspec
 
-from jobmeter.model.question import Column, Question
-from jobmeter.model.total import AmountDimension, Extreme, Measure, MetaDimension, Product, Span, TotalQuestion
+from jobmeter.model.question import Question
+from jobmeter.model.total import COUNT, AmountDimension, Extreme, Measure, MetaDimension, Product, TotalQuestion
+from jobmeter.store.core import json_of_all
 from jobmeter.store.facet import FACET_OF_KEY
-from jobmeter.store.read_form import Block, Form
-from jobmeter.store.tally import ROWS_MAX, FacetValue, Tally
+from jobmeter.store.read_block import Block, Found, amounts_of, scores_of
+from jobmeter.store.read_form import Form, Key
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 Row = tuple[int, int | None, bytes]
-"""Start and stop in microseconds since 1970, and the body."""
+"""Start and stop in microseconds since 1970, and the core or the body."""
 
 BLOCK_RECORDS = 1000
 
-_ONE = SimpleNamespace(amount=1)
-"""In place of a second component."""
-
-_Key = tuple[Any, ...]
+_FAR = 1 << 80
+"""A time before or after all there are."""
 
 
 def is_about_bodies(question: TotalQuestion) -> bool:
@@ -52,224 +53,218 @@ def of_columns(where: Question) -> Question:
 
 def add_read(tally: Tally, question: TotalQuestion, rows: Iterable[Row]) -> None:
     """Add the records of `rows`, which fulfil `of_columns`, to a tally. Raises TooManyGroups."""
-    reading = _Reading(question)
+    reading = Reading(question)
     reading.take(rows)
     reading.give(tally)
 
 
-class _Reading:
-    """The sums of the rows read so far, column by column: a loop over a list costs half of a call for each record."""
+class Reading:
+    """The sums of the rows read so far."""
 
-    def __init__(self, question: TotalQuestion) -> None:
-        form = Form(question)
-        self._keys = [form.key_part(dimension) for dimension in question.group_by]
-        self._facets = [
-            isinstance(dimension, MetaDimension) and dimension.key in FACET_OF_KEY for dimension in question.group_by
-        ]
-        self._keeps = form.conditions(question.where)
-        self._columns = [_column(measure) for measure in question.measures]
-        self._decode = form.decoder()
-        self._groups: dict[_Key, int] = {}
+    def __init__(self, question: TotalQuestion, *, whole: bool = False) -> None:
+        self._form = Form(question, whole=whole)
+        self._decode = self._form.decoder()
+        self._columns = _columns(question.measures)
+        self._groups = Numbers()
+        self._records: list[int] = []
 
     def take(self, rows: Iterable[Row]) -> None:
         """Read rows until there are more groups than a tally takes."""
         reading = iter(rows)
         while len(self._groups) <= ROWS_MAX and (some := list(islice(reading, BLOCK_RECORDS))):
-            starts, stops, bodies = zip(*some, strict=True)
-            self._add(Block(starts, stops, list(map(self._decode, bodies))))
+            starts, stops, cores = zip(*some, strict=True)
+            self._add(Block(starts, stops, list(map(self._decode, json_of_all(cores)))))
 
     def _add(self, block: Block) -> None:
-        for keep in self._keeps:
-            block = block.only(keep(block))
-        groups = self._groups
-        parts = [part(block) for part in self._keys]
-        keys: Iterable[_Key] = zip(*parts, strict=True) if parts else [()] * len(block.starts)
-        places = [groups.setdefault(key, len(groups)) for key in keys]
+        block, keys = self._form.read(block)
+        places = self._groups.of(keys)
+        records = self._records
+        records += [0] * (len(self._groups) - len(records))
+        for place in places:
+            records[place] += 1
         for column in self._columns:
-            column.add(places, len(groups), block)
+            column.add(places, len(records), block)
 
     def give(self, tally: Tally) -> None:
         """Add what was read to a tally. Raises TooManyGroups."""
-        columns = [column.sums(tally) for column in self._columns]
-        for key, place in self._groups.items():
-            pairs: list[Any] = []
-            for values, counts in columns:
-                pairs += values[place], counts[place]
-            tally.merge(
-                tuple(
-                    [
-                        FacetValue(value) if is_facet and value is not None else value
-                        for value, is_facet in zip(key, self._facets, strict=True)
-                    ]
-                ),
-                pairs,
-            )
+        cells: list[Sequence[Any]] = []
+        for column in self._columns:
+            counts = column.counts(self._records)
+            values = column.values(tally, counts)
+            held = values if all(counts) else [one if n else None for one, n in zip(values, counts, strict=True)]
+            cells += held, counts
+        rows: Iterable[Sequence[Any]] = zip(*cells, strict=True) if cells else repeat(())
+        for key, row in zip(self._groups, rows, strict=False):
+            tally.merge(self._form.in_order(key), list(row))
 
 
-_Sums = tuple[list[Any], list[int]]
-"""By group: the value, None where there is none, and of how many terms it is made."""
+class Numbers(dict[Key, int]):
+    """Numbers from 0 on for keys, in the order in which they come first."""
+
+    def of(self, keys: Iterable[Key]) -> Sequence[int]:
+        """The numbers of keys."""
+        return list(map(self.__getitem__, keys))
+
+    def __missing__(self, key: Key) -> int:
+        number = self[key] = len(self)
+        return number
 
 
-class _Plain:
-    """A measure of times alone, or the count of records."""
+class _Column:
+    """A measure: how many terms each group has is kept only as far as it is not the number of its records."""
 
     def __init__(self) -> None:
-        self._values: list[Any] = []
-        self._counts: list[int] = []
+        self._values: list[int] = []
+        self._more: Counter[int] = Counter()
 
     def add(self, places: Sequence[int], groups: int, block: Block) -> None:
         """Add a block; `places` are the groups of its records, of so many groups in all."""
-        new = groups - len(self._counts)
-        self._values += [None] * new
-        self._counts += [0] * new
-        self._join(places, block)
-
-    def sums(self, _: Tally) -> _Sums:
-        """What was added."""
-        return self._values, self._counts
-
-    def _join(self, places: Sequence[int], block: Block) -> None:
         raise NotImplementedError
 
+    def counts(self, records: Sequence[int]) -> Sequence[int]:
+        """The terms of each group, which has so many records."""
+        more = self._more
+        return [number + more[place] for place, number in enumerate(records)] if more else records
 
-class _Span(_Plain):
-    def __init__(self, span: Span | None) -> None:
-        super().__init__()
-        self._span = span
+    def values(self, tally: Tally, counts: Sequence[int]) -> Sequence[Any]:
+        """The value of each group; anything where there is no term."""
+        raise NotImplementedError
 
-    def _join(self, places: Sequence[int], block: Block) -> None:
-        values, counts = self._values, self._counts
-        for place, length in zip(places, block.spans(self._span), strict=True):
-            if length is not None:
-                values[place] = (values[place] or 0) + length
-                counts[place] += 1
+    def _grow(self, size: int, first: int) -> list[int]:
+        self._values += [first] * (size - len(self._values))
+        return self._values
+
+    def _count(self, places: Sequence[int], terms: Sequence[int]) -> None:
+        """Records of these groups gave terms to those."""
+        if terms is not places:
+            self._more.subtract(places)
+            self._more.update(terms)
 
 
-class _Extreme(_Plain):
+class _Count(_Column):
+    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
+        """See _Column."""
+
+    def values(self, tally: Tally, counts: Sequence[int]) -> Sequence[Any]:
+        """See _Column."""
+        del tally
+        return counts
+
+
+class _Extreme(_Column):
     def __init__(self, measure: Extreme) -> None:
         super().__init__()
         self._measure = measure
 
-    def _join(self, places: Sequence[int], block: Block) -> None:
-        values, counts, latest = self._values, self._counts, self._measure.latest
-        moments = block.starts if self._measure.column is Column.START_TIME else block.stops
-        for place, moment in zip(places, moments, strict=True):
-            if moment is not None:
-                before = values[place]
-                if before is None or (moment > before) is latest:
+    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
+        """See _Column."""
+        terms, (moments,) = _complete(places, [block.moments(self._measure.column)])
+        self._count(places, terms)
+        if self._measure.latest:
+            values = self._grow(groups, -_FAR)
+            for place, moment in zip(terms, moments, strict=True):
+                if moment > values[place]:  # noqa: PLR1730 - a call takes twice the time
                     values[place] = moment
-                counts[place] += 1
+        else:
+            values = self._grow(groups, _FAR)
+            for place, moment in zip(terms, moments, strict=True):
+                if moment < values[place]:  # noqa: PLR1730
+                    values[place] = moment
+
+    def values(self, tally: Tally, counts: Sequence[int]) -> Sequence[Any]:
+        """See _Column."""
+        del tally, counts
+        return self._values
 
 
-class _Amount(_Plain):
-    """A product of one component without scores."""
+class _Spots(Numbers):
+    """Numbers for pairs of a group and scores."""
 
-    def __init__(self, name: str, span: Span | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._name = name
-        self._span = span
+        self._last: tuple[Sequence[int], Sequence[int]] = (), ()
 
-    def _join(self, places: Sequence[int], block: Block) -> None:
-        values, counts = self._values, self._counts
-        for place, length, ones in zip(places, block.spans(self._span), block.components(self._name), strict=True):
-            if length is not None:
-                for one in ones:
-                    values[place] = (values[place] or 0) + one.amount * length
-                    counts[place] += 1
+    def at(self, places: Sequence[int], scores: Iterable[Sequence[float]]) -> Sequence[int]:
+        """The numbers of groups with their scores; asked again about the same list, those found before."""
+        if self._last[0] is not places:
+            self._last = places, self.of(zip(places, *scores, strict=True))
+        return self._last[1]
 
 
-class _Scored:
-    """A product of components with scores: its values and counts, by group and the scores to be multiplied by."""
+class _Product(_Column):
+    """A sum of products: by group, or by group and the scores to be multiplied by."""
 
-    def __init__(self, measure: Product) -> None:
+    def __init__(self, measure: Product, spots: _Spots) -> None:
+        super().__init__()
         self._span = measure.span
-        self._cells: list[dict[_Key, list[int]]] = []
         self._names = [factor.component for factor in measure.factors]
         self._wanted = [(place, score) for place, factor in enumerate(measure.factors) for score in factor.scores]
+        self._spots = spots
 
     def add(self, places: Sequence[int], groups: int, block: Block) -> None:
-        """See _Plain."""
-        self._cells += [{} for _ in range(groups - len(self._cells))]
-        cells, wanted = self._cells, self._wanted
-        factors = [block.components(name) for name in self._names]
-        for place, length, *held in zip(places, block.spans(self._span), *factors, strict=True):
-            if length is None:
-                continue
-            for chosen in product(*held):
-                scores = tuple([_score(chosen[number], score) for number, score in wanted])
-                if None in scores:
-                    continue
-                value = length
-                for one in chosen:
-                    value *= one.amount
-                cell = cells[place].get(scores)
-                if cell is None:
-                    cells[place][scores] = [value, 1]
-                else:
-                    cell[0] += value
-                    cell[1] += 1
+        """See _Column."""
+        terms, columns = _complete(*self._terms(places, block))
+        self._count(places, terms)
+        scores = len(columns) - len(self._wanted)
+        numbers: Iterable[int] = columns[0]
+        for others in columns[1:scores]:
+            numbers = map(operator.mul, numbers, others)
+        spots = self._spots.at(terms, columns[scores:]) if self._wanted else terms
+        values = self._grow(len(self._spots) if self._wanted else groups, 0)
+        for spot, number in zip(spots, numbers, strict=True):
+            values[spot] += number
 
-    def sums(self, tally: Tally) -> _Sums:
-        """See _Plain."""
-        found = [_weighed(tally, cells) for cells in self._cells]
-        return [value for value, _ in found], [counted for _, counted in found]
+    def values(self, tally: Tally, counts: Sequence[int]) -> Sequence[Any]:
+        """See _Column."""
+        if not self._wanted:
+            return self._values
+        values: list[Any] = [None] * len(counts)
+        for (place, *scores), value in zip(self._spots, self._values, strict=False):
+            term = tally.weighed(value, tuple(scores))
+            values[place] = term if values[place] is None else tally.plus(values[place], term)
+        return values
 
-
-class _ScoredOnce(_Scored):
-    """A product of one or two components with one score: what most reports ask for."""
-
-    def __init__(self, measure: Product) -> None:
-        super().__init__(measure)
-        ((self._scored, self._score),) = self._wanted
-
-    def add(self, places: Sequence[int], groups: int, block: Block) -> None:
-        """See _Plain."""
-        self._cells += [{} for _ in range(groups - len(self._cells))]
-        cells, wanted = self._cells, self._score
-        factors = [block.components(name) for name in self._names]
-        scored, *others = factors.pop(self._scored), *factors
-        weights = others[0] if others else [(_ONE,)] * len(places)
-        for place, length, ones, twos in zip(places, block.spans(self._span), scored, weights, strict=True):
-            if length is None:
-                continue
-            for one in ones:
-                for score in one.scores:
-                    if score.name == wanted:
-                        by_scores, key = cells[place], (score.value,)
-                        for two in twos:
-                            cell = by_scores.get(key)
-                            if cell is None:
-                                by_scores[key] = [one.amount * length * two.amount, 1]
-                            else:
-                                cell[0] += one.amount * length * two.amount
-                                cell[1] += 1
-                        break
+    def _terms(self, places: Sequence[int], block: Block) -> tuple[Sequence[int], Sequence[Found]]:
+        """The group of each term; the numbers that make it up, and the scores. Most records have a term each."""
+        lengths = [] if self._span is None and self._names else [block.spans(self._span)]
+        amounts = [block.amounts(name) for name in self._names]
+        scores = [block.scores(self._names[place], score) for place, score in self._wanted]
+        found = [one for one in (*lengths, *amounts, *scores) if one is not None]
+        if len(found) == len(lengths) + len(amounts) + len(scores):
+            return places, found
+        named = [block.components(name) for name in self._names]
+        lines = zip(places, block.spans(self._span).values, *named, strict=True)
+        terms = [(place, length, *chosen) for place, length, *held in lines for chosen in product(*held)]
+        places, spans, *ones = _transposed(terms, 2 + len(named))
+        held = [Found(column, full=True) for column in ones]
+        weights = [scores_of(held[place], score) for place, score in self._wanted]
+        return places, [Found(spans, None not in spans), *map(amounts_of, held), *weights]
 
 
-def _weighed(tally: Tally, sums: dict[_Key, list[int]]) -> tuple[Any, int]:
-    """The value of a product of components, and how many terms it has."""
-    total, terms = None, 0
-    for scores, (value, counted) in sums.items():
-        term = tally.weighed(value, scores)
-        total = term if total is None else tally.plus(total, term)
-        terms += counted
-    return total, terms
+def _complete(places: Sequence[int], found: Sequence[Found]) -> tuple[Sequence[int], Sequence[Sequence[Any]]]:
+    """The terms that have all that is needed."""
+    columns = [one.values for one in found]
+    if all(one.full for one in found):
+        return places, columns
+    rows = [row for row in zip(places, *columns, strict=True) if None not in row]
+    places, *columns = _transposed(rows, 1 + len(columns))
+    return places, columns
 
 
-def _column(measure: Measure) -> _Plain | _Scored:
-    if isinstance(measure, Extreme):
-        return _Extreme(measure)
-    if not measure.factors:
-        return _Span(measure.span)
-    scores = sum(len(factor.scores) for factor in measure.factors)
-    if len(measure.factors) == 1 and not scores:
-        return _Amount(measure.factors[0].component, measure.span)
-    return _ScoredOnce(measure) if scores == 1 and len(measure.factors) <= 2 else _Scored(measure)
+def _transposed(rows: Sequence[Sequence[Any]], columns: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * columns
 
 
-def _score(component: Any, name: str) -> float | None:
-    for score in component.scores:
-        if score.name == name:
-            value: float = score.value
-            return value
-    return None
+def _columns(measures: Iterable[Measure]) -> list[_Column]:
+    """Products times the same scores share their spots."""
+    shared: dict[Any, _Spots] = {}
+    columns: list[_Column] = []
+    for measure in measures:
+        if isinstance(measure, Extreme):
+            columns.append(_Extreme(measure))
+        elif measure == COUNT:
+            columns.append(_Count())
+        else:
+            scores = tuple((factor.component, score) for factor in measure.factors for score in factor.scores)
+            columns.append(_Product(measure, shared.setdefault(scores, _Spots())))
+    return columns

@@ -16,6 +16,7 @@ from jobmeter.model.question import Question, Scope
 from jobmeter.store import kept_counts
 from jobmeter.store.archive.archive import Archive
 from jobmeter.store.books import Books
+from jobmeter.store.core import json_of
 from jobmeter.store.exact import ExactSum, exact_add, fitting
 from jobmeter.store.grouped import Part
 from jobmeter.store.past import rows_at
@@ -82,12 +83,12 @@ class SqliteSource:
 
     def read(self, where: Question, only: ColumnElement[bool] | None, *, with_ids: bool) -> Iterator[Row]:
         """See Source."""
-        yield from self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
+        return self._reader.execute(*compiled(select_for_sums(where, self.view, only, with_ids=with_ids), _DIALECT))
 
     def bodies(self, only: ColumnElement[bool] | None) -> Iterator[bytes]:
-        """The bodies of the records of which `only` is true."""
-        for _, _, body in self.read(Question(Scope.everything()), only, with_ids=False):
-            yield body
+        """The meta and components of the records of which `only` is true, as JSON."""
+        for _, _, core in self.read(Question(Scope.everything()), only, with_ids=False):
+            yield json_of(core)
 
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""

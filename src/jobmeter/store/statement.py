@@ -13,9 +13,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     and_,
-    case,
     false,
-    func,
     literal,
     or_,
     select,
@@ -108,15 +106,14 @@ def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
 
 
 def select_for_sums(question: Question, view: View, only: ColumnElement[bool] | None, *, with_ids: bool) -> Select[Any]:
-    """Start, stop and body of the rows that `question` is about and of which `only` is true, in any order.
+    """Start, stop and core of the rows that `question` is about and of which `only` is true, in any order.
 
-    Without ids the body is its core in braces, for half the work.
+    With ids the body is in place of the core, for twice the work.
     """
     rows = view.rows
-    core = rows.c.core
-    body = rows.c.body if with_ids else case((func.substr(core, 1, 1) == "{", core), else_="{" + core + "}")
     extra = [] if only is None else [only]
-    return select(rows.c.start_us, rows.c.stop_us, body).where(*conditions(question, view), *extra)
+    columns = rows.c.start_us, rows.c.stop_us, rows.c.body if with_ids else rows.c.core
+    return select(*columns).where(*conditions(question, view), *extra)
 
 
 def _behind(order: Order, place: Position, rows: FromClause) -> list[ColumnElement[bool]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from jobmeter.model.total import (
     Extreme,
     FieldDimension,
     Key,
+    Measure,
     Measured,
     MetaDimension,
     Product,
@@ -37,30 +39,22 @@ ROWS_MAX = 1_000_000
 WEIGHTS_MAX = 10_000
 """Products of scores that are remembered."""
 
-_Cell = list[Any]
-"""Value and count of a measure so far."""
+_Cells = list[Any]
+"""Value and count of each measure in turn."""
 
 _facet_value = msgspec.json.Decoder(dict[str, list[str]]).decode
 
 
-class FacetValue(NamedTuple):
-    """In place of a number of the dictionary: the value itself."""
-
-    value: str
-
-
 class Tally:
-    """What the rows added so far amount to."""
+    """What the rows added so far amount to. In a key stands for a facet its number in the dictionary, or the value."""
 
     def __init__(self, question: TotalQuestion) -> None:
         self._question = question
         # Digits for the product of four of the largest and smallest scores there can be: never rounded, or refused.
         self._exact = Context(prec=6000, Emin=-999_999, Emax=999_999, traps=[Inexact])
-        self._groups: dict[tuple[Any, ...], list[_Cell]] = {}
+        self._groups: dict[tuple[Any, ...], _Cells] = {}
         self._weights: dict[tuple[Any, ...], Decimal] = {}
-        self._chosen = [
-            (max if measure.latest else min) if isinstance(measure, Extreme) else None for measure in question.measures
-        ]
+        self._places = [(2 * number, self._joins(measure)) for number, measure in enumerate(question.measures)]
 
     def add(self, part: Part, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows of `part`, as the database gave them, at most ROWS_MAX. Raises TooManyGroups."""
@@ -80,10 +74,11 @@ class Tally:
 
         Raises TooManyGroups.
         """
-        cells = self._cells(key)
+        cells: _Cells = [None, 0] * len(self._question.measures)
         for number, value, counted in pairs:
             if counted:
-                self._join(number, cells[number], self.weighed(_whole(value), weights), int(counted))
+                cells[2 * number : 2 * number + 2] = self.weighed(_whole(value), weights), int(counted)
+        self.merge(key, cells)
 
     def weighed(self, value: int, scores: tuple[Any, ...]) -> int | Decimal:
         """The value times all scores, exact; itself where there are none."""
@@ -94,24 +89,19 @@ class Tally:
         """Both together, exact."""
         return self._exact.add(one, other) if isinstance(one, Decimal) else one + other
 
-    def groups(self) -> Iterable[tuple[tuple[Any, ...], Sequence[_Cell]]]:
-        """The groups so far: their keys as they were added, and value and count of each measure."""
-        return self._groups.items()
+    def groups(self) -> dict[tuple[Any, ...], _Cells]:
+        """The groups so far: their keys as they were added, and value and count of each measure in turn."""
+        return self._groups
 
-    def merge(self, key: tuple[Any, ...], pairs: Sequence[Any]) -> None:
-        """Add to the group of `key` what `groups` gave for it: value and count of each measure in turn.
-
-        Raises TooManyGroups.
-        """
-        places = range(0, len(pairs), 2)
-        cells = self._groups.get(key)
-        if cells is None:
-            self._require_room()
-            self._groups[key] = [[pairs[place], pairs[place + 1]] for place in places]
-            return
-        for number, (place, cell) in enumerate(zip(places, cells, strict=True)):
-            if pairs[place + 1]:
-                self._join(number, cell, pairs[place], pairs[place + 1])
+    def merge(self, key: tuple[Any, ...], cells: _Cells) -> None:
+        """Add to the group of `key` what `groups` gave for it; a new group takes the list. Raises TooManyGroups."""
+        held = self._groups.get(key)
+        if held is not None:
+            self._join(held, cells)
+        elif len(self._groups) < GROUPS_MAX:
+            self._groups[key] = cells
+        else:
+            raise TooManyGroups(f"there are more than {GROUPS_MAX} groups: narrow the question or group by less")
 
     def facet_numbers(self) -> set[int]:
         """The numbers of the dictionary that stand in the keys."""
@@ -127,37 +117,29 @@ class Tally:
         """The groups in order; `facets` has the dictionary entries of `facet_numbers`."""
         values = {number: _facet_value(text) for number, text in facets.items()}
         readers = [_reader(dimension, values) for dimension in self._question.group_by]
-        found: dict[Key, list[_Cell]] = {}
+        found: dict[Key, _Cells] = {}
         for raw, cells in self._groups.items():
             key = tuple(read(value) for read, value in zip(readers, raw, strict=True))
             known = found.get(key)
             if known is None:
                 found[key] = cells
             else:
-                for number, (into, cell) in enumerate(zip(known, cells, strict=True)):
-                    if cell[1]:
-                        self._join(number, into, cell[0], cell[1])
+                self._join(known, cells)
         return in_order([Total(key, self._measured(cells)) for key, cells in found.items()])
 
-    def _cells(self, key: tuple[Any, ...]) -> list[_Cell]:
-        cells = self._groups.get(key)
-        if cells is None:
-            self._require_room()
-            cells = self._groups[key] = [[None, 0] for _ in self._question.measures]
-        return cells
+    def _join(self, held: _Cells, cells: _Cells) -> None:
+        for place, join in self._places:
+            counted = cells[place + 1]
+            if counted:
+                value = held[place]
+                held[place] = cells[place] if value is None else join(value, cells[place])
+                held[place + 1] += counted
 
-    def _require_room(self) -> None:
-        if len(self._groups) >= GROUPS_MAX:
-            raise TooManyGroups(f"there are more than {GROUPS_MAX} groups: narrow the question or group by less")
-
-    def _join(self, number: int, cell: _Cell, value: Any, counted: int) -> None:
-        """Add to what a group has of a measure."""
-        held, choose = cell[0], self._chosen[number]
-        if held is None:
-            cell[0] = value
-        else:
-            cell[0] = self.plus(held, value) if choose is None else choose(held, value)
-        cell[1] += counted
+    def _joins(self, measure: Measure) -> Callable[[Any, Any], Any]:
+        """What puts two values of a measure together."""
+        if isinstance(measure, Extreme):
+            return max if measure.latest else min
+        return self._exact.add if is_decimal(measure) else operator.add
 
     def _weight(self, scores: tuple[Any, ...]) -> Decimal | None:
         """The product of scores; None where there are none."""
@@ -173,11 +155,16 @@ class Tally:
                 self._weights[scores] = known
         return known
 
-    def _measured(self, cells: list[_Cell]) -> tuple[Measured, ...]:
+    def _measured(self, cells: _Cells) -> tuple[Measured, ...]:
         return tuple(
-            Measured(_scaled(self._exact, measure, value), counted)
-            for measure, (value, counted) in zip(self._question.measures, cells, strict=True)
+            Measured(_scaled(self._exact, measure, cells[2 * number]), cells[2 * number + 1])
+            for number, measure in enumerate(self._question.measures)
         )
+
+
+def is_decimal(measure: Measure) -> bool:
+    """Whether the values of a measure are decimals, since scores are; all others are whole numbers."""
+    return isinstance(measure, Product) and any(factor.scores for factor in measure.factors)
 
 
 def _scaled(exact: Context, measure: Any, value: Any) -> int | Decimal | None:
@@ -218,9 +205,9 @@ def _reader(dimension: Dimension, facets: Mapping[int, Mapping[str, Sequence[str
     return lambda value: value
 
 
-def _facet_first(number: int | FacetValue, key: str, facets: Mapping[int, Mapping[str, Sequence[str]]]) -> str | None:
-    if isinstance(number, FacetValue):
-        return number.value
+def _facet_first(number: int | str | None, key: str, facets: Mapping[int, Mapping[str, Sequence[str]]]) -> str | None:
+    if number is None or isinstance(number, str):
+        return number
     return next(iter(facets.get(number, {}).get(key, ())), None)
 
 

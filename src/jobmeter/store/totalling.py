@@ -93,9 +93,9 @@ def _add_days(
         if not book.add(day, tally):
             summed = Tally(question)
             add_all(on_day(question, day), summed)
-            for key, cells in summed.groups():
-                tally.merge(key, [part for cell in cells for part in cell])
             book.note(day, summed)
+            for key, cells in summed.groups().items():
+                tally.merge(key, cells)
     return book.fresh
 
 

@@ -28,9 +28,7 @@ from jobmeter.model.total import (
 )
 from jobmeter.store.archive.conditions import Clause
 from jobmeter.store.archive.layout import FIXED_SLOTS, KEY, Layout, amount, meta_column
-from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US, Part
-from jobmeter.store.tally import FacetValue
 
 Fetched = Iterable[tuple[Any, ...]]
 
@@ -42,9 +40,6 @@ class Grouping:
         self._question = question
         self._layout = layout
         self._keys = [_key_part(dimension, layout) for dimension in question.group_by]
-        self._facets = [
-            isinstance(dimension, MetaDimension) and dimension.key in FACET_OF_KEY for dimension in question.group_by
-        ]
 
     def statement(self, part: Part, where: Clause) -> str:
         """The SELECT of a part; its values are the file and those of `where`."""
@@ -79,16 +74,12 @@ class Grouping:
         product = self._question.measures[part.measures[0]] if part.scores else None
         factors = product.factors if isinstance(product, Product) else ()
         for row in fetched:
-            key = tuple(
-                FacetValue(value) if is_facet and value is not None else value
-                for value, is_facet in zip(row[:keys], self._facets, strict=True)
-            )
             if not part.scores:
-                yield (*key, *row[keys:])
+                yield tuple(row)
                 continue
             scores = self._scores(row[keys], factors)
             if len(scores) == part.scores:
-                yield (*key, *scores, *row[keys + 1 :])
+                yield (*row[:keys], *scores, *row[keys + 1 :])
 
     def _scores(self, shape: str, factors: Sequence[Factor]) -> list[float]:
         slots = FIXED_SLOTS + len(self._layout.meta) + len(self._layout.components)

@@ -25,9 +25,8 @@ from jobmeter.model.total import (
     TotalQuestion,
 )
 from jobmeter.store.archive.shred import Body, decode_body
-from jobmeter.store.facet import FACET_OF_KEY
 from jobmeter.store.grouped import DAY_US, Part
-from jobmeter.store.tally import ROWS_MAX, FacetValue, Tally
+from jobmeter.store.tally import ROWS_MAX, Tally
 
 
 class _Times:
@@ -64,8 +63,7 @@ def add_bodies(tally: Tally, question: TotalQuestion, parts: Sequence[Part], bod
 def _key_part(dimension: Dimension, record: Body, times: _Times) -> Any:
     match dimension:
         case MetaDimension(key):
-            value = next(iter((record.meta or {}).get(key, ())), None)
-            return FacetValue(value) if value is not None and key in FACET_OF_KEY else value
+            return next(iter((record.meta or {}).get(key, ())), None)
         case TimeDimension(unit, column):
             return _stretch(unit, times.of(column))
         case FieldDimension(Column.RECORD_ID):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from jobmeter.store.read_form import Block
+from jobmeter.store.read_block import Block
 
 
 class _One(Struct):
@@ -35,5 +35,5 @@ def test_what_is_not_kept_is_gone_from_all_that_is_read() -> None:
     assert [len(ones) for ones in block.components("a")] == [1, 0, 1]
     fewer = block.only([True, True, False])
     assert [len(ones) for ones in fewer.components("a")] == [1, 0]
-    assert fewer.spans(None) == [1, 1]
+    assert fewer.spans(None).values == [1, 1]
     assert block.only([True, True, True]) is block
