@@ -153,12 +153,12 @@ def test_a_jobs_summary_and_samples_reach_the_server_though_everything_is_killed
                 time.sleep(0.5)
                 for root in groups.roots.values():
                     (root / "job_7").rmdir()
-                eventually(lambda: _said(second, "gather.summed"), 30)
+                eventually(lambda: _said(second, "gather.summed"), 120)
                 second.process.kill()
                 second.process.wait()
             server.start()
             with gather(tmp_path, str(gather_config), "--bind-acknowledged", address, *FREE[:2]) as third:
-                eventually(lambda: bool(summaries(server, 7)), 40)
+                eventually(lambda: bool(summaries(server, 7)), 120)
                 agent.send_signal(signal.SIGTERM)
                 agent.wait(20)
                 assert third.end() == 0, "".join(third.logged)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
@@ -117,10 +118,11 @@ class Joiner:
 
     async def _told(self) -> None:
         while self._records:
-            some = _taken(self._records)
-            self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, some))
+            with _given_back(self._records) as some:
+                self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, some))
         while self._jobs:
-            await self._readers.ask(self.join, _taken(self._jobs))
+            with _given_back(self._jobs) as jobs:
+                await self._readers.ask(self.join, jobs)
 
     async def _sweep(self) -> None:
         """Look through all that waits, and give up what has waited too long."""
@@ -183,9 +185,14 @@ class Joiner:
         self._counts.refused(sum(one is Changed.REFUSED for one in outcomes))
 
 
-def _taken(told: dict[T, None]) -> list[T]:
-    """Some of what was told, taken out."""
+@contextmanager
+def _given_back(told: dict[T, None]) -> Iterator[list[T]]:
+    """Some of what was told, taken out; it is there again when the store was away."""
     some = list(islice(told, AT_ONCE))
     for one in some:
         del told[one]
-    return some
+    try:
+        yield some
+    except StoreUnavailable:
+        told |= dict.fromkeys(some)
+        raise
