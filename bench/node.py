@@ -60,6 +60,7 @@ CASES: tuple[tuple[int, int, int, int, float, tuple[str, ...]], ...] = (
     (20, 200, 1, 1, 1.0, ("--enable-jobproc",)),
     (1, 9, 223, 1, 1.0, ()),
     (1, 9, 223, 1, 5.0, ()),
+    (1, 2000, 1, 1, 1.0, ("--enable-jobproc",)),
 )
 """Jobs, processes in all of them, threads in each but the first, jobs that work, period in seconds, further options.
 

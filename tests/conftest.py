@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from jobmeter.store.migrate import upgrade
 from jobmeter.store.open import ArchivingStore, open_store
 from tests.postgresql import PrivatePostgresql
 
-# What is taken must not depend on luck: there the examples are the same each time. Elsewhere they go on being new.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# What a test says must not depend on the speed of the machine. What is taken must not depend on luck either: there the
+# examples are the same each time. Elsewhere they go on being new.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("any speed"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "any speed")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from jobmeter.client import (
     ServerAwayError,
 )
 from tests.clients.server import LiveServer, live
-from tests.process import free_port
+from tests.process import PATIENCE_SECONDS, free_port
 
 START = datetime(2024, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -229,7 +229,7 @@ def test_a_queue_delivers_what_was_written_while_the_server_was_away(tmp_path: P
         with QueuedClient(access, tmp_path / "queue") as client:
             client.add_many([bad, *(made() for _ in range(1200))])
             client.stop("there is none", START)
-            assert client.flush(30)
+            assert client.flush(PATIENCE_SECONDS)
             assert client.get(record.record_id).stop_time == START + HOUR
             assert len(list(client.records())) == 1201
             reasons = [letter.reason for letter in client.dead_letters()]

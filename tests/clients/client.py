@@ -55,7 +55,7 @@ def _install(version: str, target: Path) -> None:
         command = [uv, "pip", *arguments, "--python", sys.executable]
     else:
         pytest.fail(f"python-auditor {version} cannot be installed: there is neither pip nor uv")
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if ended.returncode != 0:
         pytest.fail(f"python-auditor {version} could not be installed by {' '.join(command)}:\n{ended.stderr}")
 

@@ -7,28 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process import free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60.0
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Returns when `holds` does; fails when it does not for a minute."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > end:
-            pytest.fail(f"{what}: not so after {PATIENCE_SECONDS:.0f} seconds")
-        time.sleep(0.05)
 
 
 class LiveServer:

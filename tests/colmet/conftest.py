@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ def jobs_folder(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "cgroup", "-o", options, "cgroup", root], capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a cgroup hierarchy")
-    folder = root / f"oar{tmp_path.name[-3:].strip('_')}"
+    folder = root / f"oar{uuid4().hex[:8]}"
     folder.mkdir()
     yield folder
     for job in (*folder.iterdir(), folder):

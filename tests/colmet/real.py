@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.process import PATIENCE_SECONDS
+
 CACHE = Path(__file__).parents[2] / ".cache" / "colmet"
 VERSION = "0.6.10"
 PARTS = (f"colmet=={VERSION}", "tables==3.11.1", "pyzmq==27.0.0", "setuptools<81")
@@ -44,7 +46,7 @@ def _install(folder: Path) -> None:
             [uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), *PARTS],
         ]
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         if done.returncode != 0:
             pytest.fail(f"{' '.join(command)}:\n{done.stderr}")
 
@@ -58,7 +60,9 @@ def started(program: str, *words: str, cwd: Path) -> subprocess.Popen[str]:
 
 def asked(code: str, *words: str) -> Any:
     """What code prints as JSON that runs with Colmet's libraries, PyTables among them."""
-    done = subprocess.run([python(), "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [python(), "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

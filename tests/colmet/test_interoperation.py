@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import zmq
 
 from jobmeter.model.sample import SampleBatch
@@ -19,9 +20,8 @@ from jobmeter.transport.colmet import ColmetMessages
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.colmet import FORMATS, columns, decode, types
 from tests.colmet.real import started, tables
-from tests.process import free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 from tests.sinks.samples.given import START, colmet_batch
-from tests.transport.given import eventually
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_NVIDIA = tuple(sorted(set(FORMATS) - {"nvidiastats_default"}))
@@ -42,12 +42,28 @@ def ending(*processes: subprocess.Popen[str]) -> Iterator[None]:
 
 def ended(process: subprocess.Popen[str]) -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait(30)
+    return process.wait(PATIENCE_SECONDS)
 
 
 def real_collector(folder: Path, port: int, file: Path) -> subprocess.Popen[str]:
-    words = ("-s", "0.2", "--zeromq-bind-uri", f"tcp://127.0.0.1:{port}", "--hdf5-filepath", str(file))
+    words = ("-v", "-s", "0.2", "--zeromq-bind-uri", f"tcp://127.0.0.1:{port}", "--hdf5-filepath", str(file))
     return started("colmet-collector", *words, cwd=folder)
+
+
+def written(folder: Path) -> list[int]:
+    """How many records the real collector has written at a time, as it logs."""
+    return [
+        int(number) for number in re.findall(r"Pushed (\d+) metrics", (folder / "colmet-collector.log").read_text())
+    ]
+
+
+def rows_in(file: Path) -> int:
+    """How many rows are in the tables of a file that our gatherer is still writing."""
+    try:
+        with h5py.File(file, "r", swmr=True, locking=False) as opened:
+            return sum(len(table) for group in opened.values() for table in group.values())
+    except (OSError, KeyError, RuntimeError):
+        return -1
 
 
 def our_gatherer(folder: Path, port: int, file: Path, *words: str) -> subprocess.Popen[str]:
@@ -98,14 +114,14 @@ def test_what_the_real_node_sends_becomes_the_same_file_here_as_there(tmp_path: 
             outlet.connect(f"tcp://127.0.0.1:{there}")
         number = 0
         for _ in range(8):
-            assert between.poll(20_000), (tmp_path / "colmet-node.log").read_text()
+            assert between.poll(int(PATIENCE_SECONDS * 1000)), (tmp_path / "colmet-node.log").read_text()
             message = between.recv()
             number += len(decode(message).records)
             assert decode(message).fault is None
             for outlet in outlets:
                 outlet.send(message)
         assert number >= 8 * 2
-        time.sleep(2)
+        eventually(lambda: sum(written(tmp_path)) == rows_in(ours) == number)
         assert (ended(collector), ended(gatherer)) == (0, 0)
     context.destroy(linger=0)
     found = tables(theirs)
@@ -120,9 +136,8 @@ def test_the_real_collector_reads_every_column_that_our_node_sends(tmp_path: Pat
         sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
         for at in range(3):
             sender.offer(colmet_batch(START + at, kinds=WITHOUT_NVIDIA))
-        eventually(lambda: sender.tally.sent == 3 * len(WITHOUT_NVIDIA))
+        eventually(lambda: sum(written(tmp_path)) == 3 * len(WITHOUT_NVIDIA))
         sender.close(1)
-        time.sleep(2)
         assert ended(collector) == 0, (tmp_path / "colmet-collector.log").read_text()
     found = tables(file)
     compared = 0
@@ -143,14 +158,14 @@ def test_all_classes_become_the_same_rows_here_as_there(tmp_path: Path) -> None:
     theirs, ours = tmp_path / "theirs.hdf5", tmp_path / "ours.hdf5"
     their_port, our_port = free_port(), free_port()
     collector, gatherer = real_collector(tmp_path, their_port, theirs), our_gatherer(tmp_path, our_port, ours)
+    arrived = (lambda: sum(written(tmp_path)), lambda: rows_in(ours))
     with ending(collector, gatherer):
-        for port in (their_port, our_port):
+        for port, count in zip((their_port, our_port), arrived, strict=True):
             sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
             for at in range(5):
                 sender.offer(colmet_batch(START + at, kinds=WITHOUT_NVIDIA))
-            eventually(lambda sender=sender: sender.tally.sent == 5 * len(WITHOUT_NVIDIA))  # type: ignore[misc]
+            eventually(lambda count=count: count() == 5 * len(WITHOUT_NVIDIA))  # type: ignore[misc]
             sender.close(1)
-        time.sleep(2)
         assert (ended(collector), ended(gatherer)) == (0, 0)
     assert assert_same(tables(theirs), tables(ours)) > 5 * 150
 
@@ -172,9 +187,8 @@ def test_what_ends_the_real_collector_does_not_end_ours(tmp_path: Path) -> None:
             outlet.send(junk)
         sender = Sender(SenderSettings((f"tcp://127.0.0.1:{our_port}",)), "n1", colmet=ColmetMessages())
         sender.offer(SampleBatch("n1", colmet_batch(START).samples))
-        eventually(lambda: sender.tally.sent == len(FORMATS))
+        eventually(lambda: rows_in(ours) == len(FORMATS))
         sender.close(1)
-        time.sleep(1)
         assert ended(gatherer) == 0
         context.destroy(linger=0)
     assert len(tables(ours)) == len(FORMATS)
@@ -182,14 +196,14 @@ def test_what_ends_the_real_collector_does_not_end_ours(tmp_path: Path) -> None:
 
 def test_a_file_that_the_real_collector_began_is_gone_on_in(tmp_path: Path) -> None:
     file, port = tmp_path / "data.hdf5", free_port()
+    arrived = (lambda: sum(written(tmp_path)), lambda: rows_in(file) - len(WITHOUT_NVIDIA))
     for turn, program in enumerate((real_collector, our_gatherer)):
         process = program(tmp_path, port, file)
         with ending(process):
             sender = Sender(SenderSettings((f"tcp://127.0.0.1:{port}",)), "n1", colmet=ColmetMessages())
             sender.offer(colmet_batch(START + turn, kinds=WITHOUT_NVIDIA))
-            eventually(lambda sender=sender: sender.tally.sent == len(WITHOUT_NVIDIA))  # type: ignore[misc]
+            eventually(lambda turn=turn: arrived[turn]() == len(WITHOUT_NVIDIA))  # type: ignore[misc]
             sender.close(1)
-            time.sleep(2)
             assert ended(process) == 0
     for path, table in tables(file).items():
         assert len(table["rows"]) == 2, path

@@ -13,8 +13,7 @@ import zmq
 
 from jobmeter.wire.colmet import FORMATS, ColmetRecord, Value, columns, encode, types
 from tests.colmet.real import python
-from tests.process import free_port
-from tests.transport.given import eventually
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = (0, 1, 999, 1000, 1001, 9999, 10_000, 10_001, 10_240, 10_241, 999_999, 1_000_001, 2**31, 2**40, 2**62)
@@ -59,7 +58,7 @@ def printed(folder: Path, command: list[str]) -> list[str]:
             outlet.send(encode([record]))
         eventually(lambda: out.read_text().count("\n}\n") == len(records()) or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, (folder / "log").read_text()
+        assert process.wait(PATIENCE_SECONDS) == 0, (folder / "log").read_text()
     finally:
         process.kill()
         process.wait()

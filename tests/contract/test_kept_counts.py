@@ -15,6 +15,7 @@ from jobmeter.store import kept_counts
 from jobmeter.store.archive.moving import bring_back
 from jobmeter.store.open import ArchivingStore
 from tests.given import ALL, decoded, lines, record
+from tests.process import PATIENCE_SECONDS
 from tests.store.archive.material import HOSTILE, archived, mixed
 
 EDIT = Edit("officer", "why")
@@ -85,20 +86,20 @@ def test_what_happens_while_a_key_is_counted_is_neither_lost_nor_counted_twice(
     def slow(view: kept_counts.View) -> kept_counts.Built:
         built = build(view)
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_SECONDS)
         return built
 
     monkeypatch.setattr(kept_counts, "build", slow)
     counting = threading.Thread(target=store.counted.choose, args=(KEYS,))
     counting.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE_SECONDS)
     store.put([job(number) for number in range(30, 40)])
     store.fold()
     store.correct(job(4, queue=("other",)), EDIT)
     store.withdraw("r5", EDIT)
     assert store.counted.of("queue") is None
     go_on.set()
-    counting.join(30)
+    counting.join(PATIENCE_SECONDS)
     assert counted(store, "queue") == there(store, "queue")
 
 
@@ -113,7 +114,7 @@ def test_rollups_that_are_built_anew_meanwhile_make_what_was_counted_of_no_use(
         built = build(view)
         rebuilding = threading.Thread(target=store.rebuild_rollups)
         rebuilding.start()
-        rebuilding.join(30)
+        rebuilding.join(PATIENCE_SECONDS)
         return built
 
     monkeypatch.setattr(kept_counts, "build", late)

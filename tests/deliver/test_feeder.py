@@ -14,7 +14,8 @@ from jobmeter.deliver.settings import BackoffSettings
 from jobmeter.model.outcome import Accepted, Keep, Outcome, Rejected
 from jobmeter.model.sample import SampleBatch
 from jobmeter.wire.frame import Head, decode_frame, encode_frame
-from tests.transport.given import batch, eventually
+from tests.process import eventually
+from tests.transport.given import batch
 
 
 class Faulty:

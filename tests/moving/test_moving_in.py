@@ -23,11 +23,11 @@ from jobmeter.moving.transfer import Bad, Carried, Target, Transfer
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.main import main
 from tests.clients.records import component, record
-from tests.clients.server import eventually
 from tests.given import ALL, ids
 from tests.given import record as ours
 from tests.moving.auditor_database import AuditorTables, Json, auditor_tables
 from tests.postgresql import PrivatePostgresql
+from tests.process import PATIENCE_SECONDS, eventually
 
 LONG = "l" * 256
 STOP = "2024-03-01T13:00:05.999999+00:00"
@@ -304,7 +304,7 @@ def test_the_command_follows_until_it_is_told_to_stop(tables: AuditorTables, tmp
         tables.add(GOOD[0])
         eventually(lambda: rows_in(place, "stop_us IS NOT NULL") == 2, "both jobs are there, stopped")
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, output
         assert b"equal" in output
     finally:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.host import Host, this_host
+from tests.process import PATIENCE_SECONDS
 
 BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end:\n    pass\n"
 """Uses so many seconds of processor time."""
@@ -44,12 +45,15 @@ class Groups:
         for root in self.roots.values():
             (root / job).mkdir()
 
-    def start(self, job: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """A process that is in the job from its first instruction."""
+    def start(
+        self, job: str, argv: Sequence[str], seen: Callable[[], object] = lambda: None
+    ) -> subprocess.Popen[bytes]:
+        """A process that is in the job from its first instruction; `seen` is called before that."""
         wait = [sys.executable, "-S", "-c", _WAIT]
         process = subprocess.Popen([*wait, *argv], stdin=subprocess.PIPE)
         for root in self.roots.values():
             (root / job / "cgroup.procs").write_text(str(process.pid))
+        seen()
         assert process.stdin is not None
         process.stdin.write(b"\n")
         process.stdin.close()
@@ -77,11 +81,15 @@ class Groups:
 
 def removed(folder: Path) -> None:
     """Remove a group; one whose last process is just going stays busy for a moment."""
-    for _ in range(200):
+
+    def gone() -> bool:
         with contextlib.suppress(OSError):
             folder.rmdir()
-        if not folder.exists():
-            return
+        return not folder.exists()
+
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not gone():
+        assert time.monotonic() < end, f"{folder} stays busy"
         time.sleep(0.005)
 
 

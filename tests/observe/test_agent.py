@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from jobmeter.observe.kernel import cgroup, jobproc, taskstats
 from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.settings.deployment import Metrics
 from tests.observe.kernel_groups import BURN, Groups, groups, removed
+from tests.process import eventually
 
 __all__ = ["groups"]
 
@@ -70,41 +72,56 @@ def _agent(groups: Groups, sender: Kept, period_seconds: float) -> Agent:
     return Agent("n1", finder, sources, sender, ceiling=Ceiling(1000))
 
 
-def _one(seconds: float) -> list[str]:
-    return [sys.executable, "-S", "-c", BURN, str(seconds)]
+TELL = "with open(sys.argv[2], 'a') as told:\n    told.write(f'{time.process_time_ns()}\\n')\n"
+"""What follows on BURN: the process itself says what it has used."""
 
 
-def _stream(count: int, seconds: float) -> list[str]:
+def _waited_ns() -> int:
+    """How long this thread has waited for a processor."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+
+
+def _one(seconds: float, told: Path) -> list[str]:
+    return [sys.executable, "-S", "-c", BURN + TELL, str(seconds), str(told)]
+
+
+def _stream(count: int, seconds: float, told: Path) -> list[str]:
     code = "import subprocess, sys\nfor _ in range(int(sys.argv[1])):\n    subprocess.run(sys.argv[2:], check=True)\n"
-    return [sys.executable, "-S", "-c", code, str(count), *_one(seconds)]
+    return [sys.executable, "-S", "-c", code, str(count), *_one(seconds, told)]
 
 
 @pytest.mark.parametrize(
     ("shape", "period_seconds"),
     [
-        (_one(2.0), 1.0),
-        (_one(2.0), 5.0),
-        (_stream(25, 0.03), 1.0),
-        (_stream(25, 0.03), 5.0),
-        (_stream(3, 0.6), 5.0),
+        (partial(_one, 2.0), 1.0),
+        (partial(_one, 2.0), 5.0),
+        (partial(_stream, 25, 0.03), 1.0),
+        (partial(_stream, 25, 0.03), 5.0),
+        (partial(_stream, 3, 0.6), 5.0),
     ],
     ids=["steady-1s", "steady-5s", "short-processes-1s", "short-processes-5s", "longer-processes-5s"],
 )
-def test_a_jobs_processor_time_is_known_to_the_end(groups: Groups, shape: list[str], period_seconds: float) -> None:
+def test_a_jobs_processor_time_is_known_to_the_end(
+    groups: Groups, tmp_path: Path, shape: Callable[[Path], list[str]], period_seconds: float
+) -> None:
     sender = Kept()
     agent = _agent(groups, sender, period_seconds)
     signals = Signals()
+    waited_ns = _waited_ns()
     agent.turn()
     groups.make("alice_7")
-    process = groups.start("alice_7", shape)
+    # What ends before anybody has looked belongs to its parent's job: the parent is seen before it goes on.
+    process = groups.start("alice_7", shape(tmp_path / "told"), lambda: agent.turn(everything=True))
     true: list[int] = []
 
     def batch_system() -> None:
-        process.wait()
-        true.append(groups.used_ns("alice_7"))
-        groups.remove("alice_7")
-        time.sleep(1.5)
-        signals.stop = True
+        try:
+            process.wait()
+            true.append(groups.used_ns("alice_7"))
+            groups.remove("alice_7")
+            eventually(lambda: any(batch.ends for batch in sender.batches))
+        finally:
+            signals.stop = True
 
     watcher = threading.Thread(target=batch_system)
     watcher.start()
@@ -114,12 +131,15 @@ def test_a_jobs_processor_time_is_known_to_the_end(groups: Groups, shape: list[s
     agent.close()
     told = sender.last("cgroup", "cgroup_cpu_usage")
     assert told is not None
-    # what the kernel still does for a task after it told its end is missing where the folder goes at the same moment
-    assert 0.99 * true[0] - 50e6 <= told <= 1.01 * true[0]
+    # What the kernel does for a task after it told its end is missing where the folder goes at the same moment, more of
+    # it on a busy machine; so is what they did while the agent waited for a processor between two of its readings. All
+    # else that the processes themselves say that they used is there.
+    used = sum(map(int, (tmp_path / "told").read_text().split()))
+    assert 0.99 * used - 50e6 - (_waited_ns() - waited_ns) <= told <= 1.01 * true[0]
     assert [end.job for batch in sender.batches for end in batch.ends] == [JOB]
     tasks = sender.last("taskstats", "taskstats_cpu_run_virtual_total")
     assert tasks is not None
-    assert 0.7 * true[0] <= tasks <= 1.02 * true[0]
+    assert 0.99 * used <= tasks <= 1.02 * true[0]
 
 
 def test_a_process_of_nine_threads_counts_once(groups: Groups) -> None:
@@ -131,10 +151,12 @@ def test_a_process_of_nine_threads_counts_once(groups: Groups) -> None:
     agent = _agent(groups, sender, 1.0)
     groups.make("alice_7")
     process = groups.start("alice_7", [sys.executable, "-S", "-c", code])
-    until = time.monotonic() + 10
-    while time.monotonic() < until and (sender.last("jobproc", "jobproc_vmrss") or 0) < 55_000:
+
+    def has_all_its_memory() -> bool:
         agent.turn(everything=True)
-        time.sleep(0.1)
+        return (sender.last("jobproc", "jobproc_vmrss") or 0) >= 55_000
+
+    eventually(has_all_its_memory)
     rss = sender.last("jobproc", "jobproc_vmrss")
     process.kill()
     process.wait()
@@ -294,6 +316,14 @@ def test_a_job_is_read_as_if_for_the_first_time_whether_it_did_something_or_not(
     finder.look(time.time_ns())
     kept = cgroup.open_source(cgroup.Settings(), groups.host)
     seen = set()
+
+    def afresh(now_ns: int) -> Sample:
+        source = cgroup.open_source(cgroup.Settings(), groups.host)
+        try:
+            return next(iter(source.read(now_ns, finder.jobs)))
+        finally:
+            source.close()
+
     with (tmp_path / "said").open("rb", buffering=0) as said, (tmp_path / "told").open("wb", buffering=0) as told:
         for number, size in enumerate((30_000_000, None, None, 1, 20_000_000)):
             if size is not None:
@@ -302,12 +332,12 @@ def test_a_job_is_read_as_if_for_the_first_time_whether_it_did_something_or_not(
                 time.sleep(0.1)
             elif number == 1:
                 time.sleep(2.5)  # by then the kernel has added all up
-            fresh = cgroup.open_source(cgroup.Settings(), groups.host)
             now_ns = 10_000_000_000 * number
-            read = [next(iter(source.read(now_ns, finder.jobs))) for source in (kept, fresh)]
-            fresh.close()
-            assert read[0] == read[1]
-            seen.add(read[0].values)
+            before, found, after = afresh(now_ns), next(iter(kept.read(now_ns, finder.jobs))), afresh(now_ns)
+            while before != after:  # the kernel adds up when it likes to
+                before, found, after = afresh(now_ns), next(iter(kept.read(now_ns, finder.jobs))), afresh(now_ns)
+            assert found == before
+            seen.add(found.values)
     process.wait()
     kept.close()
     finder.close()

@@ -14,6 +14,7 @@ from jobmeter.observe.facility.host import Settings, open_section
 from jobmeter.observe.host import this_host
 from jobmeter.observe.machine import mounts, network
 from tests.observe.facility_host import Machine
+from tests.process import PATIENCE_SECONDS
 
 HEAD = "Inter-| Receive | Transmit\n face |bytes ...\n"
 
@@ -81,13 +82,13 @@ def test_a_mount_that_does_not_answer_is_left_after_its_time() -> None:
     done = threading.Event()
 
     def hangs(path: Path) -> os.statvfs_result:
-        done.wait(20)
+        done.wait(PATIENCE_SECONDS)
         return os.statvfs(path)
 
     began = time.monotonic()
     with pytest.raises(SourceUnreadable, match="no answer"):
         mounts.space(Path("/"), 0.2, hangs)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
     done.set()
 
 

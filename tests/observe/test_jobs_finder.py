@@ -16,6 +16,7 @@ from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
 from jobmeter.observe.jobs.profile import built_in, rooted
 from tests.observe.kernel_groups import Groups, groups
+from tests.process import PATIENCE_SECONDS, eventually
 
 __all__ = ["groups"]
 
@@ -94,11 +95,7 @@ def test_a_root_that_is_removed_and_made_again_is_found_again(tmp_path: Path) ->
     root.rmdir()
     assert [job.identity.job for job in finder.look(2).ended] == ["1"]
     (root / "bob_2").mkdir(parents=True)
-    until = time.monotonic() + 10
-    while _ids(finder) != ["2"] and time.monotonic() < until:
-        finder.look(3)
-        time.sleep(0.05)
-    assert _ids(finder) == ["2"]
+    eventually(lambda: finder.look(3) and _ids(finder) == ["2"])
     (root / "bob_3").mkdir()
     finder.look(4)
     assert _ids(finder) == ["2", "3"]
@@ -206,14 +203,10 @@ def test_the_kernel_tells_at_once_of_a_new_group(groups: Groups) -> None:
     finder.look(1)
     assert finder.descriptor is not None
     groups.make("alice_5")
-    assert select.select([finder.descriptor], [], [], 5)[0]
+    assert select.select([finder.descriptor], [], [], PATIENCE_SECONDS)[0]
     begun = finder.look(2).begun
     assert [job.identity.job for job in begun] == ["5"]
-    until = time.monotonic() + 10
-    while set(finder.jobs[0].cgroups) < set(groups.roots) and time.monotonic() < until:
-        finder.look(3)
-        time.sleep(0.1)
-    assert set(finder.jobs[0].cgroups) >= set(groups.roots)
+    eventually(lambda: finder.look(3) and set(finder.jobs[0].cgroups) >= set(groups.roots))
     groups.remove("alice_5")
     assert [job.identity.job for job in finder.look(4).ended] == ["5"]
     finder.close()

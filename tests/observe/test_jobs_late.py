@@ -14,6 +14,7 @@ from msgspec import structs
 
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.observe.cgroups import Hierarchies, hierarchies, parse
+from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs import finder as finding
 from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
@@ -271,6 +272,29 @@ def test_a_slots_job_may_name_no_pipe_and_no_device_and_is_not_waited_for(tmp_pa
         finder.look(1)
         assert finder.jobs == ()
     finder.close()
+
+
+def test_groups_in_a_job_may_be_as_deep_as_a_path_can_be(groups: Groups) -> None:
+    (groups.root / "alice_7").mkdir()
+    finder = _of(groups)
+    finder.look(1)
+    made = [groups.root / "alice_7"]
+    place = os.open(made[0], os.O_RDONLY)
+    depth = 0
+    try:
+        while depth < 1500:
+            os.mkdir("a", dir_fd=place)
+            inner = os.open("a", os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place, depth = inner, depth + 1
+        members = Members(groups.host, groups.trees)
+        assert members.processes(finder.jobs[0]) == []
+        assert len(list(members.folders(finder.jobs[0]))) == 1501
+    finally:
+        os.close(place)
+        finder.close()
+        for length in range(depth, -1, -1):
+            os.rmdir(f"{made[0]}{'/a' * length}")  # noqa: PTH106 - the path is long
 
 
 def test_slurms_own_daemon_is_believed_more_than_a_process_of_the_job(tmp_path: Path) -> None:

@@ -27,13 +27,14 @@ from jobmeter.observe.rising import Rising
 from jobmeter.observe.tasks.layout import FIELDS, NotUnderstood, layout
 from jobmeter.observe.tasks.netlink import Stats, expanded
 from tests.observe.machine_tree import host_of, laid_out
+from tests.process import PATIENCE_SECONDS
 
 CASES = Path(__file__).parents[1] / "cases"
 JOBS = [RunningJob(JobIdentity("oar", "", "7"), {}, 1)]
 
 
 def _eventually(read: Callable[[], list[Any]]) -> list[Any]:
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         if found := read():
             return found
@@ -171,10 +172,12 @@ def _tool(path: Path, text: str) -> str:
 def test_a_tool_never_blocks_the_reading_and_one_that_hangs_is_cut_off(tmp_path: Path) -> None:
     host = Host(Path("/"), SystemClock(), {}, "n1")
     slow = _tool(tmp_path / "slow", "sleep 60 & sleep 60")
-    source = ipmi.open_source(ipmi.Settings(command=(slow,), timeout_seconds=0.3, every_seconds=0.05), host)
+    source = ipmi.open_source(ipmi.Settings(command=(slow,), timeout_seconds=60, every_seconds=0.05), host)
     started = time.monotonic()
     assert list(source.read(0, [])) == []
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 30
+    source.close()
+    source = ipmi.open_source(ipmi.Settings(command=(slow,), timeout_seconds=0.3, every_seconds=0.05), host)
     with pytest.raises(SourceUnreadable, match="had not ended in time"):
         _eventually(lambda: list(source.read(0, [])))
     source.close()
@@ -212,7 +215,7 @@ def test_the_latest_value_recovers_after_a_fault() -> None:
         return 7
 
     latest = Latest("test", get, 0.02)
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_SECONDS
     found = None
     while found is None and time.monotonic() < until:
         try:
@@ -293,6 +296,22 @@ def test_a_library_that_fails_is_told_and_opened_anew() -> None:
         with pytest.raises(SourceUnreadable, match="driver gone"):
             asked.devices()
     assert len(opened) == 2
+
+
+def test_a_processor_that_fell_off_the_bus_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
+    answers = json.loads((CASES / "nvidia" / "two-processors" / "answers.json").read_text())
+    library = _Nvml(answers)
+
+    def handle(number: int) -> Any:
+        if number == 0:
+            raise library.NVMLError("GPU is lost")
+        return answers[number]
+
+    library.nvmlDeviceGetHandleByIndex = handle
+    asked = Library(library)
+    for _ in range(2):
+        assert [device.instance for device in asked.devices()] == ["GPU-bbbb"]
+    assert [record.message.split()[0] for record in caplog.records] == ["nvidia.no_answer"]
 
 
 def test_colmets_events_are_all_known_and_counts_are_scaled_by_the_time_they_ran() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 from jobmeter.observe.tasks.account import Ended, TaskAccount
 from jobmeter.observe.tasks.clock import used_ns
 from jobmeter.observe.tasks.layout import BEGIN, ELAPSED, FIELDS, RUN, Row
+from tests.process import eventually
 
 
 class Clocks(dict[int, int]):
@@ -198,9 +199,13 @@ def test_the_span_of_an_ended_task_grows_no_more() -> None:
     assert total[ELAPSED] == 901
 
 
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_the_clock_of_a_process_stands_while_it_sleeps_and_goes_with_each_of_its_threads() -> None:
     code = (
-        "import sys, threading, time\nsys.stdin.readline()\n"
+        "import sys, threading, time\nprint(flush=True)\nsys.stdin.readline()\n"
         "def burn():\n    end = time.thread_time() + 0.05\n    while time.thread_time() < end: pass\n"
         "threading.Thread(target=burn).start()\nprint(flush=True)\nsys.stdin.readline()\n"
     )
@@ -208,17 +213,30 @@ def test_the_clock_of_a_process_stands_while_it_sleeps_and_goes_with_each_of_its
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        before = -1
-        until = time.monotonic() + 20
-        while used_ns(process.pid) != before and time.monotonic() < until:
-            before = used_ns(process.pid) or -1
-            time.sleep(0.1)
-        assert used_ns(process.pid) == before
+        process.stdout.readline()
+        eventually(lambda: state(process.pid) == "S")  # and nothing but our line wakes it
+        before = used_ns(process.pid) or -1
+        assert used_ns(process.pid) == before > 0
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
-        while (used_ns(process.pid) or 0) < before + 50_000_000 and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (used_ns(process.pid) or 0) >= before + 50_000_000
+        eventually(lambda: (used_ns(process.pid) or 0) >= before + 50_000_000)
         process.stdin.write("\n")
     assert used_ns(process.pid) is None
+
+
+def test_a_long_chain_of_processes_that_ended_each_before_its_parent_counts() -> None:
+    account = _account()
+    account.ended([_end(task, task - 1, 1) for task in range(5000, 10, -1)])
+    _live(account, {10: _row(0)})
+    account.ended([_end(10, 1, 1)])
+    assert _run(account) == 4991
+
+
+def test_of_ever_so_many_ends_of_nobody_only_the_last_wait() -> None:
+    account = _account()
+    account.ended([_end(task, task + 1_000_000, 1) for task in range(100, 100_100)])
+    _live(account, {1_100_099: _row(0), 1_000_100: _row(0)})
+    account.ended([_end(1_100_099, 1, 0), _end(1_000_100, 1, 0)])
+    assert _run(account) == 1
+    assert account.given_up == 100_000 - (1 << 13)

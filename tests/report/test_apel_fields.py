@@ -125,7 +125,7 @@ def test_the_example_of_each_generation_loads_without_a_word(name: str) -> None:
         ("    CpuDuration: !Comp", "    CpuDurations: !Comp", "Fields CpuDuration are mandatory"),
         ("    VORole:", "    Colour:", "Colour is not a field that can be set"),
         ("(?=Role).*", "(?=Role", "is not a regular expression"),
-        ("!ConstantField", "!FixedField", "must be one of"),
+        ("!ConstantField", "!FixedField", "the tag !FixedField is not known; there are: !ComponentField, !MetaField"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobmeter.report.apel.message import Form, Value, benchmarked, block, messages, written
+from jobmeter.report.apel.message import Form, benchmarked, block, messages
+from jobmeter.report.apel.receiver import Value, alike, fitted, written
 from jobmeter.report.apel.rules import faults
 
 NOW = datetime(2024, 4, 2, tzinfo=UTC)
@@ -110,3 +111,21 @@ def test_whatever_a_user_is_called_the_message_has_one_block_and_its_lines(name:
     assert faults(message.text, NOW) == []
     assert len(message.text.splitlines()) == len(SUMMARY.splitlines())
     assert message.text.replace("\n", "\r\n").encode("ascii").count(b"%%") == 1
+
+
+def test_a_text_that_is_too_wide_is_cut_and_told_from_others() -> None:
+    one, other = "u" * 300, "u" * 299 + "v"
+    assert fitted("VO", "u" * 255) == "u" * 255
+    assert len(fitted("VO", one)) == 255
+    assert fitted("VO", one) != fitted("VO", other)
+    assert len(fitted("Infrastructure", one)) == 20
+
+
+@pytest.mark.parametrize("value", ["None", "NULL", "", "  ", None])
+def test_texts_that_stand_for_nothing_are_alike(value: Value) -> None:
+    assert alike(value) is None
+
+
+def test_case_and_blanks_tell_nothing_apart() -> None:
+    assert alike(" Atlas ") == alike("ATLAS") != alike("atlas1")
+    assert alike(8) == 8

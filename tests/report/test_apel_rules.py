@@ -28,7 +28,17 @@ def _reasons(text: str, now: datetime = NOW) -> list[str]:
     return [fault.reason for fault in faults(text, now)]
 
 
-@pytest.mark.parametrize("text", [SUMMARY, JOB, SYNC, SYNC.replace("%%\n", ""), SYNC.replace("\n", "\r\n")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        SUMMARY,
+        JOB,
+        SYNC,
+        SYNC.replace("%%\n", ""),
+        SYNC.replace("SubmitHost: h", "SubmitHost: None"),
+        SYNC.replace("\n", "\r\n"),
+    ],
+)
 def test_what_the_receiver_takes_has_no_fault(text: str) -> None:
     assert _reasons(text) == []
 
@@ -44,6 +54,8 @@ def test_what_the_receiver_takes_has_no_fault(text: str) -> None:
         ("Site: SITE_A\n", "Site: null\n", "Site is missing"),
         ("NodeCount: 1\n", "NodeCount: None\n", "NodeCount is missing"),
         ("Processors: 8\n", "", "Processors is missing"),
+        ("VO: atlas\n", f"VO: {'a' * 256}\n", "VO has 256 characters, 255 are allowed"),
+        ("Infrastructure: grid", f"Infrastructure: {'g' * 21}", "Infrastructure has 21 characters, 20 are allowed"),
         ("CpuDuration: 36000\n", "CpuDuration: 36000.0\n", "CpuDuration is '36000.0', not a whole number"),
         ("WallDuration: 100801\n", "WallDuration: -1\n", "WallDuration is negative"),
         ("{HEPscore23: 662400}", "HEPscore23: 662400", "not in braces"),

@@ -166,6 +166,9 @@ def test_a_job_on_no_core_is_not_divided_by(store: RecordStore) -> None:
     store.put([job(1, cores=0), job(2)])
     found = summed(store)["SITE_A"]
     assert (found.jobs, found.unfit) == (1, 1)
+    how = plan(NEWER)
+    (unfit,) = unfit_jobs(NEWER, how, store.totals(how.each_job(MARCH.period)))
+    assert (unfit.record_id, unfit.lacks) == ("slurm-1", ("amount of the component Cores, it is 0",))
 
 
 def test_running_jobs_and_those_of_no_length_are_not_reported(store: RecordStore) -> None:
@@ -192,7 +195,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(jobs)
 def test_the_blocks_sum_up_to_the_records(tmp_path_factory: pytest.TempPathFactory, records: list[Record]) -> None:
     url = f"sqlite:///{tmp_path_factory.mktemp('s')}/records.db"

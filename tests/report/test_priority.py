@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobmeter.report.priority.command import BadTemplate, Outcome, filled, plain, words
+from jobmeter.report.priority.command import BadTemplate, Outcome, filled, looked_into, plain, words
 from jobmeter.report.priority.settings import DEFAULT_COMMAND, Settings
 from jobmeter.report.priority.spread import Mode, nearest, priorities
 from jobmeter.settings.fault import SettingsFaulty
@@ -70,6 +70,20 @@ def test_a_value_never_adds_a_word_nor_is_looked_into() -> None:
 def test_the_command_of_the_documentation() -> None:
     outcome = Outcome("group1", 5, Fraction(1), ("part1",))
     assert filled(words(DEFAULT_COMMAND), outcome)[2:] == ["PartitionName=part1", "PriorityJobFactor=5"]
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("bash -c 'echo {group} {1}'", ["a'; rm", "$(id)"]),
+        ("/usr/bin/env sh -ec 'echo {2}'", []),
+        ("bash -c 'echo \"$1\"' _ {group}", []),
+        ("bash --login {group}", []),
+        ("printf %s {group}", []),
+    ],
+)
+def test_what_a_shell_of_the_template_would_run_is_told(template: str, told: list[str]) -> None:
+    assert looked_into(words(template), "a'; rm", ("$(id)", "part 2.x-y")) == told
 
 
 @pytest.mark.parametrize(
@@ -138,6 +152,7 @@ def test_the_example_of_the_documentation_loads_without_a_word(tmp_path: Path) -
         ("{1} Prio", "{2} Prio", r"'group1' has no text for \{2\}"),
         ("min_priority: 1", "min_priority: 70000", "above max_priority"),
         ('"/usr/bin/scontrol', "\"/usr/bin/sc'ontrol", "No closing quotation"),
+        ("  group2:", '  "$(id)":', r"'\$\(id\)' would be run by the shell of a command"),
         ("ScaledBySum", "Random", "one of FullSpread, ScaledBySum"),
     ],
 )

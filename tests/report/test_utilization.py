@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobmeter.report.utilization.settings import Settings
-from jobmeter.report.utilization.table import HEADER, Power, Usage, as_csv, as_html, energy_note, lines, shown_name
+from jobmeter.report.utilization.table import (
+    HEADER,
+    Power,
+    Usage,
+    as_csv,
+    as_html,
+    energy_note,
+    lines,
+    notes,
+    shown_name,
+)
 from jobmeter.settings.fault import SettingsFaulty
 from jobmeter.settings.load import load
 
@@ -21,7 +33,9 @@ POWER = Power(5.0, {"B": 10.0})
 
 def _usage(name: str | None, site: str | None = "A", hours: int = 10, measured: int = 0, joules: int = 0) -> Usage:
     seconds = Fraction(hours * 3600)
-    return Usage(name, site, 2, seconds, seconds / 2, seconds * 12, Fraction(joules), Fraction(measured * 3600))
+    return Usage(
+        name, site, 2, seconds, seconds / 2, seconds * 12, Fraction(joules), Fraction(measured * 3600), seconds, 2, 2
+    )
 
 
 def test_a_line_worked_by_hand() -> None:
@@ -40,11 +54,35 @@ def test_what_was_measured_is_not_estimated_too() -> None:
     assert energy_note([line]) == "Of the energy 62% was measured, 38% is estimated from watts per core."
 
 
+def test_a_name_cannot_turn_the_reading_direction_of_the_page() -> None:
+    assert ">\\u202eada<" in as_html("x", lines([_usage("\u202eada")], (), POWER, 4))
+
+
+def test_each_number_stands_in_its_column_of_the_page() -> None:
+    page = as_html("x", lines([_usage("ada", hours=100)], (), POWER, 4))
+    cells = re.findall(r'<td align="right">([^<]*)</td>', page)
+    assert cells == ["1.200", "50.0%", "100.00", "0.50", "2.00"]
+
+
 def test_without_watts_and_measurements_no_energy_is_claimed() -> None:
     found = lines([_usage("ada", hours=0)], (), Power(0, {}), 1)
     assert (found[0].measured, found[0].efficiency) == (None, None)
     assert energy_note(found).startswith("No energy is known")
     assert as_csv(found).splitlines()[1] == "ada,0.0,,0.0,0.0,0.0"
+
+
+def test_jobs_without_processor_time_lower_no_efficiency_and_are_told() -> None:
+    silent = replace(
+        _usage("ada"), cpu_seconds=Fraction(0), known_core_seconds=Fraction(0), known_jobs=0, scored_jobs=0
+    )
+    found = lines([_usage("ada"), silent], (), POWER, 0)
+    assert (found[0].efficiency, found[0].corehours) == (0.5, 20.0)
+    assert notes(found)[1:] == [
+        "cpu_eff is of 2 of 4 jobs; the others have no processor time or cores.",
+        "khs23h is of 2 of 4 jobs; the others have no benchmark score.",
+    ]
+    assert len(notes(lines([_usage("ada")], (), POWER, 0))) == 1
+    assert "cpu_eff is of 2 of 4 jobs" in as_html("x", found)
 
 
 @pytest.mark.parametrize(
@@ -73,20 +111,24 @@ def test_the_file_has_the_columns_of_the_superseded_plugin() -> None:
 @given(st.lists(st.text(), max_size=5, unique=True))
 def test_no_name_becomes_part_of_the_page(names: list[str]) -> None:
     page = as_html("June 2024", lines([_usage(name) for name in names], (), POWER, 0.1))
-    assert page.count("<") == as_html("June 2024", []).count("<") + 14 * page.count("<tr><td>")
+    assert page.count("<") == as_html("June 2024", []).count("<") + 14 * page.count("<tr><td")
 
 
+amounts = st.integers(0, 10**12).map(lambda number: Fraction(number, 1000))
 usages = st.lists(
     st.builds(
         Usage,
         st.sampled_from([None, "a", "b", "/v/Role=r/x"]),
         st.sampled_from([None, "A", "B"]),
         st.integers(1, 9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
-        st.fractions(0, 10**9),
+        amounts,
+        amounts,
+        amounts,
+        amounts,
         st.just(Fraction(0)),
+        amounts,
+        st.integers(0, 9),
+        st.integers(0, 9),
     )
 )
 

@@ -112,6 +112,15 @@ def test_a_zero_that_is_there_is_a_zero() -> None:
     assert (facts.cpu_efficiency, facts.wasted_core_seconds, facts.joules) == (0.0, 400.0, 0.0)
 
 
+@pytest.mark.parametrize("peak", [float("inf"), float("nan"), 1.7e308, -1.0])
+def test_what_nobody_can_have_measured_is_not_known(peak: float) -> None:
+    metric = MetricSummary("cgroup_memory_peak", "bytes", Kind.GAUGE, 1, total=None, peak=peak)
+    job = JobIdentity("slurm", "", "1")
+    summary = JobSummary(job, ("n",), 0, 1, 1, 1.0, 1.0, True, (metric,), peak, EnergySource.IPMI)
+    facts = facts_of(record(stop=3600), summary)
+    assert (facts.memory_peak_bytes, facts.joules) == (None, None)
+
+
 def test_a_submission_after_the_start_is_no_waiting() -> None:
     assert facts_of(record(start=100, stop=200, meta={"submit_time": ("150",)})).wait_seconds is None
     assert facts_of(record(start=100, stop=200, meta={"submit_time": ("40",)})).wait_seconds == 60
@@ -177,6 +186,49 @@ def test_sums_of_several_jobs_leave_out_what_is_not_known() -> None:
     texts = [statement.text for statement in several.report().statements]
     assert "They held 102 core hours." in texts
     assert "Of 2 core hours they used 1 core hour, 50 %; known of 1 job." in texts
+
+
+def _of_array(number: int, used: int, wall: int = 3600, cores: int = 8, peak: int = 2**30, **meta: str) -> Record:
+    components = (("Cores", cores), ("TotalCPU", used), ("ReqMem", 16384), ("MaxRSS", peak))
+    texts = {"collector_type": "slurm", "time_limit": "24:00:00", **meta}
+    told: dict[str, tuple[str, ...]] = {key: (text,) for key, text in texts.items()}
+    return record(f"a-{number}", stop=wall, components=components, meta=told)
+
+
+def _said_of(*many: Record) -> list[str]:
+    several = Several()
+    for each in many:
+        several.add(facts_of(each))
+    return [each.text for each in several.report().statements if each.topic in {"advice", "worst"}]
+
+
+def test_one_request_is_advised_that_is_enough_for_the_largest_of_many() -> None:
+    assert _said_of(_of_array(1, 3600), _of_array(2, 7200, wall=7200, peak=3 * 2**30)) == [
+        "Fewer cores were enough for 2 jobs, less memory for 2 jobs, a shorter time limit for 2 jobs.",
+        "The busiest of them kept 1 core busy on average. Enough for each of them: 1 core: --cpus-per-task=1.",
+        "The largest of them had a peak of 3 GiB of memory. Enough for each of them: 3.62 GiB: --mem=3712M."
+        " What several processes had together is not known, so go down step by step.",
+        "The longest of them ran 2 h. Enough for each of them: 2 h 30 min: --time=02:30:00.",
+        "“a-2” left 14 core hours unused, it used 12 % of its processors; enough: 1 core, --cpus-per-task=1.",
+        "“a-1” left 7 core hours unused, it used 12 % of its processors; enough: 1 core, --cpus-per-task=1.",
+    ]
+
+
+def test_nothing_is_advised_to_all_where_one_needed_what_it_had_or_did_not_tell() -> None:
+    busy = _of_array(2, 8 * 3600)
+    assert not any("The busiest" in text for text in _said_of(_of_array(1, 3600), busy))
+    silent = record("a-3", stop=3600, meta={"collector_type": ("slurm",)})
+    assert not any("Enough for each" in text for text in _said_of(_of_array(1, 3600), silent))
+    other = _of_array(4, 3600, collector_type="oar")
+    assert not any("Enough for each" in text for text in _said_of(_of_array(1, 3600), other))
+    spread = record("a-5", stop=3600, components=(("Cores", 8), ("NNodes", 2), ("TotalCPU", 1)))
+    assert _said_of(spread) == ["“a-5” left 8.00 core hours unused, it used 0.003 % of its processors."]
+
+
+def test_a_job_that_held_no_core_is_said_to_have_held_none() -> None:
+    idle = record(stop=3600, components=(("Cores", 0), ("TotalCPU", 0)))
+    texts = [each.text for each in explain(facts_of(idle)).statements]
+    assert "It used 0 core hours of processor time and held 0 core hours." in texts
 
 
 def test_hostile_names_are_shown_as_text() -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 from tests.clients.server import LiveServer
+from tests.process import PATIENCE_SECONDS
 
 WRITERS = 8
-PATIENCE_SECONDS = 120
 _TIMES = {"start_time": "2024-01-01T00:00:00Z", "stop_time": "2024-01-01T01:00:00Z"}
 
 

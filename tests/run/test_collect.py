@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 
 from tests.observe import slurm_tables
 from tests.observe.slurm_tables import calls, write_table
+from tests.process import eventually, free_port
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -117,18 +117,6 @@ def collect(config: Path, *options: str, **more: str) -> subprocess.CompletedPro
     )
 
 
-def wait_until(fact: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def closed_port() -> int:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
-        return int(gone.server_address[1])
-
-
 def test_once_delivers_what_ended_and_a_second_time_nothing_more(tmp_path: Path, server: Server) -> None:
     write_table(tmp_path / "slurm", [row(), row(JobID="18", NCPUS="odd"), row(JobID="19")])
     config = configuration(tmp_path, server.server_port)
@@ -168,7 +156,7 @@ def test_a_dry_run_prints_and_touches_nothing(tmp_path: Path, server: Server) ->
 
 def test_what_cannot_be_delivered_stays_in_the_spool_for_the_next_time(tmp_path: Path, server: Server) -> None:
     write_table(tmp_path / "slurm", [row()])
-    away = collect(configuration(tmp_path, closed_port()), "--once", "--deliver-seconds", "0.2")
+    away = collect(configuration(tmp_path, free_port()), "--once", "--deliver-seconds", "0.2")
     assert away.returncode == 1
     assert "waiting=1" in away.stderr
     assert (tmp_path / "state.db.spool").exists()
@@ -193,13 +181,13 @@ def test_the_daemon_survives_a_sacct_that_fails_and_ends_cleanly(tmp_path: Path,
             command(configuration(tmp_path, server.server_port)), env=environment(), stderr=stream
         )
     try:
-        wait_until(lambda: "the database is away" in log.read_text())
+        eventually(lambda: "the database is away" in log.read_text())
         assert process.poll() is None
         process.send_signal(signal.SIGHUP)
         fault.unlink()
-        wait_until(lambda: list(server.records) == ["slurm-17"])
+        eventually(lambda: list(server.records) == ["slurm-17"])
         write_table(tmp_path / "slurm", [row(), row(JobID="18")])
-        wait_until(lambda: sorted(server.records) == ["slurm-17", "slurm-18"])
+        eventually(lambda: sorted(server.records) == ["slurm-17", "slurm-18"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
@@ -216,13 +204,13 @@ def test_a_signal_ends_a_sacct_that_hangs(tmp_path: Path, server: Server, number
     sacct.write_text(f"#!/bin/sh\necho $$ > {note}\nexec sleep 600\n")
     process = subprocess.Popen(command(configuration(tmp_path, server.server_port)), env=environment())
     try:
-        wait_until(lambda: note.exists() and bool(note.read_text().strip()))
+        eventually(lambda: note.exists() and bool(note.read_text().strip()))
         process.send_signal(number)
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
-    wait_until(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())
+    eventually(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())
 
 
 def test_settings_come_from_auditors_environment_variables_too(tmp_path: Path, server: Server) -> None:

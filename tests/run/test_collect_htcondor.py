@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.observe.htcondor_history import ad, calls, write_history
-from tests.run.test_collect import Server, closed_port, environment, wait_until
+from tests.process import eventually, free_port
+from tests.run.test_collect import Server, environment
 
 EARLY = "2020-01-01T00:00:00Z"
 
@@ -152,7 +153,7 @@ def test_one_schedd_away_does_not_keep_back_what_others_gave(tmp_path: Path, ser
 
 def test_a_server_that_is_away_loses_nothing(tmp_path: Path, server: Server) -> None:
     history(tmp_path, 2, 1)
-    away = collect(configuration(tmp_path, closed_port()), "--once", "--deliver-seconds", "0.2")
+    away = collect(configuration(tmp_path, free_port()), "--once", "--deliver-seconds", "0.2")
     assert away.returncode == 1
     assert collect(configuration(tmp_path, server.server_port), "--once").returncode == 0
     assert (numbers(server), server.received) == (["1.0", "2.0"], 2)
@@ -170,7 +171,7 @@ def test_a_collector_killed_at_any_moment_and_two_at_once_lose_and_double_nothin
         process.wait()
     both = [subprocess.Popen(command(config, "--once"), env=environment(), stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(120) for process in both].count(0) >= 1
-    wait_until(lambda: collect(config, "--once").returncode == 0)
+    eventually(lambda: collect(config, "--once").returncode == 0)
     assert numbers(server) == sorted(f"{number}.0" for number in range(1, 401))
     delivered = server.received
     assert collect(config, "--once").returncode == 0

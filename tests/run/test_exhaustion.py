@@ -6,9 +6,8 @@ import http.client
 import json
 import socket
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import psutil
 import pytest
 
 from tests.clients.server import LiveServer, live
+from tests.process import PATIENCE_SECONDS, eventually
 from tests.run.test_serve import command, environment
 
-PATIENCE_SECONDS = 30
 READERS = 40
 RECORDS = 3000
 
@@ -42,13 +41,6 @@ def metrics(server: LiveServer) -> str:
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE_SECONDS) as answer:
         text: str = answer.read().decode()
     return text
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 @pytest.fixture

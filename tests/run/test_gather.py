@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from jobmeter.transport.sender import Sender, SenderSettings
-from tests.transport.given import batch, eventually
+from tests.process import PATIENCE_SECONDS, eventually
+from tests.transport.given import batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +42,9 @@ class Running:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE_SECONDS)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
         return code
 
 
@@ -105,7 +106,9 @@ def test_after_a_kill_nothing_that_was_answered_is_missing(tmp_path: Path) -> No
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "jobmeter", "gather", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE_SECONDS
+    )
 
 
 def test_without_an_output_it_is_wrong_use(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from jobmeter.transport.backlog import Bounds
 from jobmeter.transport.sender import Sender, SenderSettings
-from tests.process import free_port, started
+from tests.process import eventually, free_port, started
 from tests.run.test_gather import FREE, gather, values
-from tests.transport.given import batch, eventually, gathering
+from tests.transport.given import batch, gathering
 
 NODE = """
 import sys, time
@@ -142,7 +142,7 @@ def test_a_gatherer_that_is_away_for_an_hour_gets_every_second_of_it(tmp_path: P
     sender.close(0)
     with gathering() as there:
         again = Sender(SenderSettings((there.acknowledged,), spool_folder=tmp_path), "n1")
-        eventually(lambda: again.waiting == 0, 60)
+        eventually(lambda: again.waiting == 0)
         again.close(0)
         assert there.values() == list(range(3600))
 

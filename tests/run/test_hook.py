@@ -24,7 +24,8 @@ from jobmeter.settings.fault import SettingsFaulty
 from tests.observe import scontrol_player
 from tests.observe.slurm_tables import NOW, SetClock
 from tests.observe.test_slurm_epilog_text import printed
-from tests.run.test_collect import Server, closed_port, environment, server, wait_until
+from tests.process import eventually, free_port
+from tests.run.test_collect import Server, environment, server
 
 __all__ = ["server"]
 
@@ -75,27 +76,27 @@ def test_a_job_is_stored_and_a_detached_process_delivers_it(tmp_path: Path, serv
     done = epilog(configured(tmp_path, server.server_port))
     assert (done.returncode, done.stdout) == (0, "")
     assert "hook.taken job=17 queued=1" in done.stderr
-    wait_until(lambda: list(server.records) == ["slurm-17"])
-    wait_until(lambda: waiting(tmp_path) == 0)
+    eventually(lambda: list(server.records) == ["slurm-17"])
+    eventually(lambda: waiting(tmp_path) == 0)
     assert announced(tmp_path) == []
 
 
 def test_the_batch_system_does_not_wait_for_the_delivery(tmp_path: Path) -> None:
-    config = configured(tmp_path, closed_port(), deliver_seconds=4)
+    config = configured(tmp_path, free_port(), deliver_seconds=4)
     started = time.monotonic()
     assert epilog(config).returncode == 0  # its output is a pipe: whoever held it would be waited for
     turn = Turn(tmp_path / "epilog.spool")
-    wait_until(lambda: not turn.is_free() or time.monotonic() - started > 4)
+    eventually(lambda: not turn.is_free() or time.monotonic() - started > 4)
     assert waiting(tmp_path) == 1
-    wait_until(turn.is_free)
+    eventually(turn.is_free)
 
 
 def test_what_the_server_did_not_take_is_delivered_with_the_next_job(tmp_path: Path, server: Server) -> None:
-    assert epilog(configured(tmp_path, closed_port(), deliver_seconds=0)).returncode == 0
+    assert epilog(configured(tmp_path, free_port(), deliver_seconds=0)).returncode == 0
     config = configured(tmp_path, server.server_port)
     (tmp_path / "slurm" / "scontrol.txt").write_text(printed(head="JobId=18 JobName=job"))
     assert epilog(config, job="18").returncode == 0
-    wait_until(lambda: sorted(server.records) == ["slurm-17", "slurm-18"])
+    eventually(lambda: sorted(server.records) == ["slurm-17", "slurm-18"])
 
 
 @pytest.mark.parametrize("status", [0, 7])
@@ -139,7 +140,7 @@ def test_another_job_of_an_array_asks_again_for_a_job_that_is_of_none(tmp_path: 
     told = {"SLURM_ARRAY_JOB_ID": "15", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_START_TIME": "1795255000"}
     done = epilog(configured(tmp_path, server.server_port), job="17", SLURM_JOB_END_TIME="1795255001", **told)
     assert done.returncode == 0
-    wait_until(lambda: announced(tmp_path) == [])
+    eventually(lambda: announced(tmp_path) == [])
     asked = [argv[-1] for argv, _ in scontrol_player.calls(tmp_path / "slurm")]
     assert asked == ["17", "--json", "15_3", "17"]
 
@@ -149,7 +150,7 @@ def test_an_epilog_that_is_killed_loses_nothing(tmp_path: Path, server: Server) 
     (tmp_path / "slurm" / "slow.txt").write_text("")
     variables = environment(SLURM_JOB_ID="17", SLURM_SCRIPT_CONTEXT="epilog_slurmctld")
     with subprocess.Popen(command(config), env=variables, stderr=subprocess.DEVNULL) as process:
-        wait_until((tmp_path / "slurm" / "calls.txt").exists)
+        eventually((tmp_path / "slurm" / "calls.txt").exists)
         process.send_signal(signal.SIGKILL)
     (tmp_path / "slurm" / "slow.txt").unlink()
     assert announced(tmp_path) == ["17"]
@@ -162,13 +163,13 @@ def test_the_daemon_delivers_for_the_epilogs_and_asks_again(tmp_path: Path, serv
     fault = tmp_path / "slurm" / "fault.txt"
     with subprocess.Popen(command(config), env=environment(), stderr=subprocess.DEVNULL) as daemon:
         try:
-            wait_until((tmp_path / "epilog.spool").exists)
+            eventually((tmp_path / "epilog.spool").exists)
             turn = Turn(tmp_path / "epilog.spool")
-            wait_until(lambda: not turn.is_free())
+            eventually(lambda: not turn.is_free())
             fault.write_text("no")
             assert epilog(config).returncode == 0
             fault.unlink()
-            wait_until(lambda: list(server.records) == ["slurm-17"])
+            eventually(lambda: list(server.records) == ["slurm-17"])
         finally:
             daemon.terminate()
     assert daemon.returncode == 0
@@ -189,7 +190,7 @@ def test_many_at_once_each_leave_their_record(tmp_path: Path, server: Server) ->
         for number in numbers
     ]
     assert [process.wait(120) for process in started] == [0] * len(numbers)
-    wait_until(lambda: sorted(server.records) == [f"slurm-{number}" for number in numbers])
+    eventually(lambda: sorted(server.records) == [f"slurm-{number}" for number in numbers])
     assert server.received == len(numbers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -20,10 +21,11 @@ from jobmeter.observe import agent as agents
 from jobmeter.observe import renewed
 from jobmeter.observe.agent import Agent, Scheduled
 from jobmeter.observe.ceiling import Ceiling
-from jobmeter.observe.cgroups import Hierarchies
+from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs.finder import JobFinder
-from jobmeter.observe.kernel import infiniband, procstats, rapl, taskstats, thermal
+from jobmeter.observe.kernel import disk, infiniband, lustre, procstats, rapl, taskstats, thermal
+from jobmeter.observe.latest import Latest
 from jobmeter.observe.tasks.netlink import TaskstatsSocket
 from jobmeter.run.agent import mounts as mounting
 from jobmeter.run.agent.loop import Signals, loop
@@ -269,3 +271,114 @@ def test_answers_to_a_question_that_was_given_up_are_not_taken_for_others() -> N
     assert [task for task, _, _ in socket.ask([os.getpid()])] == [os.getpid()]
     assert [task for task, _, _ in socket.ask([os.getpid()])] == [os.getpid()]
     socket.close()
+
+
+def test_what_hangs_in_the_kernel_is_said_and_not_asked_a_second_time() -> None:
+    began, answer = threading.Event(), threading.Event()
+    calls = []
+
+    def hangs(_: threading.Event) -> int:
+        calls.append(1)
+        began.set()
+        answer.wait()
+        return 7
+
+    latest = Latest("hangs", hangs, 0.05, 0.1)
+    assert began.wait(30)
+    eventually(lambda: _fault(latest) is not None)
+    assert calls == [1]
+    answer.set()
+    eventually(lambda: _fault(latest) is None)
+    latest.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_that_nobody_thought_of_ends_no_reading_for_ever() -> None:
+    answers: list[int] = []
+
+    def get(_: threading.Event) -> int:
+        if not answers:
+            raise ZeroDivisionError
+        return answers[0]
+
+    latest = Latest("odd", get, 0.05)
+    eventually(lambda: "begins again" in (_fault(latest) or ""))
+    answers.append(7)
+    found: list[int] = []
+
+    def came() -> bool:
+        with contextlib.suppress(SourceUnreadable):
+            if (value := latest.take()) is not None:
+                found.append(value[0])
+        return bool(found)
+
+    eventually(came)
+    assert found == [7]
+    latest.close()
+
+
+def _fault(latest: Latest[int]) -> str | None:
+    try:
+        latest.take()
+    except SourceUnreadable as fault:
+        return str(fault)
+    return None
+
+
+STATS = "read_bytes 2 samples [bytes] 1 9 10\nwrite_bytes 1 samples [bytes] 5 5 5\n"
+
+
+def test_a_file_system_that_cannot_be_read_takes_no_other_along(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    llite = tmp_path / "proc/fs/lustre/llite"
+    _write(tmp_path, {"proc/fs/lustre/llite/one-ffff/stats": STATS, "proc/fs/lustre/llite/two-ffff/stats": STATS})
+    (llite / "gone-ffff").mkdir()
+    source = lustre.open_source(lustre.Settings(), _host(tmp_path))
+    (llite / "two-ffff/stats").write_text("read_bytes many\n")
+    for _ in range(2):
+        assert [sample.instance for sample in source.read(1, ())] == ["one-ffff"]
+    assert [record.message.split()[0] for record in caplog.records] == ["lustre.unreadable"]
+    (llite / "one-ffff/stats").unlink()
+    (llite / "two-ffff/stats").write_text(STATS)
+    assert [sample.instance for sample in source.read(1, ())] == ["two-ffff"]
+    source.close()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_disk_whose_folder_comes_later_than_its_counters_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_ASK_SECONDS", 0.0)
+    _write(tmp_path, {"proc/diskstats": "8 0 sda 1 0 2 3 4 0 5 6 0 7 8"})
+    source = disk.open_source(disk.Settings(), _host(tmp_path))
+    assert list(source.read(1, ())) == []
+    (tmp_path / "sys/block/sda").mkdir(parents=True)
+    assert [sample.instance for sample in source.read(1, ())] == ["sda"]
+    source.close()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until it is so."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_group_that_a_person_named_is_measured_though_it_comes_later(tmp_path: Path) -> None:
+    trees = hierarchies(this_host())
+    folder = Path(next(iter(trees.roots().values())), f"jobmeter-test-{os.getpid()}")
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        words = [sys.executable, "-m", "jobmeter", "node", "-s", "0.1", "-c", str(folder), "--print"]
+        node = subprocess.Popen(words, stdout=stdout, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: b"procstats" in out.read_bytes())
+            folder.mkdir()
+            eventually(lambda: b"cgroup_cpu_usage" in out.read_bytes(), 60)
+        finally:
+            node.terminate()
+            node.wait()
+            folder.rmdir()

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobmeter.run.records.text import details, table, table_row, visible
+from jobmeter.report.visible import visible
+from jobmeter.run.records.text import details, table, table_row
 from jobmeter.wire.record_csv import CSV_COLUMNS, known_column, write_csv
 from jobmeter.wire.spreadsheet import harmless
 

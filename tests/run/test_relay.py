@@ -16,6 +16,7 @@ from jobmeter.run.server.relay import Forwarder, RelayUnusable, relaying, sink_o
 from jobmeter.serve.settings import Relay
 from jobmeter.store.documents import Documents
 from jobmeter.store.open import open_store
+from tests.process import PATIENCE_SECONDS
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -106,7 +107,7 @@ def test_the_relay_runs_beside_the_server_and_ends_with_it(documents: Documents,
         return answer(200)
 
     with ScriptedServer(judge) as server, relaying(Relay(url=f"{server.address}/"), documents, bookmarks):
-        assert arrived.wait(10)
+        assert arrived.wait(PATIENCE_SECONDS)
 
 
 def test_settings_that_cannot_be_used_are_told(documents: Documents, bookmarks: Bookmarks) -> None:

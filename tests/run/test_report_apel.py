@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from jobmeter.run.apel.reporter import TOLD_AT_ONCE
 from jobmeter.serve.table import Beside
 from jobmeter.store.open import open_store
 from jobmeter.store.publications import Publications
+from tests.contract.test_record_history import EDIT
+from tests.report.apel_receiver import Receiver
 from tests.report.test_apel_summary import job
 from tests.serve.live import live
 from tests.sinks.scripted import Request, ScriptedServer, Step, answer
@@ -92,6 +95,12 @@ class Service:
             data.replace(b"\r\n", b"\n").partition(b"text/plain\n\n")[2].partition(b"\n\n--")[0].decode()
         )
         return published(str(len(self.messages)))
+
+    def load(self, receiver: Receiver) -> None:
+        """Hand the messages to the receiver."""
+        for text in self.messages:
+            receiver.take(f"{text}\n")
+        self.messages.clear()
 
     def told(self) -> list[tuple[str, int]]:
         """The header and the number of jobs or blocks of each message taken since the last time."""
@@ -256,6 +265,63 @@ def test_what_was_not_taken_waits_and_goes_out_the_next_time(
     assert sorted(site.service.told()) == [(SUMMARY, 1), (SYNC, 1)]
 
 
+def test_a_correction_leaves_no_job_under_its_old_name(site: Site) -> None:
+    receiver = Receiver()
+    site.put(job(1), job(2))
+    assert site.publish() == 0
+    site.service.load(receiver)
+    site.store.correct(job(2, user="cm1"), EDIT)
+    assert site.publish() == 0
+    site.service.load(receiver)
+    assert (receiver.sums()["NumberOfJobs"], receiver.counted()) == (2, 2)
+    site.store.correct(job(1, user="cm1"), EDIT)
+    assert site.publish() == 0
+    site.service.load(receiver)
+    assert (receiver.sums()["NumberOfJobs"], receiver.counted()) == (2, 2)
+    assert site.publish() == 0
+    assert site.service.told() == []
+
+
+def test_a_month_that_lost_all_its_jobs_is_emptied_only_when_asked(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    receiver = Receiver()
+    site.put(job(1), job(2, ended=timedelta(days=-3)))
+    assert site.publish() == 0
+    site.service.load(receiver)
+    site.store.withdraw("slurm-1", EDIT)
+    assert site.report("publish", "--dry-run") == 1
+    assert site.publish() == 1
+    assert site.service.told() == []
+    assert "republish the month if that is right" in capfd.readouterr().err
+    assert site.report("republish", "-s", "SITE_A", "-y", "2024", "-m", "3") == 0
+    site.service.load(receiver)
+    assert (receiver.sums()["NumberOfJobs"], receiver.counted()) == (1, 1)
+    assert site.publish() == 0
+    assert site.service.told() == []
+
+
+def test_to_republish_a_month_without_jobs_is_told(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.put(job(1))
+    assert site.report("republish", "-s", "SITE_A", "-y", "2024", "-m", "4") == 1
+    assert "apel.nothing_to_send" in capfd.readouterr().err
+
+
+def test_the_text_that_was_sent_is_shown_with_its_digest(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.put(job(1), job(2, ended=timedelta(days=-3)))
+    assert site.publish() == 0
+    sent = [f"{text}\n" for text in site.service.messages]
+    capsys.readouterr()
+    assert site.report("history", "--month", "2024-03", "--text", "--json") == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["key"][2:] for one in shown] == [["2024-03", "sync"], ["2024-03", "summary"]]
+    for one in shown:
+        assert one["text"] in sent
+        assert hashlib.sha256(one["text"].encode()).hexdigest() == one["digest"]
+    assert site.report("history", "--text", "--limit", "1") == 0
+    assert f"\nsha256 {shown[0]['digest']}\n{shown[0]['text']}" in capsys.readouterr().out
+
+
 def test_what_changed_while_it_waited_is_sent_as_it_is_now_and_only_so(site: Site) -> None:
     site.put(job(1))
     site.service.answers += [answer(503)] * 40
@@ -355,6 +421,8 @@ def test_job_messages_have_a_block_per_job_and_a_day_is_sent_again_when_it_chang
     first = site.service.messages[0]
     assert "LocalJobId: slurm-1\nLocalUserId: at1\n" in first
     assert "WallDuration: 3600\nCpuDuration: 3600\n" in first
+    ended = int((MARCH.period.start + timedelta(days=2)).timestamp())
+    assert f"StartTime: {ended - 3600}\nEndTime: {ended}\n" in first
     assert site.service.told() == [(JOBS, 2), (JOBS, 1)]
     site.put(job(4, ended=timedelta(days=5)))
     assert site.publish() == 0

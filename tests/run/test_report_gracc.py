@@ -47,13 +47,17 @@ def test_what_is_not_known_is_left_out_and_a_running_job_is_none() -> None:
 
 def test_the_jobs_of_a_month_are_written(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(sqlite_url)
-    other = Record("late", (), MARCH, None, MARCH + timedelta(days=40))
+    first, end = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
+    moment = timedelta(microseconds=1)
+    stops = {"before": first - moment, "first": first, "last": end - moment, "after": end}
+    others = [Record(name, (), stop - timedelta(hours=1), None, stop) for name, stop in stops.items()]
     with live(store) as running:
         monkeypatch.setenv("JOBMETER_SERVER", f"http://127.0.0.1:{running.port}")
-        store.put([JOB, other])
+        store.put([JOB, *others])
         file = tmp_path / "march.jsonl"
         assert program.main(["report", "gracc", "--month", "2024-03", "--output", str(file)]) == 0
     store.close()
-    assert [json.loads(line)["RecordId"] for line in file.read_text().splitlines()] == ["slurm-7"]
+    written = [json.loads(line)["RecordId"] for line in file.read_text().splitlines()]
+    assert written == ["first", "slurm-7", "last"]
     assert program.main(["report", "gracc", "--month", "2024-03", "--output", str(tmp_path / "none")]) == 1
     assert not (tmp_path / "none").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore
 from jobmeter.model.record import Component, Record
@@ -64,17 +66,55 @@ def test_sums_are_those_of_the_records(store: RecordStore, capsys: pytest.Captur
 
 
 def test_the_page_needs_nothing_else_and_shows_hostile_names_as_text(store: RecordStore, tmp_path: Path) -> None:
-    store.put([job("1", site="<script>alert(1)</script>", TotalCPU=3600)])
+    store.put([job("1", site="<script>alert(1)</script>", group="\u202eevil", TotalCPU=3600)])
     file = tmp_path / "month.html"
     assert program.main(["report", "month", "--month", "2024-03", "--output", str(file), "--title", "A & B"]) == 0
     text = file.read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "A &amp; B: 2024-03" in text
+    assert "<td>\\u202eevil</td>" in text
     assert "http://" not in text.replace("http-equiv", "")
     assert "src=" not in text.replace("-src", "")
     drawing = text[text.index("<svg") : text.index("</svg>") + 6]
     assert len(ET.fromstring(drawing).findall("rect")) == 12
+
+
+def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
+    store: RecordStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, end, moment = MARCH.replace(day=1, hour=0), MARCH.replace(month=4, day=1, hour=0), timedelta(microseconds=1)
+    stops = (first - moment, first, end - moment, end)
+    store.put([replace(job(f"{n}", when=stop - timedelta(hours=1)), stop_time=stop) for n, stop in enumerate(stops)])
+    said = told(capsys)
+    assert said["total"]["jobs"] == 2
+    assert {each["name"]: each["jobs"] for each in said["months"] if each["jobs"]} == {"2024-02": 1, "2024-03": 2}
+
+
+def test_processor_time_without_cores_makes_nothing_efficient(
+    store: RecordStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = job("1", TotalCPU=3600)
+    store.put([whole, replace(job("2"), components=(Component("TotalCPU", 10**6, ()),))])
+    assert told(capsys)["total"]["efficiency"] == 0.5
+
+
+def test_jobs_without_a_group_are_told_as_such(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.put([replace(job("1"), meta=None)])
+    assert [one["name"] for one in told(capsys)["groups"]] == [None]
+    assert program.main(["report", "month", "--month", "2024-03"]) == 0
+    assert "<td>(none)</td><td>1</td>" in capsys.readouterr().out
+
+
+def test_each_number_stands_in_its_column(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.put([job("1", TotalCPU=3600, Energy=7_200_000), job("2", site="B")])
+    assert program.main(["report", "month", "--month", "2024-03", "--co2", "0.5"]) == 0
+    text = capsys.readouterr().out
+    assert "<tr><td>A</td><td>1</td><td>2.0</td><td>50.0%</td><td>2.0</td></tr>" in text
+    assert "<tr><td>B</td><td>1</td><td>2.0</td><td>not known</td><td>not known</td></tr>" in text
+    assert "used 50% of them. They used 2.0 kWh, as far as it is known (of 1 jobs)" in text
+    assert "at 0.5 kg a kWh that is 1.0 kg of carbon dioxide" in text
+    assert re.search(r"Made \d{4}-\d\d-\d\d \d\d:\d\d UTC\.", text)
 
 
 def test_many_groups_are_gathered_and_nothing_is_left_out(
@@ -83,7 +123,7 @@ def test_many_groups_are_gathered_and_nothing_is_left_out(
     store.put([job(f"{n}", group=f"g{n:02}") for n in range(30)])
     assert program.main(["report", "month", "--month", "2024-03"]) == 0
     text = capsys.readouterr().out
-    assert "<td>5 others</td><td>5</td><td>10.0</td>" in text
+    assert "<td>5 more</td><td>5</td><td>10.0</td>" in text
     assert len(told(capsys)["groups"]) == 30
 
 
@@ -91,8 +131,9 @@ def test_a_month_without_jobs_is_a_page_as_well(store: RecordStore, capsys: pyte
     del store
     assert program.main(["report", "month", "--month", "2024-03", "--text"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("0 jobs ended in 2024-03.")
-    assert "not known" in out
+    assert out == "No job ended in 2024-03.\n"
+    assert program.main(["report", "month", "--month", "2024-03"]) == 0
+    assert "<p>No job ended in 2024-03.</p>" in capsys.readouterr().out
 
 
 def test_a_server_that_is_away_leaves_no_file(tmp_path: Path) -> None:

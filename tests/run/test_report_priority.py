@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from jobmeter.contract import RecordStore
 from jobmeter.model.record import Component, Record, Score
 from jobmeter.run import main as program
 from jobmeter.store.open import open_store
+from tests.process import PATIENCE_SECONDS, eventually
 from tests.serve.live import Live, live
 
 NOW = datetime.now(UTC)
@@ -155,16 +155,15 @@ def test_the_daemon_shows_its_last_results_and_ends_by_a_signal(arranged: Arrang
         while "metrics.served" not in (line := process.stderr.readline()):
             lines.append(line)
         address = line.rpartition("address=")[2].strip()
-        end = time.monotonic() + 30
-        text = ""
-        while 'priority{group="group1"}' not in text and time.monotonic() < end:
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                text = answer.read().decode()
-            time.sleep(0.05)
-        assert 'resource_usage{group="group1"} 57600' in text
-        assert 'priority{group="group1"} 801' in text
+
+        def shown(line: str) -> bool:
+            with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
+                return line in answer.read().decode()
+
+        eventually(lambda: shown('resource_usage{group="group1"} 57600'))
+        eventually(lambda: shown('priority{group="group1"} 801'))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.communicate()

@@ -6,7 +6,6 @@ import csv
 import email
 import email.policy
 import json
-import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,11 +16,13 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from jobmeter.contract import RecordStore
 from jobmeter.model.record import Component, Record, Score
 from jobmeter.run import main as program
 from jobmeter.store.open import open_store
+from tests.process import free_port
 from tests.serve.live import Live, live
 from tests.wire.test_smime import made
 
@@ -90,6 +91,27 @@ def test_the_file_of_a_month_has_a_line_per_name(arranged: Arranged) -> None:
     ]
 
 
+def test_a_month_begins_and_ends_in_utc_by_the_end_of_the_job(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end, moment = MARCH.replace(month=4), timedelta(microseconds=1)
+    stops = (MARCH - moment, MARCH, end - moment, end)
+    begins = [stop - timedelta(hours=1) for stop in stops]
+    times = enumerate(zip(begins, stops, strict=True))
+    arranged.store.put([replace(job(f"{n}"), start_time=begin, stop_time=stop) for n, (begin, stop) in times])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json") == 0
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["jobs"] == 2
+
+
+def test_processor_time_in_milliseconds_is_one_where_the_file_says_so(
+    arranged: Arranged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arranged.store.put([job("1")])
+    assert arranged.report(*IN_MARCH, "--dry-run", "--json", cpu_unit="milliseconds") == 0
+    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.0005
+
+
 def test_the_month_before_this_one_is_the_default(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
     last = datetime.now(UTC).replace(day=1) - timedelta(days=2)
     whole = job("1")
@@ -119,11 +141,6 @@ def test_the_options_of_the_command_line_have_their_effect(arranged: Arranged) -
 @pytest.mark.parametrize("words", [("--month", "3"), ("--year", "2024"), ("--month", "13", "--year", "2024")])
 def test_half_a_month_is_wrong_use(arranged: Arranged, words: tuple[str, ...]) -> None:
     assert arranged.report(*words) == 2
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class _Inbox:
@@ -179,17 +196,41 @@ def test_the_report_goes_out_by_mail_encrypted_where_that_is_offered(
     assert (to, encrypted, taken.logins) == ("to@example.org", True, [b"from@example.org"])
     mail = email.message_from_bytes(content, policy=email.policy.default)
     assert mail["Subject"] == "Monthly Utilisation Report"
+    assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
+    assert mail["Message-ID"]
+    assert mail["Auto-Submitted"] == "auto-generated"
     page = mail.get_body(("html",))
     assert page is not None
     assert "&lt;b&gt;ada&lt;/b&gt;" in page.get_content()
 
 
-def test_a_mail_that_cannot_be_sent_costs_no_file(arranged: Arranged, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_processor_time_is_no_idle_job(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = job("1")
+    arranged.store.put([whole, replace(job("2"), components=whole.components[:1])])
+    assert arranged.report(*IN_MARCH) == 0
+    assert arranged.rows()[1][2:4] == ["0.5", "40.0"]
+    assert arranged.report(*IN_MARCH, "--dry-run") == 0
+    assert "cpu_eff is of 1 of 2 jobs" in capsys.readouterr().out
+
+
+def test_a_name_cannot_drive_the_terminal(arranged: Arranged, capsys: pytest.CaptureFixture[str]) -> None:
+    arranged.store.put([job("1", user="\x1b[31m\u202eada")])
+    assert arranged.report(*IN_MARCH, "--dry-run") == 0
+    assert "\n\\x1b[31m\\u202eada," in capsys.readouterr().out
+
+
+def test_a_mail_that_cannot_be_sent_costs_no_file(
+    arranged: Arranged, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     arranged.store.put([job("1")])
     arranged.email = {"enable_email_report": True, "smtp_server": "127.0.0.1", "smtp_port": 1}
     for name in ("SENDER_EMAIL", "PASSWORD", "RECEIVER_EMAIL"):
         monkeypatch.setenv(name, "x@example.org")
     assert arranged.report(*IN_MARCH) == 1
+    assert "utilization.unmailed server=127.0.0.1:1 reason=" in capfd.readouterr().err
+    monkeypatch.setenv("RECEIVER_EMAIL", "x@example.org\nBcc: y@example.org")
+    assert arranged.report(*IN_MARCH) == 1
+    monkeypatch.setenv("RECEIVER_EMAIL", "x@example.org")
     assert len(arranged.rows()) == 2
     monkeypatch.delenv("PASSWORD")
     assert arranged.report(*IN_MARCH) == 2

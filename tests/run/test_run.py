@@ -12,22 +12,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobmeter.run.measured.keeping import spools_of
 from jobmeter.run.measured.measuring import busy_seconds, shared
 from jobmeter.serve.table import Beside
 from jobmeter.settings.samples import SampleBounds
 from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.store.summaries import Summaries
+from tests.process import PATIENCE_SECONDS, eventually, free_port, is_alive
 from tests.serve.live import FixedClock, Live, live, until
 
 IS_ROOT = os.geteuid() == 0
-PATIENCE = 60
+UNTIL_GOT = """
+print('ready', flush=True)
+while not got: time.sleep(0.05)
+time.sleep(0.5)
+"""
+"""Waits for a signal, and then whether it comes once more."""
 SPIN = """
 import time
 end = time.process_time() + {seconds}
@@ -49,7 +55,7 @@ def started(*words: str, **options: Any) -> subprocess.Popen[str]:
 
 def run(*words: str, **options: Any) -> tuple[int, str, str]:
     with started(*words, **options) as process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, out, err
 
 
@@ -113,8 +119,9 @@ def test_many_short_processes_count_in_full(tmp_path: Path, mode: list[str]) -> 
 
 
 def test_the_wall_time_is_the_commands_and_not_ours(tmp_path: Path) -> None:
-    found = measured(tmp_path, "--", sys.executable, "-S", "-c", "import time; b = time.monotonic(); time.sleep(0.5)")
-    assert 0.5 <= found["wall_seconds"] < 5
+    began = time.monotonic()
+    found = measured(tmp_path, "--", sys.executable, "-S", "-c", "import time; time.sleep(0.5)")
+    assert 0.5 <= found["wall_seconds"] < time.monotonic() - began
 
 
 def test_memory_is_told_with_its_meaning(tmp_path: Path) -> None:
@@ -138,16 +145,31 @@ def test_a_signal_sent_to_us_reaches_the_command_once(number: signal.Signals) ->
     script = (
         "import signal, time, sys\n"
         f"got = []\nsignal.signal({int(number)}, lambda *_: got.append(1))\n"
-        "print('ready', flush=True)\n"
-        "end = time.monotonic() + 1.5\n"
-        "while time.monotonic() < end: time.sleep(0.05)\n"
+        f"{UNTIL_GOT}"
         "sys.exit(40 + len(got))"
     )
     with started("--no-record", "--quiet", "--", sys.executable, "-c", script) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.wait(PATIENCE) == 41
+        assert process.wait(PATIENCE_SECONDS) == 41
+
+
+def test_a_measurement_that_was_stopped_and_continued_goes_on(tmp_path: Path) -> None:
+    go_on, file = tmp_path / "go-on", tmp_path / "m.json"
+    script = f"echo ready; while [ ! -e {go_on} ]; do sleep 0.05; done"
+    with started("--no-record", "--quiet", "--json", str(file), "--", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(3):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGCONT)
+        go_on.touch()
+        assert process.communicate(timeout=PATIENCE_SECONDS) == ("", "")
+        assert process.returncode == 0
+    assert json.loads(file.read_text())["wall_seconds"] > 5
 
 
 def test_a_terminals_interrupt_reaches_the_command_once() -> None:
@@ -155,9 +177,7 @@ def test_a_terminals_interrupt_reaches_the_command_once() -> None:
         "import signal, time, sys\n"
         "got = []\nsignal.signal(2, lambda *_: got.append(1))\n"
         "assert sys.stdin.isatty()\n"
-        "print('ready', flush=True)\n"
-        "end = time.monotonic() + 1.5\n"
-        "while time.monotonic() < end: time.sleep(0.05)\n"
+        f"{UNTIL_GOT}"
         "print('got', len(got), flush=True)"
     )
     pid, terminal = pty.fork()
@@ -193,14 +213,13 @@ def test_the_command_has_signals_and_mask_as_a_shell_gives_them() -> None:
 
 
 def test_a_command_that_leaves_a_process_behind_is_not_waited_for(tmp_path: Path) -> None:
-    script = "setsid sleep 20 >/dev/null 2>&1 & echo $!"
-    began = time.monotonic()
+    script = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
     status, out, err = run("--no-record", "--", "sh", "-c", script)
     pid = int(out)
     try:
-        assert (status, time.monotonic() - began < 15) == (0, True)
+        assert status == 0
         assert "1 process goes on running" in err
-        os.kill(pid, 0)
+        assert is_alive(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
 
@@ -242,15 +261,21 @@ def test_an_ordinary_user_measures_without_a_group(tmp_path: Path) -> None:
     assert found["cpu_seconds"] >= 0.198
 
 
-@pytest.fixture
-def server(sqlite_url: str, tmp_path: Path) -> Iterator[Live]:
+@contextmanager
+def serving(sqlite_url: str, folder: Path, port: int = 0) -> Iterator[Live]:
     store, summaries = open_store(sqlite_url), Summaries(sqlite_url)
-    samples = SampleFolder(tmp_path / "samples", SampleBounds(), FixedClock())
-    with live(store, beside=Beside(samples, summaries)) as running:
+    samples = SampleFolder(folder / "samples", SampleBounds(), FixedClock())
+    with live(store, beside=Beside(samples, summaries), port=port) as running:
         yield running
     samples.close()
     summaries.close()
     store.close()
+
+
+@pytest.fixture
+def server(sqlite_url: str, tmp_path: Path) -> Iterator[Live]:
+    with serving(sqlite_url, tmp_path) as running:
+        yield running
 
 
 def test_record_samples_and_summary_arrive_at_the_server(server: Live, tmp_path: Path) -> None:
@@ -272,24 +297,25 @@ def test_record_samples_and_summary_arrive_at_the_server(server: Live, tmp_path:
     assert tables
 
 
-def test_a_server_that_is_away_costs_nothing_and_gets_it_later(server: Live, tmp_path: Path) -> None:
-    spool = ["--spool", str(tmp_path / "spool")]
-    with server.raw() as connection:
-        away = connection.getsockname()[1]
-    assert run("--server", f"http://127.0.0.1:{away}", *spool, "--quiet", "--", "true") == (0, "", "")
-    files = sorted(path.name for path in (tmp_path / "spool").glob("*.spool"))
-    assert len(files) == 2
-    address = f"http://127.0.0.1:{server.port}"
-    for path in (tmp_path / "spool").glob("*.spool"):
-        records, measured_file = spools_of(tmp_path / "spool", address)
-        path.rename(records if path.name.startswith("records") else measured_file)
-    assert run("--server", address, *spool, "--quiet", "--", "true") == (0, "", "")
-    until(lambda: len(json.loads(server.ask("GET", "/v2/records").body)["records"]) == 2)
+def test_a_server_that_is_away_costs_nothing_and_gets_it_later(sqlite_url: str, tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "m.json"
+    words = ["--server", f"http://127.0.0.1:{port}", "--spool", str(tmp_path / "spool"), "--quiet"]
+    assert run(*words, "--json", str(file), "--", "true") == (0, "", "")
+    assert len(list((tmp_path / "spool").glob("*.spool"))) == 2
+    first = f"jobmeter-{json.loads(file.read_text())['job']}"
+    with serving(sqlite_url, tmp_path, port) as server:
+
+        def has_come_with_a_later_job() -> bool:
+            assert run(*words, "--", "true") == (0, "", "")
+            return bool(server.ask("GET", f"/record/{first}").status == 200)
+
+        eventually(has_come_with_a_later_job)
 
 
 def test_a_folder_gets_all_of_it(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    assert run("--store", str(folder), "--", sys.executable, "-S", "-c", SPIN.format(seconds=0.3))[0] == 0
+    words = ("--store", str(folder), "--quiet", "--", sys.executable, "-S", "-c", SPIN.format(seconds=0.3))
+    assert run(*words) == (0, "", "")
     record = json.loads((folder / "records.jsonl").read_text())
     summary = json.loads((folder / "summaries.jsonl").read_text())
     job = summary["job"]["job"]

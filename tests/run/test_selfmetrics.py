@@ -13,7 +13,8 @@ import pytest
 
 from jobmeter.run.exposition import write
 from tests.observe.slurm_tables import write_table
-from tests.run.test_collect import Server, command, configuration, environment, row, server, wait_until
+from tests.process import eventually
+from tests.run.test_collect import Server, command, configuration, environment, row, server
 
 __all__ = ["server"]
 
@@ -53,7 +54,7 @@ def test_a_daemon_tells_how_it_is(tmp_path: Path, server: Server) -> None:
                     found.update(read(answer.read().decode()))
                 return found["jobmeter_collect_delivered_total"] == 2
 
-            wait_until(delivered)
+            eventually(delivered)
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(address + "x", timeout=30)
         finally:

@@ -23,6 +23,7 @@ from jobmeter.run.commands import serve
 from jobmeter.run.server.settings import load_settings
 from jobmeter.settings.fault import SettingsFaulty
 from tests.postgresql import PrivatePostgresql
+from tests.process import eventually, free_port
 
 SOURCE = Path(__file__).parents[2] / "src"
 READY = re.compile(r"jobmeter is ready at http://127\.0\.0\.1:(\d+)")
@@ -230,12 +231,6 @@ tls_config:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_auditors_name_and_file_start_without_a_database_and_writes_get_no_answer(tmp_path: Path) -> None:
     (tmp_path / "auditor.yaml").write_text(AUDITOR_YAML.format(port=free_port()))
     with serving("auditor.yaml", folder=tmp_path, name="auditor") as server:
@@ -253,10 +248,7 @@ def test_a_database_that_comes_late_is_found(tmp_path: Path, postgresql: Private
         with serving("serve", "--port", "0", "--database", url, folder=tmp_path) as server:
             assert server.status("/health_check") == 500
             restart.close()
-            deadline = time.monotonic() + 60
-            while server.status("/health_check") != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            eventually(lambda: server.status("/health_check") == 200)
             assert server.post("r1") == 200
             assert server.records() == {"r1"}
 

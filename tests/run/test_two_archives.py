@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
-from tests.clients.server import LiveServer, eventually, live
+from tests.clients.server import LiveServer, live
+from tests.process import eventually
 from tests.store.archive.material import job
 
 OLD = datetime(2025, 1, 10, tzinfo=UTC)

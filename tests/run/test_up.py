@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -29,6 +30,7 @@ from jobmeter.run.up import findings as up_findings
 from jobmeter.run.up import progress as up_progress
 from jobmeter.settings.load import load
 from tests.observe import slurm_tables
+from tests.process import PATIENCE_SECONDS, is_alive
 from tests.run.test_serve import READY, SOURCE, Serving, command, environment
 
 NOBODY = 65534
@@ -62,18 +64,18 @@ def up(
         yield Serving(process, said), said
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def ended(server: Serving, number: int = signal.SIGTERM) -> tuple[int, str]:
     server.process.send_signal(number)
-    out, _ = server.process.communicate(timeout=60)
+    out, _ = server.process.communicate(timeout=PATIENCE_SECONDS)
     return server.process.returncode, out
 
 
-def soon(found: Callable[[], Any], seconds: float = 20.0) -> Any:
+def soon(found: Callable[[], Any]) -> Any:
     """What `found` gives once it gives something."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE_SECONDS
     while not (value := found()):
         assert time.monotonic() < end, "it did not come in time"
         time.sleep(0.1)
@@ -87,7 +89,11 @@ def samples_seen(server: Serving) -> bool:
 def family(server: Serving) -> dict[int, str]:
     """The processes that it has begun, as the kernel knows them."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    found = {}
+    for pid in children:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text()
+    return found
 
 
 def write_slurm(folder: Path, jobs: Sequence[str]) -> None:
@@ -130,7 +136,7 @@ def test_one_signal_from_the_terminal_ends_all_and_the_same_data_goes_on(tmp_pat
 def test_a_member_that_falls_comes_back_and_it_is_said(tmp_path: Path) -> None:
     with up("--period", "0.5", "--no-facility", folder=tmp_path) as (server, _):
         before = family(server)
-        node = max(before)
+        (node,) = [pid for pid, words in before.items() if "\0node\0" in words]
         os.kill(node, signal.SIGKILL)
         soon(lambda: len(family(server)) == len(before) and node not in family(server))
         _, out = ended(server)
@@ -142,14 +148,7 @@ def test_the_members_end_when_the_first_process_is_killed(tmp_path: Path) -> Non
         members = family(server)
         server.process.kill()
         server.process.wait()
-        soon(lambda: not any(_is_alive(pid) for pid in members))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        soon(lambda: not any(is_alive(pid) for pid in members))
 
 
 def test_jobs_of_a_slurm_that_is_found_become_records_of_this_site(tmp_path: Path) -> None:

@@ -89,16 +89,41 @@ def test_the_jobs_of_a_user_and_month_are_told_together(
 ) -> None:
     account[0].put([job(f"slurm-{n}", cores=n + 1) for n in range(12)] + [job("x", "bob")])
     said = told(capsys, "--user", "ada", "--month", "2024-03")
-    assert said["statements"][0]["text"] == "Found 12 jobs."
+    assert said["statements"][0]["text"] == (
+        "Found 12 jobs of user “ada” that ended from 2024-03-01 00:00:00 UTC until 2024-04-01 00:00:00 UTC."
+    )
     assert [one["record_id"] for one in said["jobs"]] == [f"slurm-{n}" for n in range(11, 1, -1)][:10]
     assert said["statements"][0]["figures"]["jobs"]["value"] == 12
     assert program.main(["why", "--user", "ada", "--month", "2024-04"]) == 4
     assert told(capsys, "--site", "A", "--since", "2024-03-01")["statements"][0]["figures"]["jobs"]["value"] == 13
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--since", "2024-03-03T01:00:00Z"), " that ended from 2024-03-03 01:00:00 UTC on."),
+        (("--until", "2024-04-01"), " that ended before 2024-04-01 00:00:00 UTC."),
+        (("--group", "g", "--site", "A"), " of group “g” at site “A”."),
+    ],
+)
+def test_it_is_said_how_jobs_were_chosen(
+    account: tuple[RecordStore, Live], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+) -> None:
+    account[0].put([job("slurm-1")])
+    assert texts(capsys, *words)[0] == f"Found 1 job{text}"
+
+
+def test_a_period_ends_before_its_last_moment(
+    account: tuple[RecordStore, Live], capsys: pytest.CaptureFixture[str]
+) -> None:
+    account[0].put([job("slurm-1")])  # it ended on 3 March at 1 o'clock
+    assert len(texts(capsys, "--since", "2024-03-03T01:00:00Z")) > 1
+    assert program.main(["why", "--until", "2024-03-03T01:00:00Z"]) == 4
+
+
 def test_an_array_is_told_together(account: tuple[RecordStore, Live], capsys: pytest.CaptureFixture[str]) -> None:
     account[0].put([job(f"slurm-{n}", array_job_id="5") for n in range(3)] + [job("slurm-5")])
-    assert told(capsys, "5", "--array")["statements"][0]["text"] == "Found 3 jobs."
+    assert told(capsys, "5", "--array")["statements"][0]["text"] == "Found 3 jobs of array “5”."
     assert program.main(["why", "6", "--array"]) == 4
 
 

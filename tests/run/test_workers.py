@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,9 +15,9 @@ import psutil
 import pytest
 
 from tests.clients.server import LiveServer, live
+from tests.process import PATIENCE_SECONDS, eventually
 from tests.run.killing import kill_again_and_again
 
-PATIENCE_SECONDS = 30
 WORKERS = 3
 
 
@@ -34,13 +32,6 @@ def processes(server: LiveServer) -> tuple[psutil.Process, list[psutil.Process]]
     assert server._process is not None
     watching = psutil.Process(server._process.pid)
     return watching, watching.children()
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def post(server: LiveServer, name: str) -> int:
@@ -70,16 +61,17 @@ def test_all_serve_and_any_of_them_tells_what_all_have_counted(server: LiveServe
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(server: LiveServer) -> None:
     _, workers = processes(server)
     workers[0].send_signal(signal.SIGKILL)
+    eventually(lambda: not workers[0].is_running())
     for number in range(20):
         assert post(server, f"r{number}") == 200
     eventually(lambda: len(processes(server)[1]) == WORKERS)
 
 
 def test_nothing_acknowledged_is_lost_when_workers_are_killed_under_load(server: LiveServer) -> None:
-    def kill() -> None:
-        os.kill(processes(server)[1][0].pid, signal.SIGKILL)
-
-    assert kill_again_and_again(server, 3, kill, lambda: None).failures > 0
+    # Each connection that writes now is held by one of these.
+    _, workers = processes(server)
+    load = kill_again_and_again(server, WORKERS, lambda: workers.pop().send_signal(signal.SIGKILL), lambda: None)
+    assert load.failures > 0
 
 
 def test_a_stop_ends_all_in_order(server: LiveServer) -> None:
@@ -106,15 +98,47 @@ _FAILING = """
 import sys, os
 from jobmeter.run.server.workers import Workers
 def work(ready):
-    if os.getpid() % 2:
-        ready()
+    try:
+        os.mkdir(sys.argv[1])
+    except FileExistsError:
+        return 7
+    ready()
     return 7
 sys.exit(Workers(2, work, lambda: print("ready"), print).run())
 """
 
 
-def test_workers_that_cannot_start_end_it() -> None:
-    done = subprocess.run([sys.executable, "-c", _FAILING], capture_output=True, text=True, timeout=60, check=False)
+_SIGNALLED = """
+import os, signal, sys, time
+from jobmeter.run.server.workers import Workers
+fork, forks = os.fork, []
+def signalled():
+    # A signal comes to both while neither has done anything since the fork.
+    pid = fork()
+    forks.append(pid)
+    if len(forks) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = signalled
+def work(ready):
+    ready()
+    time.sleep(600)
+    return 7
+sys.exit(Workers(3, work, lambda: print("ready"), lambda pid: print("gone", flush=True)).run())
+"""
+
+
+def test_a_stop_that_comes_while_a_worker_is_made_reaches_it_too() -> None:
+    words = [sys.executable, "-c", _SIGNALLED]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["gone"] * 2, "no third was made"
+
+
+def test_workers_that_cannot_start_end_it(tmp_path: Path) -> None:
+    """Only one of the two becomes ready."""
+    words = [sys.executable, "-c", _FAILING, str(tmp_path / "first")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 1
     assert "ready" not in done.stdout
     assert len(done.stdout.split()) == 2

@@ -21,8 +21,8 @@ from jobmeter.serve.app import Application, make_app
 from jobmeter.serve.server import Server, bind
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.serve.table import NOTHING_BESIDE, Beside
+from tests.process import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 30.0
 JSON = {"content-type": "application/json"}
 
 
@@ -87,10 +87,11 @@ def live(
     clock: Clock | None = None,
     *,
     beside: Beside = NOTHING_BESIDE,
+    port: int = 0,
 ) -> Iterator[Live]:
-    """Serve until the block ends, and end in order."""
+    """Serve until the block ends, and end in order. Port 0 is any that is free."""
     settings = ServeSettings() if settings is None else settings
-    sockets = bind(["127.0.0.1"], 0)
+    sockets = bind(["127.0.0.1"], port)
     port = sockets[0].getsockname()[1]
     ready = threading.Event()
     app = make_app(store, settings, clock or FixedClock(), tokens, documents, beside=beside)

@@ -20,6 +20,7 @@ from jobmeter.model.total import Total, TotalQuestion
 from jobmeter.model.version import Changed, ChangeKind, Edit, Version
 from jobmeter.wire.auditor import encode_record
 from tests.plain_totals import plain_totals
+from tests.process import PATIENCE_SECONDS
 
 LETTERS_BOUND = 1000
 
@@ -87,7 +88,7 @@ class MemoryStore:
             raise StoreUnavailable("the database is away")
 
     def put(self, records: Sequence[Record]) -> list[Stored]:
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE_SECONDS)
         self._answer()
         if any(record.record_id == self.poison for record in records):
             raise RuntimeError("a fault of the store")
@@ -102,7 +103,7 @@ class MemoryStore:
         return Stored.SAME if encode_record(known) == encode_record(record) else Stored.CONFLICT
 
     def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
-        self.gate.wait(30)
+        self.gate.wait(PATIENCE_SECONDS)
         self._answer()
         with self._lock:
             return [self._stop(stop) for stop in stops]

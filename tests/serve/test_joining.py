@@ -21,6 +21,7 @@ from jobmeter.serve.table import Beside
 from jobmeter.store.open import open_store
 from jobmeter.store.summaries import Summaries
 from tests.model.test_joining import summary as summary_of
+from tests.process import eventually
 from tests.serve.live import Live, live, record
 
 BEGIN = 1_714_550_400
@@ -66,13 +67,6 @@ def amounts(server: Live, record_id: str = "slurm-4711") -> dict[str, int]:
     return {part["name"]: part["amount"] for part in answer.json()["components"]}
 
 
-def eventually(true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
-
-
 def summaries_of(server: Live, record_id: str) -> list[dict[str, Any]]:
     """What belongs to a record; which that is, is written down after the record was changed."""
     return list(server.ask("GET", f"/v2/summaries?record_id={record_id}").json()["summaries"])
@@ -115,7 +109,7 @@ def test_whichever_comes_first_the_record_shows_what_was_measured(
         (version,) = server.ask("GET", "/v2/records/slurm-4711/versions").json()
         assert (version["who"], version["why"]) == ("samples", "job summary")
         assert all(part["name"] != "Energy" for part in version["record"]["components"])
-        assert server.metric("jobmeter_joins_total") == 1
+        eventually(lambda: server.metric("jobmeter_joins_total") == 1)
     whole(kept)
 
 

@@ -26,7 +26,8 @@ from jobmeter.store.open import open_store
 from jobmeter.store.samples.open import SampleFolder
 from jobmeter.store.tokens import Tokens
 from jobmeter.wire.frame import Head, encode_frame
-from tests.serve.live import JSON, PATIENCE_SECONDS, Answer, Live, live, record
+from tests.process import PATIENCE_SECONDS
+from tests.serve.live import JSON, Answer, Live, live, record
 from tests.serve.memory import MemoryStore
 from tests.store_samples.given import START, SetClock, batch, opened, sample
 

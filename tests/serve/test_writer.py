@@ -15,6 +15,7 @@ from jobmeter.serve.meter import Meter
 from jobmeter.serve.settings import Limits
 from jobmeter.serve.writer import Writer
 from jobmeter.wire.auditor import decode_record
+from tests.process import PATIENCE_SECONDS
 from tests.serve.live import record
 from tests.serve.memory import MemoryStore
 
@@ -52,6 +53,7 @@ def test_writes_wait_for_room_and_are_given_up_when_none_comes(
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match="too many"):
             await writer.put(made("too much"))
+        monkeypatch.setattr(module, "ROOM_SECONDS", PATIENCE_SECONDS)
         late = asyncio.create_task(writer.put(made("late")))
         await asyncio.sleep(0.05)
         store.gate.set()

@@ -75,7 +75,7 @@ def test_a_shape_is_chosen_by_its_tag(read: Read, told: Told) -> None:
     assert read("where: {to: mail, address: a@b}").where == Mail("a@b")
     assert isinstance(read("where: !file {path: /x}").where, File)
     assert told("where: {to: moon}", "s.yaml") == ["s.yaml:1: where.to: must be one of file, mail"]
-    assert told("where: !moon {}", "s.yaml") == ["s.yaml:1: where.to: must be one of file, mail"]
+    assert told("where: !moon {}", "s.yaml") == ["s.yaml:1: where: the tag !moon is not known; there are: !file, !mail"]
 
 
 def test_a_type_mark_that_nobody_declares_is_a_fault(told: Told) -> None:

@@ -51,7 +51,7 @@ def _sink(server: ScriptedServer, folder: Path, **options: object) -> AmsSink:
         "certificate_file": str(folder / "cert.pem"),
         "key_file": str(folder / "key.pem"),
         "verify": False,
-        "timeout_seconds": 5,
+        "timeout_seconds": 60,
     }
     return AmsSink(msgspec.convert({**given, **options}, Settings), lambda: NOW)
 

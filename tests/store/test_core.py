@@ -86,7 +86,7 @@ def test_bodies_come_back_byte_by_byte(store: ArchivingStore) -> None:
         assert store.one(record.record_id, ALL) == encode_record(record)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=60, deadline=None)
 @given(records())
 def test_any_body_comes_back_byte_by_byte(store: ArchivingStore, record: Record) -> None:
     store.put([record])

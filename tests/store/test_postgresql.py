@@ -106,7 +106,7 @@ def test_a_ping_does_not_wait_for_a_server_that_hangs(store: RecordStore, postgr
     try:
         with pytest.raises(StoreUnavailable):
             store.ping()
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 25, "sooner than a statement is given up"
     finally:
         postgresql.resume()
     store.ping()

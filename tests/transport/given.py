@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jobmeter.deliver.intake import Intake, Origin
@@ -67,10 +66,3 @@ def gathering(settings: GateSettings = ANYWHERE, log: Log | None = None) -> Iter
         yield made
     finally:
         made.stop()
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)

@@ -18,7 +18,8 @@ from jobmeter.transport.curve import make_keys, read_keys, read_public_keys
 from jobmeter.transport.gate import CannotListen, Gate, GateSettings
 from jobmeter.transport.sender import Sender, SenderSettings
 from jobmeter.wire.frame import Head, encode_frame
-from tests.transport.given import ANYWHERE, batch, eventually, gathering
+from tests.process import eventually
+from tests.transport.given import ANYWHERE, batch, gathering
 
 
 def test_a_frame_arrives_and_is_acknowledged() -> None:
@@ -99,8 +100,7 @@ def test_what_goes_over_all_bounds_is_dropped_and_the_gatherer_gets_to_know() ->
         sender.offer(batch(number))
         eventually(lambda: not sender._inbox)
     eventually(lambda: sender.tally.dropped > 300)
-    dropped = sender.tally.dropped
-    assert sender.waiting == 500 - dropped
+    eventually(lambda: sender.waiting == 500 - sender.tally.dropped)
     sender.close(0)
 
 
@@ -126,12 +126,14 @@ def test_the_next_gatherer_of_the_list_takes_over() -> None:
             sender = Sender(SenderSettings((first.acknowledged, second.acknowledged), answer_seconds=0.5), "n1")
             sender.offer(batch(1))
             eventually(lambda: sender.tally.sent == 1)
-            assert first.values() == [1]
+            taken = first.values()
         for number in range(2, 30):
             sender.offer(batch(number))
         eventually(lambda: sender.tally.sent == 29)
         sender.close(0)
-        assert second.values() == list(range(2, 30))
+        # Where the first was held up for long, the second may have taken over sooner.
+        assert second.values()[-28:] == list(range(2, 30))
+        assert 1 in [*taken, *second.values()]
         assert sender.tally.switched >= 1
 
 

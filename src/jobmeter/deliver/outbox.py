@@ -60,6 +60,11 @@ CREATE TABLE IF NOT EXISTS told (
 );
 """
 
+_WHOLE = "NOT EXISTS (SELECT 1 FROM parcels WHERE consignment = c.number AND state <> 'accepted')"
+_PUBLISHED = f"""SELECT p.body FROM parcels p JOIN consignments c ON c.number = p.consignment
+    WHERE c.key = ? AND (p.state = 'accepted' OR (p.attempts > 0 AND p.state <> 'rejected'))
+    AND c.number >= coalesce((SELECT max(c.number) FROM consignments c WHERE c.key = ? AND {_WHOLE}), 0)
+    ORDER BY p.number"""  # noqa: S608 - constants
 _SAID = "p.state || ' ' || coalesce(p.settled_us, '') || ' ' || p.reason || ' ' || c.about"
 _HISTORY = f"""SELECT p.number, c.key, p.part, (SELECT count(*) FROM parcels WHERE consignment = c.number),
     p.digest, c.made_us, c.about, p.state, p.attempts, p.settled_us, p.receipt, p.reason,
@@ -162,12 +167,30 @@ class Outbox:
         """What the report counted in the newest consignment of which every parcel was accepted, None without one."""
         with self._transaction():
             row = self._db.execute(
-                "SELECT about FROM consignments c WHERE key = ? AND NOT EXISTS "
-                "(SELECT 1 FROM parcels WHERE consignment = c.number AND state <> 'accepted') "
-                "ORDER BY number DESC LIMIT 1",
+                f"SELECT about FROM consignments c WHERE key = ? AND {_WHOLE} ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
                 (_text(key),),
             ).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=dict[str, int])
+
+    def published(self, key: Key) -> list[bytes]:
+        """What the receiver may hold under `key`, oldest first: the newest consignment that was accepted as a whole.
+
+        And of those after it every parcel that was sent and not rejected, because an answer may have been lost.
+        """
+        with self._transaction():
+            rows = self._db.execute(
+                _PUBLISHED,
+                (_text(key), _text(key)),
+            ).fetchall()
+        return [bytes(body) for (body,) in rows]
+
+    def body(self, number: int) -> bytes:
+        """The body of a parcel. Raises KeyError when there is none of this number."""
+        with self._transaction():
+            row = self._db.execute("SELECT body FROM parcels WHERE number = ?", (number,)).fetchone()
+        if row is None:
+            raise KeyError(number)
+        return bytes(row[0])
 
     def due(self, limit: int) -> list[Entry]:
         """The next parcels to deliver, oldest first, taken for LEASE_SECONDS."""

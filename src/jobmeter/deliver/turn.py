@@ -7,11 +7,12 @@ starting as many deliveries.
 from __future__ import annotations
 
 import fcntl
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from jobmeter.deliver.lockfile import alone, opened
 
 
 class Turn:
@@ -20,19 +21,9 @@ class Turn:
     def __init__(self, spool: Path) -> None:
         self._file = spool.with_name(spool.name + ".turn")
 
-    @contextmanager
-    def taken(self) -> Iterator[bool]:
+    def taken(self) -> AbstractContextManager[bool]:
         """Whether nobody else delivers; then the turn is ours within. Raises OSError when the file cannot be made."""
-        descriptor = self._opened()
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(descriptor)
+        return alone(self._file)
 
     def is_free(self) -> bool:
         """Whether nobody delivers at this moment. Raises OSError."""
@@ -42,16 +33,13 @@ class Turn:
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Somebody delivers within: as soon as a short delivery that is under way has ended, none begins."""
-        descriptor = self._opened()
+        descriptor = opened(self._file)
         # In a thread, because the end of the other delivery may take a while and nothing here depends on it.
         threading.Thread(target=_hold, args=(descriptor,), name="turn", daemon=True).start()
         try:
             yield
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _opened(self) -> int:
-        return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _hold(descriptor: int) -> None:

@@ -98,6 +98,9 @@ class Binder:
         for member in members:
             if member.tag == named:
                 return member
+        if entry is None and node.tag is not None:
+            tags = ", ".join(f"!{member.tag}" for member in members)
+            raise self._fail(node.place, key, f"the tag !{node.tag} is not known; there are: {tags}")
         choices = ", ".join(str(member.tag) for member in members)
         raise self._fail(node.place, f"{key}.{field}", f"must be one of {choices}")
 

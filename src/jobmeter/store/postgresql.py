@@ -7,7 +7,7 @@ readers never keep a write waiting. Writes are one statement wherever possible: 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -23,22 +23,24 @@ from jobmeter.model.version import Changed, Edit, Version
 from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
 from jobmeter.store.archive.ledger import ArchiveFile
-from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
+from jobmeter.store.archive.shelf import Shelf
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.day_sums import keep_days
 from jobmeter.store.facet import FACET_OF_NAME, FacetNumbers, Numbers, Signature, totals
 from jobmeter.store.history import amend, change, faults, keep, steps_of, versions_of, without_withdrawn
 from jobmeter.store.ledger import Ledger, PostgresqlRunner
-from jobmeter.store.letterbox import EVICTED, Bounds, letter_of, letter_row
+from jobmeter.store.letterbox import EVICTED, Bounds, letter_row
 from jobmeter.store.packed import int8s, texts
 from jobmeter.store.paging import page_of
 from jobmeter.store.past import Now, system_now
 from jobmeter.store.pool import Pool
 from jobmeter.store.postgresql_counts import counts_in
 from jobmeter.store.postgresql_facets import intern
-from jobmeter.store.postgresql_reading import bodies, executing, read_rows, session_of, snapshot
+from jobmeter.store.postgresql_letters import add_letters, newest_letters
+from jobmeter.store.postgresql_reading import bodies, executing, read_rows, snapshot
 from jobmeter.store.postgresql_rows import held_rows, insert
+from jobmeter.store.postgresql_shelf import shelf
 from jobmeter.store.postgresql_sums import (
     PostgresqlSource,
     add_folded,
@@ -56,9 +58,6 @@ from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
 from jobmeter.store.session import Connection, alive, answer_within, answering, connect, end
 from jobmeter.store.totalling import archived_sums, total
-
-_ARCHIVING = 0x6A6F6261
-"""The advisory lock that keeps two movers of records apart."""
 
 _ATTEMPTS = 5
 """Two writers that add the same new ids in different orders lock each other; one is told to try again."""
@@ -265,34 +264,12 @@ class PostgresqlStore:
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See RecordStore."""
         rows = [letter_row(letter, self._bounds) for letter in letters]
-
-        def work(writer: Connection) -> None:
-            with writer.transaction(), writer.cursor() as cursor:
-                cursor.executemany(
-                    "INSERT INTO dead_letters (origin, reason, body, received_us, size_bytes) "
-                    "VALUES (%s, %s, %s, %s, %s)",
-                    rows,
-                )
-                evicted = cursor.execute(
-                    "DELETE FROM dead_letters "
-                    "WHERE no <= (SELECT no FROM dead_letters ORDER BY no DESC LIMIT 1 OFFSET %s)",
-                    (self._bounds.letters,),
-                ).rowcount
-                cursor.execute(
-                    "INSERT INTO counters (name, value) VALUES (%s, %s) "
-                    "ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value",
-                    (EVICTED, evicted),
-                )
-
-        self._write(work)
+        self._write(lambda writer: add_letters(writer, rows, self._bounds.letters))
 
     def letters(self, limit: int) -> list[DeadLetter]:
         """See RecordStore."""
-        rows = self._ask(
-            "SELECT no, origin, reason, body, received_us, size_bytes FROM dead_letters ORDER BY no DESC LIMIT %s",
-            (limit,),
-        )
-        return [letter_of(number, rest) for number, *rest in rows]
+        with answering(), self._writers.lend() as writer:
+            return newest_letters(writer, limit)
 
     def letters_evicted(self) -> int:
         """How many dead letters had to go for newer ones, ever."""
@@ -332,28 +309,9 @@ class PostgresqlStore:
         self._writers.close()
         self.archive.close()
 
-    @contextmanager
-    def shelf(self) -> Iterator[Shelf]:
+    def shelf(self) -> AbstractContextManager[Shelf]:
         """The right to move records between database and archive. Raises ArchiveBusy when another process has it."""
-
-        @contextmanager
-        def view() -> Iterator[Session]:
-            with answering(), self._readers.lend() as reader:
-                yield session_of(reader)
-                reader.rollback()
-
-        @contextmanager
-        def change() -> Iterator[Session]:
-            with answering(), self._writers.lend() as writer, writer.transaction():
-                writer.execute("SET LOCAL statement_timeout = 0")
-                while fold_alone(writer, FOLD_BATCHES):
-                    pass  # what leaves the database must be in the rollups
-                yield session_of(writer)
-
-        with answering(), closing(connect(self._url, reading=False)) as holder:
-            if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
-                raise ArchiveBusy("another process is moving records to or from the archive")
-            yield Shelf(self.archive, view, change)
+        return shelf(self._url, self.archive, self._readers, self._writers)
 
     def archived_files(self) -> list[ArchiveFile]:
         """The files that are listed."""

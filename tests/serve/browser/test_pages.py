@@ -20,6 +20,7 @@ from jobmeter.manual.site import write
 from jobmeter.manual.tree import tree
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.sample import Sample, SampleBatch
+from tests.process import PATIENCE_SECONDS
 from tests.serve.browser.facility import HOSTILE, NOW, empty, facility
 from tests.serve.live import Live
 
@@ -83,10 +84,16 @@ class Looked(NamedTuple):
     hosts: set[str]
 
 
+def new_page(browser: Browser, **options: Any) -> Any:
+    """A page that waits as long as other tests do."""
+    page = browser.chromium.new_context(**options).new_page()
+    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    return page
+
+
 def look(browser: Browser, server: Live, path: str, *, dark: bool = False, script: bool = True) -> Looked:
     """A page as it is when all has come."""
-    context = browser.chromium.new_context(color_scheme="dark" if dark else "light", java_script_enabled=script)
-    page = context.new_page()
+    page = new_page(browser, color_scheme="dark" if dark else "light", java_script_enabled=script)
     faults: list[str] = []
     hosts: set[str] = set()
     page.on("console", lambda message: faults.append(message.text))
@@ -124,7 +131,9 @@ def test_a_page_shows_what_it_should_and_is_accessible(browser: Browser, name: s
 
 def test_curves_are_drawn_and_their_numbers_can_be_had_as_csv(browser: Browser) -> None:
     looked = look(browser, browser.full, "/nodes/node-01")
-    assert looked.page.locator("figure.curve canvas").count() == looked.page.locator("figure.curve").count() >= 3
+    figures = looked.page.locator("figure.curve").count()
+    assert figures >= 3
+    looked.page.wait_for_function(f"document.querySelectorAll('figure.curve canvas').length == {figures}")
     address = looked.page.locator("figure.curve figcaption a").first.get_attribute("href")
     answer = browser.full.ask("GET", "/" + address.removeprefix("../"), headers={"accept": "text/html"})
     assert answer.status == 200
@@ -146,7 +155,7 @@ def test_a_page_says_the_same_without_a_script(browser: Browser, name: str) -> N
 
 def test_a_live_page_asks_again_until_it_is_told_to_stop(browser: Browser) -> None:
     looked = look(browser, browser.full, "/")
-    with looked.page.expect_response(lambda answer: answer.url.endswith("/"), timeout=15_000) as again:
+    with looked.page.expect_response(lambda answer: answer.url.endswith("/")) as again:
         pass
     assert again.value.status == 200
     button = looked.page.get_by_role("button", name="Stop updating")
@@ -215,20 +224,25 @@ def test_dragging_over_one_curve_zooms_all_of_them(browser: Browser) -> None:
 
 def test_the_curves_of_a_job_that_runs_go_on_when_a_sample_comes(browser: Browser) -> None:
     page = look_at_tail(browser, "/job/slurm-470")
-    time_ns = int(NOW.timestamp()) * 10**9 + 10**9
     job = JobIdentity("slurm", "hall-a", "470")
-    sample = Sample("cgroup", "node-01", job, time_ns, ("cgroup_memory_current",), (2**34,))
-    with page.expect_response(is_of_samples, timeout=20_000) as again:
+    again: list[str] = []
+    page.on("response", lambda answer: again.append(answer.url) if is_of_samples(answer) else None)
+    for second in range(1, int(PATIENCE_SECONDS)):  # the page may listen a little later than it draws
+        time_ns = (int(NOW.timestamp()) + second) * 10**9
+        sample = Sample("cgroup", "node-01", job, time_ns, ("cgroup_memory_current",), (2**34,))
         batch = SampleBatch("node-01", (sample,))
         assert browser.full.ask("POST", "/v2/samples", msgspec.json.encode(batch)).status == 200
-    first, last = asked_for(again.value.url)
+        page.wait_for_timeout(1000)
+        if again:
+            break
+    first, last = asked_for(again[0])
     assert first < int(NOW.timestamp()) < last
     page.context.close()
 
 
 def look_at_tail(browser: Browser, path: str) -> Any:
     """A page that holds a connection open, so that its network is never idle, once its curves are drawn."""
-    page = browser.chromium.new_context().new_page()
+    page = new_page(browser)
     page.goto(f"http://127.0.0.1:{browser.full.port}{path}")
     page.locator("figure.curve canvas").first.wait_for()
     return page
@@ -252,7 +266,7 @@ def test_every_page_can_be_walked_with_the_keyboard_from_the_skip_link_on(browse
 @pytest.mark.parametrize("name", ["now", "jobs", "job", "users", "reports", "health", "queues", "nodes"])
 def test_a_narrow_screen_is_never_scrolled_sideways(browser: Browser, name: str) -> None:
     path, text = PAGES[name]
-    page = browser.chromium.new_context(viewport={"width": 400, "height": 800}).new_page()
+    page = new_page(browser, viewport={"width": 400, "height": 800})
     page.goto(f"http://127.0.0.1:{browser.full.port}{path}", wait_until="networkidle")
     keep_picture(page, f"{name}-narrow")
     assert text in page.inner_text("main")
@@ -262,7 +276,7 @@ def test_a_narrow_screen_is_never_scrolled_sideways(browser: Browser, name: str)
 
 def test_the_documentation_as_a_folder_finds_words_without_a_server(browser: Browser, tmp_path: Path) -> None:
     write(tree(), tmp_path)
-    page = browser.chromium.new_context().new_page()
+    page = new_page(browser)
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text))
     page.goto(f"file://{tmp_path}/operation.html", wait_until="load")

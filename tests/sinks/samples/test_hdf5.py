@@ -23,7 +23,7 @@ from jobmeter.sinks.samples.hdf5 import Settings, open_sink
 from jobmeter.wire.colmet import FORMATS, columns, types
 from tests.colmet.real import tables
 from tests.deliver.test_full_disk import files_at_most
-from tests.process import started
+from tests.process import PATIENCE_SECONDS, started
 from tests.sinks.samples.given import START, all_accepted, colmet_batch, own_batch
 
 
@@ -150,7 +150,7 @@ def test_a_prefix_makes_a_new_file_at_every_reopening(tmp_path: Path) -> None:
     assert [stamps(file) for file in files] == [[START], [START + 1], [START + 2]]
     stem, epoch, suffix = files[0].name.rsplit(".", 2)
     assert (stem, suffix) == ("data.v1", "hdf5")
-    assert abs(int(epoch) - time.time()) < 60
+    assert abs(int(epoch) - time.time()) < 600
 
 
 def test_a_fixed_file_is_gone_on_in(tmp_path: Path) -> None:
@@ -222,17 +222,19 @@ def test_a_reader_that_keeps_the_file_open_sees_new_rows_while_tables_come_and_g
     with started(FOLLOWER, str(file), "121") as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "open\n"
+        told = []
         for at in range(1, 121):
             sink.write(colmet_batch(START + at, job=1, kinds=kinds))
             if at % 3 == 0:
                 for other in range(5):
                     sink.write(colmet_batch(START + at, job=2 + 5 * at + other, kinds=kinds))
                 sink.flush()
+            if at in (3, 6, 9, 12):
+                told.append(follower.stdout.readline())
         sink.close()
-        told = follower.communicate(timeout=60)[0].splitlines()
+        told += follower.communicate(timeout=PATIENCE_SECONDS)[0].splitlines()
     assert told[-1] == "True"
     assert told[-2].startswith(f"121 {START + 120}")
-    assert len(told) > 3, "rows were seen while more of them came"
     with h5py.File(file, "r", swmr=True, locking=False) as again:
         assert len(again) == 1 + 5 * 40, "new jobs are there for who opens the file again"
 

@@ -20,9 +20,8 @@ from jobmeter.model.outcome import Keep, Rejected
 from jobmeter.sinks.samples.remote_write import Settings, open_sink
 from jobmeter.wire.remote_write import prometheus_name, snappy
 from tests.colmet.test_interoperation import ending
-from tests.process import free_port
+from tests.process import eventually, free_port
 from tests.sinks.samples.given import START, all_accepted, own_batch
-from tests.transport.given import eventually
 
 
 def unsnapped(block: bytes) -> bytes:
@@ -203,7 +202,7 @@ def test_the_real_store_answers_with_what_was_sent(name: str, tmp_path: Path) ->
     with ending(process):
         sink = open_sink(Settings(address=f"http://127.0.0.1:{port}/api/v1/write"))
         now = int(time.time())
-        eventually(lambda: all_accepted(sink.write(own_batch(now, value=5_000_000_000))), 60)
+        eventually(lambda: all_accepted(sink.write(own_batch(now, value=5_000_000_000))))
         sink.close()
         query = f"http://127.0.0.1:{port}/api/v1/query?query=jobmeter_cgroup_cpu_usage_seconds_total&time={now + 1}"
 
@@ -212,4 +211,4 @@ def test_the_real_store_answers_with_what_was_sent(name: str, tmp_path: Path) ->
                 result = json.load(answer)["data"]["result"]
             return bool(result) and float(result[0]["value"][1]) == 5.0 and result[0]["metric"]["jobid"] == "4711"
 
-        eventually(answered, 60)
+        eventually(answered)

@@ -12,6 +12,7 @@ from jobmeter.observe.host import Host
 _PIECE_BYTES = 1 << 12
 _FULL_BYTES = _PIECE_BYTES - 16
 """The kernel gives whole lines, each a number: a piece that is shorter is the last."""
+_FOLDERS_MOST = 10_000
 _ALONE = 2
 """The links of a folder that has no folder in it."""
 
@@ -42,7 +43,7 @@ class Members:
         """The job's folder and all below it."""
         top = self._trees.any_folder(job)
         if top is not None:
-            yield from _within(top)
+            yield from within(top)
 
     def _listed(self, job: RunningJob, names: tuple[str, ...]) -> list[int]:
         found: list[int] = []
@@ -55,17 +56,25 @@ class Members:
         return found
 
 
-def _within(folder: str) -> Iterator[str]:
-    yield folder
-    try:
-        if os.stat(folder).st_nlink == _ALONE:  # noqa: PTH116 - for every job, every second
+def within(folder: str) -> Iterator[str]:
+    """A folder and all below it, those above first.
+
+    Who may make groups, as in a container, may make them as deep and as many as he likes: no stack is needed, and it is
+    given up after so many.
+    """
+    waiting = [folder]
+    for _ in range(_FOLDERS_MOST):
+        if not waiting:
             return
-        with os.scandir(folder) as entries:
-            inner = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for path in inner:
-        yield from _within(path)
+        place = waiting.pop()
+        yield place
+        try:
+            if os.stat(place).st_nlink == _ALONE:  # noqa: PTH116 - for every job, every second
+                continue
+            with os.scandir(place) as entries:
+                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
 
 
 def _content(path: str) -> bytes | None:

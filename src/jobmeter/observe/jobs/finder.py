@@ -8,7 +8,6 @@ made again under the same name is another one, by its inode, so the job in it is
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.observe.cgroups import UNIFIED, Hierarchies
+from jobmeter.observe.groups.members import within
 from jobmeter.observe.host import Host
 from jobmeter.observe.inotify import Watcher
 from jobmeter.observe.jobs.changes import Changes
@@ -266,7 +266,7 @@ def _numbered(folder: _Folder) -> list[tuple[str, int]]:
 def _is_lived_in(places: Iterable[tuple[str, int]]) -> bool:
     """Whether there is a process in any of the folders or below."""
     for path, _ in places:
-        for place, _, _ in os.walk(path):
+        for place in within(path):
             try:
                 with open(f"{place}/cgroup.procs", "rb", buffering=0) as file:  # noqa: PTH123 - as its neighbours
                     if file.read(1):

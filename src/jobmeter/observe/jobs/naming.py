@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from jobmeter.model.job import JobIdentity
+from jobmeter.observe.groups.members import within
 from jobmeter.observe.host import Host
 from jobmeter.observe.jobs.profile import Naming, Profile
 from jobmeter.observe.patient import Patient
@@ -141,7 +142,7 @@ def condor_job(ad: str, profile: Profile) -> JobIdentity | None:
 def _processes(folder: str, name: str | None = None) -> Iterator[int]:
     """The first processes in a folder and those below it; with a `name`, only in folders that are called so."""
     asked = 0
-    for place, _, _ in os.walk(folder):
+    for place in within(folder):
         if name is not None and os.path.basename(place) != name:  # noqa: PTH119 - as its neighbours
             continue
         for number in _numbers(f"{place}/cgroup.procs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from jobmeter.observe.host import Host
 from jobmeter.settings.pattern import pattern
 
 _SECTOR_BYTES = 512
+_ASK_SECONDS = 60.0
+"""The folder of a disk that was just plugged in may come a little later than its counters."""
 
 METRICS = (
     Metric("disk_reads", "count", Kind.COUNTER, "Reads that were completed."),
@@ -39,14 +42,18 @@ class Settings(Struct, frozen=True):
 
 
 class _Disks:
-    """The disks as a whole, without their partitions; which name is what is looked up once."""
+    """The disks as a whole, without their partitions; which name is what is looked up every minute."""
 
     def __init__(self, settings: Settings, host: Host) -> None:
         self._skip = pattern("skip", settings.skip)
         self._block = str(host.path("/sys/block"))
         self._wanted: dict[str, bool] = {}
+        self._asked = 0.0
 
     def parse(self, text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        if time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked = time.monotonic()
+            self._wanted.clear()
         for line in text.splitlines():
             words = line.split(None, 13)
             if len(words) == 14 and self._is_wanted(words[2]):

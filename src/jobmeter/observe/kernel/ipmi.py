@@ -20,6 +20,9 @@ from jobmeter.model.sample import Sample
 from jobmeter.observe.host import CommandFailed, CommandMissing, CommandTimedOut, Host, OutputTooLarge
 from jobmeter.observe.latest import Latest
 
+_KILL_SECONDS = 10.0
+"""How long a tool may take to be gone once it was killed: longer means that it hangs in the kernel."""
+
 _DEVICES = ("/dev/ipmi0", "/dev/ipmi/0", "/dev/ipmidev/0")
 _KNOWN_TOOLS = (
     ("/usr/sbin/ipmi-dcmi", "--get-system-power-statistics"),
@@ -54,7 +57,10 @@ class IpmiSource:
         self.metrics = METRICS
         command = settings.command or _tool(host)
         self._latest = Latest(
-            "ipmi", lambda stop: power(host, command, settings.timeout_seconds, stop), settings.every_seconds
+            "ipmi",
+            lambda stop: power(host, command, settings.timeout_seconds, stop),
+            settings.every_seconds,
+            2 * settings.timeout_seconds + _KILL_SECONDS,
         )
 
     def read(

@@ -6,6 +6,7 @@ line has the sum of squares behind the sum. It counts the calls of programs, als
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -18,6 +19,8 @@ from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample
 from jobmeter.observe.host import Host
 from jobmeter.observe.rising import Rising
+
+log = logging.getLogger("jobmeter.observe")
 
 _FOLDERS = ("/proc/fs/lustre/llite", "/sys/kernel/debug/lustre/llite")
 _COUNT, _SUM = 1, 6
@@ -46,6 +49,7 @@ class LustreSource:
         self.metrics = METRICS
         self._folders = [folder for name in _FOLDERS if os.path.isdir(folder := str(host.path(name)))]  # noqa: PTH112
         self._rising = Rising()
+        self._told: frozenset[str] = frozenset()
         if not self._folders:
             raise SourceAbsent(f"there is no Lustre client: neither {' nor '.join(_FOLDERS)}")
 
@@ -54,18 +58,36 @@ class LustreSource:
         if reading is not Reading.ALL:
             return
         involved = tuple(job.identity for job in jobs)
-        seen = set()
+        seen: set[str] = set()
+        faults = []
         for folder in self._folders:
             for mount in _mounts(folder):
                 name = mount.rpartition("-")[0] or mount
                 if mount in seen or (self._prefix and name != self._prefix):
                     continue
                 seen.add(mount)
-                values = self._rising.total(mount, _read(f"{folder}/{mount}/stats"))
+                try:
+                    values = self._rising.total(mount, _read(f"{folder}/{mount}/stats"))
+                except FileNotFoundError:
+                    continue  # it was unmounted meanwhile
+                except SourceUnreadable as fault:
+                    faults.append(str(fault))
+                    continue
                 yield Sample("lustre", self._node, None, now_ns, _NAMES, values, mount, involved=involved)
+
+        self._tell(faults)
+        if faults and len(faults) == len(seen):
+            raise SourceUnreadable(faults[0])
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+    def _tell(self, faults: Sequence[str]) -> None:
+        """Say once of each file system that it cannot be read, while others can."""
+        for fault in faults:
+            if fault not in self._told:
+                log.warning("lustre.unreadable reason=%r", fault)
+        self._told = frozenset(faults)
 
 
 def _mounts(folder: str) -> list[str]:
@@ -79,6 +101,8 @@ def _read(path: str) -> tuple[int, int, int, int]:
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - as its neighbours
             return parse(file.read())
+    except FileNotFoundError:
+        raise
     except OSError as fault:
         raise SourceUnreadable(f"{path} cannot be read: {fault.strerror}") from None
     except (ValueError, IndexError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host
 from jobmeter.observe.latest import Latest
+
+log = logging.getLogger("jobmeter.observe")
 
 _DEVICE = "/dev/nvidiactl"
 
@@ -99,24 +102,44 @@ class NvidiaSource:
 
 
 class Library:
-    """NVML, kept open; after a fault, as when the driver was loaded again, it is opened anew."""
+    """NVML, kept open; after a fault, as when the driver was loaded again, it is opened anew.
+
+    A processor that fell off the bus takes no other along.
+    """
 
     def __init__(self, module: Any) -> None:
         self._module = module
         self._is_open = False
+        self._told: frozenset[str] = frozenset()
 
     def devices(self) -> list[Device]:
         """All processors now. Raises SourceUnreadable when the library does not answer."""
         library = self._module
+        found, faults = [], []
         try:
             if not self._is_open:
                 library.nvmlInit()
                 self._is_open = True
-            count = library.nvmlDeviceGetCount()
-            return [_device(library, library.nvmlDeviceGetHandleByIndex(number)) for number in range(count)]
+            for number in range(library.nvmlDeviceGetCount()):
+                try:
+                    found.append(_device(library, library.nvmlDeviceGetHandleByIndex(number)))
+                except library.NVMLError as fault:
+                    faults.append(f"processor {number}: {fault}")
         except library.NVMLError as fault:
             self._close()
             raise SourceUnreadable(f"NVML does not answer: {fault}") from None
+        if faults and not found:
+            self._close()
+            raise SourceUnreadable(f"NVML does not answer: {faults[0]}")
+        self._tell(faults)
+        return found
+
+    def _tell(self, faults: Sequence[str]) -> None:
+        """Say once of each processor that it does not answer, while others do."""
+        for fault in faults:
+            if fault not in self._told:
+                log.warning("nvidia.no_answer reason=%r", fault)
+        self._told = frozenset(faults)
 
     def _close(self) -> None:
         if self._is_open:

@@ -86,7 +86,7 @@ class TaskstatsSource:
         self._socket = TaskstatsSocket()
         self._listeners: list[TaskstatsSocket] = []
         self._account: TaskAccount[tuple[JobIdentity, int], bytes] = TaskAccount(self._row, used_ns)
-        self._lost = False
+        self._lost = 0
         if settings.ends:
             try:
                 possible = host.path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
@@ -147,9 +147,10 @@ class TaskstatsSource:
             for each in listener.ended():
                 if each is not None:
                     yield each
-                elif not self._lost:
-                    self._lost = True
-                    log.warning("taskstats.ends_lost reason='more tasks end than can be heard of'")
+                else:
+                    self._lost += 1
+                    if self._lost.bit_count() == 1:  # the first time, the second, the fourth, ...
+                        log.warning("taskstats.ends_lost times=%d", self._lost)
 
 
 def _key(job: RunningJob) -> tuple[JobIdentity, int]:

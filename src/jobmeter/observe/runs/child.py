@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from msgspec import Struct
 
@@ -54,7 +55,11 @@ class Used(Struct, frozen=True):
 
 
 class Child:
-    """The running command. While it lives, the signals that are passed on are blocked here and taken by `wait`."""
+    """The running command. While it lives, the signals that are passed on are blocked here and taken by a thread.
+
+    `wait` gets them from there: Python's sigtimedwait gives a signal that never came where it was itself stopped and
+    continued meanwhile.
+    """
 
     def __init__(self, pid: int, mask: set[int], own_bytes: int) -> None:
         self.pid = pid
@@ -67,7 +72,9 @@ class Child:
         self.used: Used | None = None
         self._mask = mask
         self._own_bytes = own_bytes
+        self._told: SimpleQueue[tuple[int, bool]] = SimpleQueue()
         threading.Thread(target=self._watch, name="end", daemon=True).start()
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Wait so long at most, passing signals on. Whether the command has ended."""
@@ -77,14 +84,25 @@ class Child:
             left = end - time.monotonic()
             if self.status is not None or left <= 0:
                 break
-            told = signal.sigtimedwait((*_PASSED_ON, signal.SIGCHLD), left)
-            if told is not None and told.si_signo != signal.SIGCHLD:
-                self._pass_on(told.si_signo, by_terminal=told.si_code == _FROM_KERNEL)
+            with suppress(Empty):
+                number, by_terminal = self._told.get(timeout=left)
+                if number != signal.SIGCHLD:
+                    self._pass_on(number, by_terminal=by_terminal)
         return self.status is not None
 
     def released(self) -> None:
-        """Take signals as before the command was started."""
+        """Take signals as before the command was started, also those that came after its end."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        with suppress(Empty):
+            while True:
+                number, _ = self._told.get_nowait()
+                if number != signal.SIGCHLD:
+                    os.kill(os.getpid(), number)
+
+    def _listen(self) -> None:
+        while True:
+            told = signal.sigwaitinfo((*_PASSED_ON, signal.SIGCHLD))
+            self._told.put((told.si_signo, told.si_code == _FROM_KERNEL))
 
     def _watch(self) -> None:
         with suppress(ChildProcessError):

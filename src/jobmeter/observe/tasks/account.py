@@ -23,6 +23,8 @@ Asked = tuple[int, int, Row]
 """A task that was asked: its id, that of its process (0: not known), and what it said."""
 
 _LISTED_US = 30_000_000
+_WAITING_MOST = 1 << 13
+"""So many ends of tasks of nobody that is known may wait: on a busy node nearly all are of no job."""
 
 
 class _Process:
@@ -138,6 +140,9 @@ class TaskAccount(Generic[K, M]):
         self._waiting_before: dict[int, list[Ended[M]]] = {}
         self._gone: dict[int, int] = {}
         self._gone_before: dict[int, int] = {}
+        self._waiting_count = 0
+        self.given_up = 0
+        """How many waited in vain because too many did."""
         self.touched: set[K] = set()
 
     def still(self, job: K, now_us: int) -> bool:
@@ -193,9 +198,18 @@ class TaskAccount(Generic[K, M]):
             job = self._job_of(task, process, parent)
             if job is None:
                 # a thread of a process that is not known waits for the process, a process for its parent
-                self._waiting.setdefault(process if process not in (0, task) else parent, []).append(each)
+                self._wait(process if process not in (0, task) else parent, each)
             else:
                 self._take(job, each)
+
+    def _wait(self, number: int, ended: Ended[M]) -> None:
+        """Wait until it is known where a task belongs; where too many do, those that have waited longest do no more."""
+        if self._waiting_count >= _WAITING_MOST and self._waiting:
+            count = len(self._waiting.pop(next(iter(self._waiting))))
+            self._waiting_count -= count
+            self.given_up += count
+        self._waiting.setdefault(number, []).append(ended)
+        self._waiting_count += 1
 
     def total(self, job: K) -> Row | None:
         """What a job's tasks have used, None when none was ever seen."""
@@ -213,7 +227,7 @@ class TaskAccount(Generic[K, M]):
         for job in [job for job in self._jobs if job not in kept]:
             del self._jobs[job]
         self._owner_before, self._owner = self._owner, {}
-        self._waiting_before, self._waiting = self._waiting, {}
+        self._waiting_before, self._waiting, self._waiting_count = self._waiting, {}, 0
         self._gone_before, self._gone = self._gone, {}
 
     def _belong(self, entry: _Job, job: K) -> None:
@@ -234,23 +248,36 @@ class TaskAccount(Generic[K, M]):
         return None
 
     def _take(self, job: K, ended: Ended[M]) -> None:
+        if self._counted(job, ended):
+            self._release(ended[0], job)
+
+    def _counted(self, job: K, ended: Ended[M]) -> bool:
+        """Count an ended task for a job; False where the job is gone."""
         task, _, number, news = ended
         row = self._row(news)
         self._gone[task] = row[BEGIN]
         entry = self._jobs.get(job)
         if entry is None:
-            return
+            return False
         self.touched.add(job)
         entry.drop(task, number or task)
         entry.dead = added(entry.dead, row)
         self._owner[task] = job
-        self._release(task, job)
+        return True
 
     def _release(self, task: int, job: K) -> None:
-        """Take in what waited to know where this task belongs."""
-        for waiting in (self._waiting, self._waiting_before):
-            for each in waiting.pop(task, ()):
-                self._take(job, each)
+        """Take in what waited to know where this task belongs, and what waited for that, however long the chain."""
+        known = [task]
+        while known:
+            for each in self._waited_for(known.pop()):
+                if self._counted(job, each):
+                    known.append(each[0])
+
+    def _waited_for(self, task: int) -> list[Ended[M]]:
+        before = self._waiting_before.pop(task, [])
+        now = self._waiting.pop(task, [])
+        self._waiting_count -= len(now)
+        return before + now if before else now
 
     def _is_gone(self, task: int, row: Row) -> bool:
         begin = self._gone.get(task, self._gone_before.get(task))

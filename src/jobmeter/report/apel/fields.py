@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from msgspec import Meta, Struct
 
 from jobmeter.model.record import Component, Record
-from jobmeter.report.apel.message import Value
+from jobmeter.report.apel.receiver import Value
 from jobmeter.settings.fault import WrongValue
 
 ESCAPES = ("%2F", "%2f", "%3D", "%3d", "%20", "%40", "%3A", "%3a")

@@ -2,18 +2,18 @@
 
 A message is a header and blocks, each ended by `%%`; a block is lines `key: value`. The receiver reads ASCII, splits at
 `%%` wherever it stands, and takes `None`, `null` and nothing for a missing value (apel/db/loader/record_factory.py).
-So a text from a record is written with escapes in the manner of RFC 4514: `\\` and two hexadecimal digits a byte.
+So a text from a record is written with escapes in the manner of RFC 4514: `\\` and two hexadecimal digits a byte; one
+that is too wide for the receiver is cut (`receiver.py`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from msgspec import Struct
 
-Value = str | int | float | None
+from jobmeter.report.apel.receiver import Value, fitted
 
 SUMMARY_FIELDS = (
     "Site", "Month", "Year", "GlobalUserName", "VO", "VOGroup", "VORole", "SubmitHost", "Infrastructure",
@@ -30,8 +30,6 @@ SYNC_FIELDS = ("Site", "SubmitHost", "NumberOfJobs", "Month", "Year")
 
 BENCHMARKS = {"hepscore23": "HEPscore23", "hepspec": "hepspec", "si2k": "si2k"}
 """The benchmarks that the receiver knows, by lower case, as they are written."""
-
-_UNSAFE = re.compile(r"[^\x20-\x7e]|%(?=%)|(?<=%)%")
 
 
 class Form(Enum):
@@ -65,7 +63,7 @@ def block(form: Form, values: Mapping[str, Value]) -> str:
     if unknown := values.keys() - set(form.fields):
         raise KeyError(f"{form.header} has no field {', '.join(sorted(unknown))}")
     lines = [
-        f"{name}: {written(values.get(name))}"
+        f"{name}: {fitted(name, values.get(name))}"
         for name in form.fields
         if form.writes_none or values.get(name) is not None
     ]
@@ -90,17 +88,6 @@ def messages(form: Form, blocks: Iterable[str], bytes_max: int) -> list[Message]
 
 def _message(form: Form, blocks: list[str]) -> Message:
     return Message(form, "\n".join([form.header, "".join(blocks)]), len(blocks))
-
-
-def written(value: Value) -> str:
-    """The value as it stands behind the colon: ASCII, one line."""
-    if value is None:
-        return "None"
-    if isinstance(value, str):
-        return _UNSAFE.sub(
-            lambda found: "".join(f"\\{byte:02X}" for byte in found[0].encode("utf-8", "replace")), value
-        )
-    return str(value)
 
 
 def benchmarked(benchmark: str, value: int) -> str:

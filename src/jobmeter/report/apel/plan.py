@@ -86,6 +86,11 @@ class Plan(Struct, frozen=True):
     sums: Mapping[str, Summed]
     needs: tuple[Need, ...]
 
+    @property
+    def divisors(self) -> frozenset[str]:
+        """The components whose amount is divided out of a sum again, so that it must not be zero."""
+        return frozenset(each.amount_of for each in self.sums.values() if each.amount_of)
+
     def jobs(self, period: Period) -> TotalQuestion:
         """How many jobs of each site ended in `period`."""
         return TotalQuestion(ended_in(period), self.sites, (COUNT,))
@@ -189,4 +194,5 @@ def _needs(fields: Iterable[Field]) -> tuple[Need, ...]:
             found[Need(field.base_value.name)] = None
         if isinstance(field, NormalisedField | NormalisedWallDurationField):
             found[Need(field.score.component_name, field.score.name)] = None
+            found[Need(field.score.component_name)] = None
     return tuple(found)

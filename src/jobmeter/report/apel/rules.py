@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-NULLS = frozenset({"none", "null", ""})
+from jobmeter.report.apel.receiver import NULLS, width_of
+
 KNOWN_BENCHMARKS = frozenset({"hepscore23", "hepspec", "si2k"})
 FUTURE = timedelta(days=2)
 
@@ -60,7 +61,6 @@ _SYNC = Kind(
     mandatory=_MONTH | {"NumberOfJobs"},
     whole=frozenset({"NumberOfJobs", "Month", "Year"}),
     texts=frozenset({"SubmitHost"}),
-    needed=frozenset({"SubmitHost"}),
 )
 _KINDS = {
     "APEL-normalised-summary-message": _SUMMARY,
@@ -116,6 +116,9 @@ def _block(text: str, kind: Kind, known: frozenset[str], in_braces: bool, now: d
             yield f"{key} is {given[key]!r}, not a whole number"
         elif int(given[key]) < 0:
             yield f"{key} is negative"
+    for key in sorted({"Site", "LocalJobId", *kind.texts} & given.keys()):
+        if len(given[key]) > width_of(key):
+            yield f"{key} has {len(given[key])} characters, {width_of(key)} are allowed"
     yield from _normalised(kind, given, in_braces)
     times = {key: time for key in kind.times & given.keys() if (time := _time(given[key])) is not None}
     for key in sorted(kind.times & given.keys() - times.keys()):

@@ -1,7 +1,7 @@
 """Summaries of a month: how the blocks of each site are made of totals.
 
-A group of the totals becomes part of the block whose fields say the same; blocks are told apart by their values as a
-tuple. The sums of a block are exact, and rounded half to even when they are written.
+A group of the totals becomes part of the block whose fields say the same to the receiver; blocks are told apart by
+their values as a tuple. The sums of a block are exact, and rounded half to even when they are written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from jobmeter.model.total import COUNT, AmountDimension, Dimension, Key, MetaDimension, Total
 from jobmeter.report.apel.fields import ComponentField, ConstantField, Field, MetaField, rounded
-from jobmeter.report.apel.message import Form, Value, benchmarked, block
+from jobmeter.report.apel.message import Form, benchmarked, block
 from jobmeter.report.apel.plan import COLLECTOR, FIRST, LAST, RUNTIME, SUMS, Plan, Summed, Unsummable
+from jobmeter.report.apel.receiver import Value, alike
 from jobmeter.report.apel.settings import Config
 from jobmeter.report.month import Month
 
@@ -57,10 +58,16 @@ def jobs_by_site(config: Config, totals: Iterable[Total]) -> dict[str, int]:
 
 def unfit_jobs(config: Config, how: Plan, totals: Iterable[Total]) -> Iterator[UnfitJob]:
     """The jobs that a summary cannot count, from the answer to `Plan.each_job`."""
+    divisors = how.divisors
     for total in totals:
         site = site_of(config, total.key)
-        measured = zip(how.needs, total.measured[1:], strict=True)
+        measured = list(zip(how.needs, total.measured[1:], strict=True))
         lacks = tuple(str(need) for need, part in measured if part.counted == 0)
+        lacks += tuple(
+            f"amount of the {need}, it is 0"
+            for need, part in measured
+            if need.score is None and need.component in divisors and part.counted and not part.value
+        )
         if site is not None and lacks:
             yield UnfitJob(site, str(total.key[-1]), lacks)
 
@@ -87,7 +94,9 @@ class _Reading:
             for name, summed in how.sums.items()
         ]
         self.collector = place_of.get(COLLECTOR)
-        self._fields = [(field, _place(field, place_of), dict[object, Value]()) for field in how.keys.values()]
+        self._fields = [
+            (field, _place(field, place_of), dict[object, tuple[Value, Value]]()) for field in how.keys.values()
+        ]
 
     def is_complete(self, total: Total) -> bool:
         """Whether every sum has a term of every job, and what is divided out is not zero."""
@@ -96,29 +105,32 @@ class _Reading:
             total.key[place] for _, _, _, place in self.sums if place is not None
         )
 
-    def said(self, key: Key) -> tuple[Value, ...]:
-        """The values of the fields that divide into blocks."""
+    def said(self, key: Key) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+        """The values of the fields that divide into blocks, and what the receiver tells them apart by."""
         found = []
         for field, place, known in self._fields:
             given = None if place is None else key[place]
             if given not in known:
-                known[given] = _said(field, given)
+                value = _said(field, given)
+                known[given] = (value, alike(value))
             found.append(known[given])
-        return tuple(found)
+        return tuple(value for value, _ in found), tuple(same for _, same in found)
 
 
 class _Block:
-    """The sums of one block while groups are added to it."""
+    """The sums of one block while groups are added to it, and what its fields say, in one way of writing it."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: tuple[Value, ...]) -> None:
+        self.said = said
         self.jobs = 0
         self.runtime = 0
         self.first: int | None = None
         self.last: int | None = None
         self.sums: dict[str, Decimal] = dict.fromkeys(SUMS, Decimal(0))
 
-    def add(self, reading: _Reading, total: Total) -> None:
+    def add(self, reading: _Reading, said: tuple[Value, ...], total: Total) -> None:
         measured = total.measured
+        self.said = min(self.said, said, key=repr)
         self.jobs += int(measured[reading.jobs].value or 0)
         self.runtime += int(measured[reading.runtime].value or 0)
         told = (self.first, self.last, measured[reading.first].value, measured[reading.last].value)
@@ -142,11 +154,11 @@ class _Site:
             return
         if reading.collector is not None and isinstance(collector := total.key[reading.collector], str):
             self.collectors.add(collector)
-        said = reading.said(total.key)
-        block = self.blocks.get(said)
+        said, key = reading.said(total.key)
+        block = self.blocks.get(key)
         if block is None:
-            block = self.blocks[said] = _Block()
-        block.add(reading, total)
+            block = self.blocks[key] = _Block(said)
+        block.add(reading, said, total)
 
     def summary(self, config: Config, how: Plan, name: str, month: Month) -> SiteSummary:
         form = Form.OLD_SUMMARY if config.is_older else Form.SUMMARY
@@ -155,8 +167,8 @@ class _Site:
             fixed["InfrastructureDescription"] = _infrastructure(config.site.ce, self.collectors)
         mandatory = config.summary_fields.mandatory if config.summary_fields is not None else {}
         made: list[tuple[dict[str, Value], _Block]] = []
-        for key, sums in self.blocks.items():
-            said = dict(zip(how.keys, key, strict=True))
+        for sums in self.blocks.values():
+            said = dict(zip(how.keys, sums.said, strict=True))
             # The newer plugin writes a mandatory field that is not there as None, and leaves an optional one out.
             told = {field: "None" if value is None and field in mandatory else value for field, value in said.items()}
             made.append(({**fixed, **{field: value for field, value in told.items() if value is not None}}, sums))
@@ -216,13 +228,16 @@ def _sums(sums: _Block, benchmark: str | None) -> dict[str, Value]:
 
 def _sync(made: Iterable[tuple[Mapping[str, Value], _Block]]) -> Iterable[str]:
     jobs: dict[Value, int] = {}
+    hosts: dict[Value, Value] = {}
     fixed: dict[str, Value] = {}
     for said, sums in made:
         fixed = {name: said[name] for name in ("Site", "Month", "Year")}
         host = said.get("SubmitHost")
-        jobs[host] = jobs.get(host, 0) + sums.jobs
-    for host, count in jobs.items():
-        yield block(Form.SYNC, {**fixed, "SubmitHost": host, "NumberOfJobs": count})
+        key = alike(host)
+        hosts[key] = min(hosts.get(key, host), host, key=repr)
+        jobs[key] = jobs.get(key, 0) + sums.jobs
+    for key, count in jobs.items():
+        yield block(Form.SYNC, {**fixed, "SubmitHost": hosts[key], "NumberOfJobs": count})
 
 
 def _infrastructure(ce: str, collectors: Iterable[str]) -> str:

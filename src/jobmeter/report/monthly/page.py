@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from html import escape
 
 from jobmeter.report.monthly.sums import Monthly, Sums
+from jobmeter.report.visible import visible
 
 SHOWN_MAX = 25
 """So many sites and groups have a line; the rest are one line together."""
@@ -23,12 +25,16 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }}
 table {{ border-collapse: collapse; width: 100%; margin: 1rem 0 }}
 th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #ccc; text-align: right }}
+td + td {{ white-space: nowrap }}
 th:first-child, td:first-child {{ text-align: left; overflow-wrap: anywhere }}
 tfoot td {{ font-weight: 600 }}
 svg {{ width: 100%; height: auto }}
 rect {{ fill: #2f5d8a }} text {{ font: 11px system-ui, sans-serif; fill: #1b1b1b }}
 @page {{ size: A4; margin: 18mm }}
-@media print {{ body {{ margin: 0; max-width: none }} section {{ break-inside: avoid }} }}
+@media print {{
+body {{ margin: 0; padding: 0; max-width: none }}
+h2 {{ break-after: avoid }} tr, svg {{ break-inside: avoid }} tfoot {{ display: table-row-group }}
+}}
 </style>
 </head>
 <body>
@@ -41,8 +47,8 @@ rect {{ fill: #2f5d8a }} text {{ font: 11px system-ui, sans-serif; fill: #1b1b1b
 """
 
 
-def page(report: Monthly, facility: str, co2_kg_per_kwh: float | None) -> str:
-    """The page. What is not known is said to be so."""
+def page(report: Monthly, facility: str, co2_kg_per_kwh: float | None, made: datetime) -> str:
+    """The page, with the moment at which the account was asked. What is not known is said to be so."""
     title = f"{facility}: {report.month}" if facility else f"Computing in {report.month}"
     sections = (
         _section("By site", _table("Site", report.sites, report.total)),
@@ -54,14 +60,17 @@ def page(report: Monthly, facility: str, co2_kg_per_kwh: float | None) -> str:
         title=escape(title),
         lead=escape(lead(report, co2_kg_per_kwh)),
         sections="\n".join(sections),
-        notes=escape(_notes(report)),
+        notes=escape(f"{_notes(report)} Made {made.astimezone(UTC):%Y-%m-%d %H:%M} UTC."),
     )
 
 
 def lead(report: Monthly, co2_kg_per_kwh: float | None) -> str:
     """The month in two sentences."""
     total = report.total
-    text = f"{total.jobs:,} jobs ended in {report.month}. They held {total.core_hours:,.0f} core hours"
+    if not total.jobs:
+        return f"No job ended in {report.month}."
+    jobs = "1 job" if total.jobs == 1 else f"{total.jobs:,} jobs"
+    text = f"{jobs} ended in {report.month}. They held {total.core_hours:,.0f} core hours"
     efficiency = total.efficiency
     text += (
         ", how much of them was used is not known." if efficiency is None else f" and used {efficiency:.0%} of them."
@@ -108,7 +117,7 @@ def _table(head: str, rows: Mapping[str | None, Sums] | Mapping[str, Sums], tota
             rest = rest.plus(sums)
     lines = [_row("(none)" if name is None else name, sums) for name, sums in shown[:SHOWN_MAX]]
     if total is not None and len(shown) > SHOWN_MAX:
-        lines.append(_row(f"{len(shown) - SHOWN_MAX} others", rest))
+        lines.append(_row(f"{len(shown) - SHOWN_MAX} more", rest))
     foot = "" if total is None else f"<tfoot>{_row('All', total)}</tfoot>"
     titles = "".join(f'<th scope="col">{each}</th>' for each in heads)
     return f"<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody>\n{foot}</table>"
@@ -118,11 +127,13 @@ def _row(name: str, sums: Sums) -> str:
     efficiency = "not known" if sums.efficiency is None else f"{sums.efficiency:.1%}"
     energy = "not known" if sums.kilowatt_hours is None else f"{sums.kilowatt_hours:,.1f}"
     cells = "".join(f"<td>{cell}</td>" for cell in (f"{sums.jobs:,}", f"{sums.core_hours:,.1f}", efficiency, energy))
-    return f"<tr><td>{escape(name)}</td>{cells}</tr>"
+    return f"<tr><td>{escape(visible(name))}</td>{cells}</tr>"
 
 
 def _notes(report: Monthly) -> str:
     total = report.total
+    if not total.jobs:
+        return "Jobs count in the month in which they ended, UTC."
     part = float(total.known_core_seconds / total.core_seconds) if total.core_seconds else 0.0
     return (
         f"Jobs count in the month in which they ended, UTC. Efficiency is processor time by core hours, of the jobs "

@@ -124,23 +124,24 @@ def _question(
 
 
 def _with_cpu(asked: TotalQuestion, names: Names) -> TotalQuestion:
-    known = (ComponentCondition(names.cpu, (Bound(Op.GTE, 0),)),)
+    known = tuple(ComponentCondition(name, (Bound(Op.GTE, 0),)) for name in (names.cpu, names.cores))
     return replace(asked, where=replace(asked.where, components=known))
 
 
 def _joined(every: Iterable[Total], with_cpu: Iterable[Total]) -> Iterator[tuple[Key, Sums]]:
     """The sums by key without its last part, which is the unit of processor times."""
-    known = {total.key: Fraction(total.measured[1].value or 0) for total in with_cpu}
+    known = {total.key: [Fraction(part.value or 0) for part in total.measured] for total in with_cpu}
     for total in every:
-        count, cores, cpu, energy = total.measured
+        count, cores, _, energy = total.measured
+        _, known_cores, cpu, _ = known.get(total.key, [Fraction(0)] * 4)
         divisor = _MILLISECONDS if total.key[-1] == "milliseconds" else Fraction(1)
         yield (
             total.key[:-1],
             Sums(
                 int(count.value or 0),
                 Fraction(cores.value or 0),
-                Fraction(cpu.value or 0) / divisor,
-                known.get(total.key, Fraction(0)),
+                cpu / divisor,
+                known_cores,
                 Fraction(energy.value or 0),
                 energy.counted,
             ),

@@ -10,6 +10,8 @@ from fractions import Fraction
 
 from msgspec import Struct
 
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+_HARMLESS = re.compile(r"[\w .,:@%+=/-]*")
 _PLACE = re.compile(r"\{(priority|resources?|group|[1-9][0-9]*)\}")
 
 
@@ -41,6 +43,23 @@ def missing_places(template: Sequence[str], mapping: Sequence[str]) -> list[str]
     """The places of a template that this mapping has no text for, such as `{3}`."""
     places = {place for word in template for place in _PLACE.findall(word) if place.isdigit()}
     return [f"{{{place}}}" for place in sorted(places, key=int) if int(place) > len(mapping)]
+
+
+def looked_into(template: Sequence[str], group: str, mapping: Sequence[str]) -> list[str]:
+    """The texts of a group that a shell would interpret, where the template itself starts one with `-c`."""
+    values = {"group": group, **{str(number): text for number, text in enumerate(mapping, 1)}}
+    texts = [values[place] for place in _PLACE.findall(_program(template)) if place in values]
+    return [text for text in dict.fromkeys(texts) if _HARMLESS.fullmatch(text) is None]
+
+
+def _program(template: Sequence[str]) -> str:
+    """The word that a shell among the words takes for its program, else nothing."""
+    names = [word.rpartition("/")[2] for word in template]
+    shell = next((place for place, name in enumerate(names) if name in _SHELLS), len(names))
+    for place in range(shell + 1, len(template) - 1):
+        if re.fullmatch(r"-[a-z]*c[a-z]*", template[place]):
+            return template[place + 1]
+    return ""
 
 
 def filled(template: Sequence[str], outcome: Outcome) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from jobmeter.report.priority.command import BadTemplate, missing_places, words
+from jobmeter.report.priority.command import BadTemplate, looked_into, missing_places, words
 from jobmeter.report.priority.spread import Mode
 from jobmeter.settings.deployment import Logging, Tls
 from jobmeter.settings.fault import WrongValue
@@ -93,6 +93,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             for group, mapping in self.group_mapping.items():
                 if missing := missing_places(split, mapping):
                     raise WrongValue("group_mapping", f"{group!r} has no text for {', '.join(missing)} of a command")
+                if texts := looked_into(split, group, mapping):
+                    mend = "hand it over as an argument: bash -c '… \"$1\"' _ {group}"
+                    raise WrongValue("group_mapping", f"{texts[0]!r} would be run by the shell of a command; {mend}")
 
     @property
     def templates(self) -> tuple[str, ...]:

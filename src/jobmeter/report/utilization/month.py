@@ -36,29 +36,40 @@ def question(settings: Settings, period: Period) -> TotalQuestion:
     return TotalQuestion(where, tuple(map(MetaDimension, keys)), _measures(settings))
 
 
-def measured_question(settings: Settings, period: Period) -> TotalQuestion:
-    """The same over those jobs alone whose energy was measured."""
+def questions(settings: Settings, period: Period) -> tuple[TotalQuestion, TotalQuestion, TotalQuestion]:
+    """The sums of all jobs; of those whose energy was measured; of those whose processor time and cores are known."""
     asked = question(settings, period)
-    energy = settings.auditor.component_fields_in_record.energy
-    there = (ComponentCondition(energy, (Bound(Op.GTE, 0),)),)
-    return replace(asked, where=replace(asked.where, components=there))
+    names = settings.auditor.component_fields_in_record
+    return asked, _having(asked, names.energy), _having(asked, names.total_cpu, names.cores)
 
 
-def usage_lines(settings: Settings, totals: Iterable[Total], measured: Iterable[Total]) -> list[Line]:
-    """The lines of the report, from the answers to both questions."""
+def usage_lines(
+    settings: Settings, totals: Iterable[Total], measured: Iterable[Total], known: Iterable[Total]
+) -> list[Line]:
+    """The lines of the report, from the answers to the questions."""
     of_measured = {total.key: _sums(total)[1] for total in measured}
-    usages = [_usage(settings, total, of_measured.get(total.key, Fraction(0))) for total in totals]
+    of_known = {total.key: total for total in known}
+    usages = [
+        _usage(settings, total, of_measured.get(total.key, Fraction(0)), of_known.get(total.key)) for total in totals
+    ]
     by_site = {name: watts for sites in settings.cluster.watt_per_core.values() for name, watts in sites.items()}
     power = Power(settings.utilization.watt_per_core, by_site)
     return lines(usages, settings.utilization.grouped_list, power, settings.utilization.co2_per_kwh)
+
+
+def _having(asked: TotalQuestion, *components: str) -> TotalQuestion:
+    """The same of those jobs alone that have these components."""
+    there = tuple(ComponentCondition(name, (Bound(Op.GTE, 0),)) for name in components)
+    return replace(asked, where=replace(asked.where, components=there))
 
 
 def _sites(settings: Settings) -> tuple[str, ...]:
     return tuple(settings.cluster.watt_per_core)
 
 
-def _usage(settings: Settings, total: Total, measured_core_seconds: Fraction) -> Usage:
-    jobs, cores, cpu, benchmarked, energy = _sums(total)
+def _usage(settings: Settings, total: Total, measured_core_seconds: Fraction, known: Total | None) -> Usage:
+    jobs, cores, _, benchmarked, energy = _sums(total)
+    known_jobs, known_cores, cpu, _, _ = (Fraction(0),) * 5 if known is None else _sums(known)
     divisor = _MILLISECONDS if settings.auditor.cpu_unit == "milliseconds" else 1
     name, *sites = total.key
     if settings.utilization.groupedby in (*settings.auditor.site_meta_field, *_sites(settings)):
@@ -72,6 +83,9 @@ def _usage(settings: Settings, total: Total, measured_core_seconds: Fraction) ->
         benchmarked=benchmarked,
         energy_joules=energy,
         measured_core_seconds=measured_core_seconds,
+        known_core_seconds=known_cores,
+        known_jobs=int(known_jobs),
+        scored_jobs=total.measured[3].counted,
     )
 
 

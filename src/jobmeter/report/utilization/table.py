@@ -9,6 +9,8 @@ from html import escape
 
 from msgspec import Struct
 
+from jobmeter.report.visible import visible
+
 JOULES_PER_KWH = 3_600_000
 HEADER = ("user", "khs23h", "cpu_eff", "corehours", "power [kWh]", "co2 [kg]")
 """The columns of AUDITOR's file; `power` is an energy."""
@@ -18,7 +20,8 @@ class Usage(Struct, frozen=True):
     """Sums over the jobs of one name on one site; None for the name stands for jobs without one.
 
     `benchmarked` is score times cores times seconds, `energy_joules` what was measured, `measured_core_seconds` the
-    core seconds of the jobs that were measured.
+    core seconds of the jobs that were measured. `cpu_seconds` are of the `known_jobs` whose processor time is known,
+    who held `known_core_seconds`; `scored_jobs` have a benchmark score.
     """
 
     name: str | None
@@ -29,10 +32,14 @@ class Usage(Struct, frozen=True):
     benchmarked: Fraction
     energy_joules: Fraction
     measured_core_seconds: Fraction
+    known_core_seconds: Fraction
+    known_jobs: int
+    scored_jobs: int
 
 
 class Line(Struct, frozen=True):
-    """One line of the report. `efficiency` is None where no core second was used; energy is in kilowatt-hours.
+    """One line of the report. `efficiency` is of the `known_jobs`, None where those held no core; `khs23h` is of the
+    `scored_jobs`; energy is in kilowatt-hours.
 
     `measured` is the part of the energy that was measured, from 0 to 1, the rest comes from watts per core; None where
     there is no energy.
@@ -40,6 +47,8 @@ class Line(Struct, frozen=True):
 
     name: str
     jobs: int
+    known_jobs: int
+    scored_jobs: int
     khs23h: float
     efficiency: float | None
     corehours: float
@@ -82,13 +91,16 @@ def shown_name(name: str | None, gathered: Sequence[str]) -> str:
 def _line(name: str, parts: Sequence[Usage], power: Power, co2_per_kwh: Fraction) -> Line:
     cores = sum((part.core_seconds for part in parts), Fraction(0))
     cpu = sum((part.cpu_seconds for part in parts), Fraction(0))
+    known = sum((part.known_core_seconds for part in parts), Fraction(0))
     measured = sum((part.energy_joules for part in parts), Fraction(0))
     energy = measured + sum((power.joules(part) for part in parts), Fraction(0))
     return Line(
         name=name,
         jobs=sum(part.jobs for part in parts),
+        known_jobs=sum(part.known_jobs for part in parts),
+        scored_jobs=sum(part.scored_jobs for part in parts),
         khs23h=float(sum((part.benchmarked for part in parts), Fraction(0)) / 3600 / 1000),
-        efficiency=None if cores == 0 else float(cpu / cores),
+        efficiency=None if known == 0 else float(cpu / known),
         corehours=float(cores / 3600),
         energy_kwh=float(energy / JOULES_PER_KWH),
         measured=None if energy == 0 else float(measured / energy),
@@ -135,10 +147,23 @@ _PAGE = """<!DOCTYPE html>
 
 
 def as_html(title: str, found: Sequence[Line]) -> str:
-    """The same as a page for a mail, with a sentence on where the energy comes from."""
+    """The same as a page for a mail, with sentences on what the numbers are made of."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in HEADER)
     rows = "\n".join(_row(line) for line in found)
-    return _PAGE.format(title=escape(title), head=head, rows=rows, note=escape(energy_note(found)))
+    return _PAGE.format(title=escape(title), head=head, rows=rows, note=escape(" ".join(notes(found))))
+
+
+def notes(found: Sequence[Line]) -> list[str]:
+    """Where the energy of the whole report comes from, and the jobs of which something is not known."""
+    jobs = sum(line.jobs for line in found)
+    said = [energy_note(found)]
+    for column, known, lack in (
+        ("cpu_eff", sum(line.known_jobs for line in found), "processor time or cores"),
+        ("khs23h", sum(line.scored_jobs for line in found), "benchmark score"),
+    ):
+        if known < jobs:
+            said.append(f"{column} is of {known:,} of {jobs:,} jobs; the others have no {lack}.")
+    return said
 
 
 def energy_note(found: Sequence[Line]) -> str:
@@ -158,4 +183,4 @@ def _row(line: Line) -> str:
         *(f"{n:,.2f}" for n in (line.corehours, line.energy_kwh, line.co2_kg)),
     )
     cells = "".join(f'<td align="right">{number}</td>' for number in numbers)
-    return f"<tr><td>{escape(line.name)}</td>{cells}</tr>"
+    return f'<tr><td style="max-width:24em;overflow-wrap:anywhere">{escape(visible(line.name))}</td>{cells}</tr>'

@@ -16,6 +16,8 @@ from jobmeter.report.why.words import Figure, Statement, count, literal, percent
 CORE_MARGIN, MEMORY_MARGIN, TIME_MARGIN = 1.1, 1.2, 1.25
 """What is asked for is so many times what was used."""
 
+STEP_BY_STEP = " What several processes had together is not known, so go down step by step."
+
 SHORT_SECONDS = 60
 """Of a job that ran shorter than this nothing is concluded."""
 
@@ -27,19 +29,59 @@ _ONE_THREAD = 1.05
 
 def advice(facts: Facts) -> Iterator[Statement]:
     """What to change the next time; nothing where what is known does not tell."""
-    if facts.wall_seconds is None or facts.wall_seconds < SHORT_SECONDS:
+    if _is_short(facts):
         return
     yield from _cores(facts)
     yield from _memory(facts)
     yield from _time(facts)
 
 
+def fewer_cores(facts: Facts) -> int | None:
+    """How many cores would have been enough, None where it needed those that it had, or where that is not known."""
+    used, efficiency, cores = facts.cores_used, facts.cpu_efficiency, facts.cores
+    if used is None or efficiency is None or cores is None or _is_short(facts) or (facts.nodes or 1) > 1:
+        return None
+    enough = enough_cores(used)
+    return enough if efficiency < _LITTLE_CPU and enough < cores else None
+
+
+def less_memory(facts: Facts) -> int | None:
+    """How many bytes would have been enough, None as above."""
+    peak, part, asked = facts.memory_peak_bytes, facts.memory_efficiency, facts.memory_requested_bytes
+    if peak is None or part is None or asked is None or _is_short(facts) or (facts.nodes or 1) > 1:
+        return None
+    enough = rounded_up(peak * MEMORY_MARGIN)
+    return enough if part < _LITTLE_MEMORY and enough < asked else None
+
+
+def less_time(facts: Facts) -> int | None:
+    """How many seconds of limit would have been enough, None as above."""
+    wall, part, limit = facts.wall_seconds, facts.limit_share, facts.limit_seconds
+    if wall is None or part is None or limit is None or _is_short(facts):
+        return None
+    enough = enough_seconds(wall)
+    return enough if part < _LITTLE_TIME and enough < limit else None
+
+
+def enough_cores(used: float) -> int:
+    """Cores for what keeps so many busy on average."""
+    return 1 if used <= _ONE_THREAD else math.ceil(used * CORE_MARGIN)
+
+
+def enough_seconds(wall: float) -> int:
+    """A limit for what runs so long, in steps of 5 minutes."""
+    return math.ceil(wall * TIME_MARGIN / 300) * 300
+
+
+def _is_short(facts: Facts) -> bool:
+    return facts.wall_seconds is None or facts.wall_seconds < SHORT_SECONDS
+
+
 def _cores(facts: Facts) -> Iterator[Statement]:
     used, efficiency, cores = facts.cores_used, facts.cpu_efficiency, facts.cores
     if used is None or efficiency is None or cores is None:
         return
-    enough = 1 if used <= _ONE_THREAD else math.ceil(used * CORE_MARGIN)
-    if efficiency < _LITTLE_CPU and enough < cores and not (facts.nodes or 1) > 1:
+    if (enough := fewer_cores(facts)) is not None:
         why = "It kept {used} busy on average of {cores}."
         if used <= _ONE_THREAD:
             why += " It may run in one thread only."
@@ -67,9 +109,9 @@ def _memory(facts: Facts) -> Iterator[Statement]:
     if part >= _NEARLY:
         yield _say("It came close to its memory, {part} of it. Ask for {enough}", flag, part=percent(part),
                    enough=size(enough))  # fmt: skip
-    elif part < _LITTLE_MEMORY and facts.memory_requested_bytes is not None and enough < facts.memory_requested_bytes:
+    elif less_memory(facts) is not None:
         several = facts.memory_peak_meaning == RESIDENT and (facts.cores or 1) > 1
-        hint = " What several processes had together is not known, so go down step by step." if several else ""
+        hint = STEP_BY_STEP if several else ""
         yield _say("{part} of its memory was enough. Ask for {enough}", flag, hint, part=percent(part),
                    enough=size(enough))  # fmt: skip
 
@@ -78,12 +120,12 @@ def _time(facts: Facts) -> Iterator[Statement]:
     part, wall = facts.limit_share, facts.wall_seconds
     if part is None or wall is None:
         return
-    enough = math.ceil(wall * TIME_MARGIN / 300) * 300
+    enough = enough_seconds(wall)
     flag = flag_for_time(facts.manager, enough)
     if part >= _NEARLY:
         yield _say("It ran into its time limit, or nearly: {part} of it. Ask for {enough}", flag, part=percent(part),
                    enough=span(enough))  # fmt: skip
-    elif part < _LITTLE_TIME and facts.limit_seconds is not None and enough < facts.limit_seconds:
+    elif less_time(facts) is not None:
         hint = " Shorter jobs start sooner where the scheduler fills gaps."
         yield _say("It needed {part} of its time limit. Ask for {enough}", flag, hint, part=percent(part),
                    enough=span(enough))  # fmt: skip

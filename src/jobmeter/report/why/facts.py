@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 
@@ -16,6 +15,8 @@ _CLOCK = re.compile(r"(?:(\d{1,6})-)?(\d{1,6}):([0-5]?\d):([0-5]?\d)(?:\.\d+)?",
 _SECONDS = re.compile(r"\d{1,12}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
 _NANO = 1e-9
+_MOST = 1e30
+"""More of anything is no measurement, and would break sums."""
 _MEASURED = frozenset({"ipmi", "rapl", "measured"})
 
 
@@ -208,8 +209,8 @@ def _with_samples(facts: Facts, summary: JobSummary) -> Facts:
         ("written_bytes", ("jobproc_write_bytes", "taskstats_write_bytes", "cgroup_io_write_bytes")),
     ):
         _take(known, name, next((x for each in metrics if (x := _total(summary, each, 1)) is not None), None))
-    if summary.joules is not None and math.isfinite(summary.joules) and summary.joules >= 0:
-        known["joules"] = summary.joules
+    if (amount := _sound(summary.joules, 1)) is not None:
+        known["joules"] = amount
         known["energy_measured"] = summary.energy in (EnergySource.IPMI, EnergySource.RAPL)
     return Facts(**known)
 
@@ -230,7 +231,7 @@ def _peak(summary: JobSummary, name: str) -> float | None:
 
 
 def _sound(value: float | None, factor: float) -> float | None:
-    return None if value is None or not math.isfinite(value) or value < 0 else value * factor
+    return value * factor if value is not None and 0 <= value <= _MOST else None
 
 
 def _moment(text: str) -> datetime | None:

@@ -83,6 +83,8 @@ def _cpu(facts: Facts) -> Statement:
     if facts.cpu_seconds is None:
         return unknown("cpu", "The processor time that it used is not known.")
     used = core_hours(facts.cpu_seconds)
+    if facts.core_seconds == 0:
+        return say("cpu", "It used {used} of processor time and held {held}.", used=used, held=core_hours(0))
     if facts.cpu_efficiency is None or facts.core_seconds is None or facts.cores is None:
         why = "how many cores it had" if facts.cores is None else "how long it held its cores"
         return say("cpu", f"It used {{used}} of processor time; {why} is not known.", used=used)

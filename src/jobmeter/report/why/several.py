@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from jobmeter.model.sketch import Sketch
+from jobmeter.report.why.advice import fewer_cores, flag_for_cores
 from jobmeter.report.why.facts import Facts
 from jobmeter.report.why.job import Report, energy
+from jobmeter.report.why.needs import Needs
 from jobmeter.report.why.words import (
     Statement,
     core_hours,
     count,
     gib_hours,
+    literal,
     name,
     percent,
     say,
@@ -48,11 +51,13 @@ class Several:
         self._wasted, self._memory, self._joules = _Sum(), _Sum(), _Sum()
         self._measured = 0
         self._spread = {topic: Sketch() for topic in ("wait", "cpu", "memory", "time")}
+        self._needs = Needs()
         self._worst: list[tuple[float, int, Facts]] = []
 
     def add(self, facts: Facts) -> None:
         """One more job."""
         self.jobs += 1
+        self._needs.add(facts)
         self._wall.add(facts.wall_seconds)
         self._cores.add(facts.core_seconds)
         if facts.cpu_seconds is not None and facts.core_seconds is not None:
@@ -73,22 +78,29 @@ class Several:
             push = heapq.heappush if len(self._worst) < WORST else heapq.heappushpop
             push(self._worst, entry)
 
-    def report(self, co2_kg_per_kwh: float | None = None) -> Report:
-        """What there is to say of them together, and the worst of them."""
+    def report(self, co2_kg_per_kwh: float | None = None, which: Statement | None = None) -> Report:
+        """What there is to say of them together, and the worst of them; `which` says how they were chosen."""
         worst = [facts for _, _, facts in sorted(self._worst, reverse=True)]
         said = (
-            say("jobs", "Found {jobs}.", jobs=count(self.jobs, "job", "jobs")),
-            *self._times(), *self._cpu(), *self._others(), *self._energy(co2_kg_per_kwh), *map(_bad, worst),
+            self._found(which), *self._times(), *self._cpu(), *self._others(), *self._energy(co2_kg_per_kwh),
+            *self._needs.statements(), *map(_bad, worst),
         )  # fmt: skip
         return Report("jobs", said, tuple(worst))
 
+    def _found(self, which: Statement | None) -> Statement:
+        """How many there are, and of whom."""
+        jobs = count(self.jobs, "job", "jobs")
+        if which is None:
+            return say("jobs", "Found {jobs}.", jobs=jobs)
+        return Statement("jobs", f"Found {jobs.shown}{which.text}.", {"jobs": jobs, **which.figures})
+
     def _times(self) -> Iterator[Statement]:
-        yield from self._percentiles("wait", "waited", "How long they waited is not known.", parts=False)
+        yield from self._percentiles("wait", "waited {}", "How long they waited is not known.", parts=False)
         if not self._wall.jobs:
             yield unknown("time", "How long they ran is not known.")
         else:
             yield say("time", "Together they ran {wall}.", wall=span(self._wall.value))
-        yield from self._percentiles("time", "used of their time limit", "Their time limits are not known.")
+        yield from self._percentiles("time", "used {} of their time limit", "Their time limits are not known.")
 
     def _cpu(self) -> Iterator[Statement]:
         if self._cores.jobs:
@@ -101,11 +113,11 @@ class Several:
             allocated=core_hours(self._allocated.value), used=core_hours(self._used.value),
             part=percent(self._used.value / self._allocated.value), jobs=count(self._used.jobs, "job", "jobs"),
         )  # fmt: skip
-        yield from self._percentiles("cpu", "used of their processors", "")
+        yield from self._percentiles("cpu", "used {} of their processors", "")
 
     def _others(self) -> Iterator[Statement]:
         yield from self._percentiles(
-            "memory", "used of their memory", "How much of their memory they used is not known."
+            "memory", "used {} of their memory", "How much of their memory they used is not known."
         )
         if not self._wasted.jobs and not self._memory.jobs:
             yield unknown("waste", "What was set aside and not used is not known.")
@@ -141,17 +153,28 @@ class Several:
                 yield unknown(topic, otherwise)
             return
         shown = percent if parts else span
-        text = f"Half of them {verb} {{middle}} or less, one in ten {{low}} or less, one in ten {{high}} or more"
+        half = verb.format("{middle} or less")
+        text = f"Half of them {half}, one in ten {{low}} or less, one in ten {{high}} or more"
         jobs = count(sketch.count, "job", "jobs")
         text += "; known of {jobs}."
         yield say(topic, text, low=shown(low), middle=shown(middle), high=shown(high), jobs=jobs)
 
 
 def _bad(facts: Facts) -> Statement:
-    used = percent(facts.cpu_efficiency or 0.0)
-    cores = core_hours(facts.wasted_core_seconds or 0.0)
-    if facts.user is None:
-        return say("worst", "{id} left {cores} unused, it used {used} of its processors.",
-                   id=name(facts.record_id), cores=cores, used=used)  # fmt: skip
-    return say("worst", "{id} of {user} left {cores} unused, it used {used} of its processors.",
-               id=name(facts.record_id), user=name(facts.user), cores=cores, used=used)  # fmt: skip
+    figures = {
+        "id": name(facts.record_id),
+        "cores": core_hours(facts.wasted_core_seconds or 0.0),
+        "used": percent(facts.cpu_efficiency or 0.0),
+    }
+    text = "{id}"
+    if facts.user is not None:
+        figures["user"] = name(facts.user)
+        text += " of {user}"
+    text += " left {cores} unused, it used {used} of its processors"
+    if (enough := fewer_cores(facts)) is not None:
+        figures["enough"] = count(enough, "core", "cores")
+        text += "; enough: {enough}"
+        if (flag := flag_for_cores(facts.manager, enough)) is not None:
+            figures["flag"] = literal(flag)
+            text += ", {flag}"
+    return say("worst", f"{text}.", **figures)

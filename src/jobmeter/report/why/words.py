@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from jobmeter.report.visible import visible
 from jobmeter.report.why.names import GIB, KIB, MIB
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -95,7 +96,8 @@ def count(value: float, one: str, many: str) -> Figure:
 
 def percent(part: float) -> Figure:
     """A part of a whole, as `87 %`."""
-    text = f"{part * 100:.0f}" if part * 100 >= 10 or part == 0 else f"{part * 100:.1f}"
+    whole = part * 100
+    text = f"{whole:.0f}" if whole >= 10 or part == 0 else f"{whole:.1f}" if whole >= 0.1 else f"{whole:.1g}"
     return Figure(part, "part", f"{text} %")
 
 
@@ -136,8 +138,7 @@ def moment(when: datetime) -> Figure:
 
 def name(text: str) -> Figure:
     """A name as the record has it, made visible and in quotes."""
-    shown = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return Figure(text, "text", f"“{shown[:200]}”")
+    return Figure(text, "text", f"“{visible(text)[:200]}”")
 
 
 def literal(text: str) -> Figure:

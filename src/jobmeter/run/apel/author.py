@@ -7,7 +7,7 @@ not made: the server did not answer in full, or the receiver would reject a mess
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from jobmeter.model.period import Period
 from jobmeter.model.question import Bound, Column, Op, Question, Scope
 from jobmeter.model.record import from_microseconds
 from jobmeter.model.total import Extreme, TotalQuestion
+from jobmeter.report.apel.gone import emptied, has_jobs
 from jobmeter.report.apel.jobs import days_by_site, job_blocks, jobs_by_day, questions
 from jobmeter.report.apel.message import Form, Message, messages
 from jobmeter.report.apel.plan import Plan, plan
@@ -26,26 +27,42 @@ from jobmeter.report.month import Month
 from jobmeter.run.account import Account
 
 UNFIT_SHOWN_MAX = 100
+_EMPTIED = "it was published, and the account has no job to report of it any more; republish the month if that is right"
 _DAY = timedelta(days=1)
 
 log = logging.getLogger("jobmeter.report")
 
 
-class Report(Struct, frozen=True):
-    """What one site says of one month or day: the messages under one key of the outbox, and what was counted."""
+Key = tuple[str, ...]
 
-    key: tuple[str, ...]
+
+class Report(Struct, frozen=True):
+    """What one site says of one month or day: the messages under one key of the outbox, and what was counted.
+
+    `unsendable` says why nothing can be sent; then there is no message.
+    """
+
+    key: Key
     messages: tuple[Message, ...]
     about: dict[str, int]
     unfit: tuple[UnfitJob, ...] = ()
+    unsendable: str = ""
 
 
 class Author:
-    """Writes the reports of a configuration from an account."""
+    """Writes the reports of a configuration from an account.
 
-    def __init__(self, config: Config, account: Account) -> None:
+    `published` gives what the receiver may hold under a key. A month of which no job is left is emptied only with
+    `may_empty`: it may be that the wrong account was asked.
+    """
+
+    def __init__(
+        self, config: Config, account: Account, published: Callable[[Key], Sequence[str]], *, may_empty: bool = False
+    ) -> None:
         self._config = config
         self._account = account
+        self._published = published
+        self._may_empty = may_empty
 
     def first_month(self, now: datetime) -> Month:
         """The month of the first job that may be reported."""
@@ -74,20 +91,20 @@ class Author:
         how = plan(self._config)
         jobs = jobs_by_site(self._config, self._account.totals(how.jobs(period)))
         ended = jobs_by_site(self._config, self._account.totals(how.ended(period)))
-        sites = [name for name in sites if jobs[name]]
+        keys = {name: ("apel", name, str(month)) for name in sites}
+        sites = [name for name in sites if jobs[name] or self._published((*keys[name], "summary"))]
         if not sites:
             return
         said = summaries(self._config, how, month, self._account.totals(how.sums_of(period)))
         lacking = [name for name in sites if jobs[name] > said[name].jobs]
         unfit = self._unfit(how, period, lacking) if lacking else []
+        form = Form.OLD_SUMMARY if self._config.is_older else Form.SUMMARY
         for name in sites:
             summary = said[name]
             about = _about(summary, jobs[name], ended[name])
-            form = Form.OLD_SUMMARY if self._config.is_older else Form.SUMMARY
             of_site = tuple(job for job in unfit if job.site == name)
-            key = ("apel", name, str(month))
-            yield from self._checked((*key, "summary"), form, summary.blocks, about, of_site, now)
-            yield from self._checked((*key, "sync"), Form.SYNC, summary.sync, {"jobs": summary.jobs}, (), now)
+            yield from self._checked((*keys[name], "summary"), form, summary.blocks, about, of_site, now)
+            yield from self._checked((*keys[name], "sync"), Form.SYNC, summary.sync, {"jobs": summary.jobs}, (), now)
 
     def _jobs(self, site: str, day: Period, now: datetime) -> Iterator[Report]:
         asked = questions(self._config, site, day)
@@ -105,13 +122,20 @@ class Author:
         unfit: tuple[UnfitJob, ...],
         now: datetime,
     ) -> Iterator[Report]:
-        """The report, unless it is empty or the receiver would reject it; then it is told and nothing of it is sent."""
-        made = tuple(messages(form, blocks, self._config.plugin.message_bytes))
-        for message in made:
-            if found := faults(message.text, now):
-                log.error("apel.unsendable key=%s faults=%d first=%r", "/".join(key), len(found), found[0].reason)
-                return
-        if made or unfit:
+        """The report, unless it is empty; without a message where the receiver would reject one.
+
+        Rows that were published before and are no more are part of it, without jobs.
+        """
+        published = self._published(key)
+        if not blocks and has_jobs(form, published) and not self._may_empty:
+            yield Report(key, (), about, unfit, _EMPTIED)
+            return
+        whole = (*blocks, *emptied(form, blocks, published))
+        made = tuple(messages(form, whole, self._config.plugin.message_bytes))
+        found = [fault for message in made for fault in faults(message.text, now)]
+        if found:
+            yield Report(key, (), about, unfit, f"the receiver would reject it, {len(found)} faults: {found[0].reason}")
+        elif made or unfit:
             yield Report(key, made, about, unfit)
 
     def _unfit(self, how: Plan, period: Period, sites: Sequence[str]) -> list[UnfitJob]:

@@ -42,7 +42,6 @@ class Reporter:
         self._clock = clock
         self._deliver_seconds = deliver_seconds
         self._account = Account(_endpoint(config), config.auditor.token_file)
-        self._author = Author(config, self._account)
         self._stopper = Stopper()
 
     @property
@@ -59,15 +58,30 @@ class Reporter:
         """The outbox. Raises the faults of a spool."""
         return Outbox(self.outbox_file, self._clock)
 
-    def reports(self, months: Iterable[Month] | None, sites: tuple[str, ...]) -> Iterator[Report]:
+    def planned(self, months: Iterable[Month] | None, sites: tuple[str, ...], *, again: bool) -> Iterator[Report]:
+        """The same reports as `report` makes, without a trace. Raises AccountAway."""
+        if not self.outbox_file.exists():
+            yield from self._reports(None, months, sites, again=again)
+            return
+        with self.open_outbox() as outbox:
+            yield from self._reports(outbox, months, sites, again=again)
+
+    def _reports(
+        self, outbox: Outbox | None, months: Iterable[Month] | None, sites: tuple[str, ...], *, again: bool
+    ) -> Iterator[Report]:
         """The reports of these months, by default of all that a change may still reach. Raises AccountAway."""
+
+        def published(key: tuple[str, ...]) -> list[str]:
+            return [] if outbox is None else [body.decode("ascii") for body in outbox.published(key)]
+
         now = self._clock.now()
+        author = Author(self.config, self._account, published, may_empty=again)
         if months is None:
             last = Month.of(now)
-            first = max(self._author.first_month(now), _back(last, self.config.plugin.recheck_months))
+            first = max(author.first_month(now), _back(last, self.config.plugin.recheck_months))
             months = first.until(last)
         for month in months:
-            yield from self._author.reports(month, now, sites)
+            yield from author.reports(month, now, sites)
 
     def run(self, *, once: bool) -> int:
         """Report, deliver, wait, and again until a signal."""
@@ -92,16 +106,25 @@ class Reporter:
         """Put what is new, with `again` also what is not, into the outbox and deliver. True when all is accepted."""
         started = self._clock.now()
         with self.open_outbox() as outbox:
-            for report in self.reports(months, sites):
-                tell_unfit(report)
-                bodies = [message.text.encode("ascii") for message in report.messages]
-                if bodies and outbox.put(report.key, bodies, report.about, again=again):
-                    log.info("apel.queued key=%s messages=%d %s", "/".join(report.key), len(bodies), _counts(report))
+            reports = self._reports(outbox, months, sites, again=again)
+            sendable = [self._put(outbox, each, again=again) for each in reports]
             delivered = self.deliver(outbox)
             self.tell(outbox)
-        if delivered and not again:
+        if again and not sendable:
+            log.error("apel.nothing_to_send sites=%s", ",".join(sites))
+            return False
+        done = delivered and all(sendable)
+        if done and not again:
             _write_time(Path(self.config.plugin.time_json_path), started)
-        return delivered
+        return done
+
+    def _put(self, outbox: Outbox, report: Report, *, again: bool) -> bool:
+        """Put a report into the outbox where it is to be sent. False when it cannot be."""
+        tell_left_out(report)
+        bodies = [message.text.encode("ascii") for message in report.messages]
+        if bodies and outbox.put(report.key, bodies, report.about, again=again):
+            log.info("apel.queued key=%s messages=%d %s", "/".join(report.key), len(bodies), _counts(report))
+        return not report.unsendable
 
     def retry(self) -> int:
         """Let what was rejected wait again, and deliver."""
@@ -221,8 +244,10 @@ def ams_settings(config: Config) -> AmsSettings:
     )
 
 
-def tell_unfit(report: Report) -> None:
-    """Log the jobs that a report leaves out, as far as they are named, and how many there are."""
+def tell_left_out(report: Report) -> None:
+    """Log why a report cannot be sent, the jobs that it leaves out as far as they are named, and how many there are."""
+    if report.unsendable:
+        log.error("apel.unsendable key=%s reason=%r", "/".join(report.key), report.unsendable)
     if report.about.get("unfit"):
         log.warning("apel.left_out key=%s jobs=%d", "/".join(report.key), report.about["unfit"])
     for job in report.unfit:

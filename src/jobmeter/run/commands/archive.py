@@ -15,7 +15,8 @@ from jobmeter.contract import StoreUnavailable
 from jobmeter.model.outcome import Stored
 from jobmeter.model.record import from_microseconds
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.records.text import table, visible
+from jobmeter.report.visible import visible
+from jobmeter.run.records.text import table
 from jobmeter.run.server.archiving import archive_folder, plan_of
 from jobmeter.run.server.settings import database_url, load_settings
 from jobmeter.serve.archive_settings import (

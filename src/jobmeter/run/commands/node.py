@@ -153,9 +153,9 @@ def _fixed(arguments: argparse.Namespace, trees: Hierarchies, host: Host) -> lis
     now = int(host.clock.now().timestamp() * 1e9)
     jobs = []
     for path in arguments.cgroup:
-        below = _below(os.path.realpath(host.path(path)), path, trees)
+        tree, below = _place(os.path.realpath(host.path(path)), path, trees)
         groups = {name: below for name, root in trees.roots().items() if Path(root, below).is_dir()}
-        jobs.append(RunningJob(JobIdentity("cgroup", "", path), groups, now))
+        jobs.append(RunningJob(JobIdentity("cgroup", "", path), groups or {tree: below}, now))
     for number in (*arguments.pid, *arguments.tid):
         if not host.path(f"/proc/{number}").exists():
             log.warning("node.no_such_process id=%d", number)
@@ -164,8 +164,8 @@ def _fixed(arguments: argparse.Namespace, trees: Hierarchies, host: Host) -> lis
     return jobs
 
 
-def _below(folder: str, given: str, trees: Hierarchies) -> str:
-    """Where a control group is below the root of its tree. Raises SettingsFaulty."""
+def _place(folder: str, given: str, trees: Hierarchies) -> tuple[str, str]:
+    """In which tree a control group is, and where below its root; it may come later. Raises SettingsFaulty."""
     place = trees.below(folder)
     if place is None:
         reason = "is in no tree of control groups"
@@ -174,7 +174,7 @@ def _below(folder: str, given: str, trees: Hierarchies) -> str:
     else:
         if not Path(folder).is_dir():
             log.warning("node.no_such_group path=%s", given)
-        return place[1]
+        return place
     raise SettingsFaulty([Fault("command line", f"--cgroup {given}", reason)])
 
 

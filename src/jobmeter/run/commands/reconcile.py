@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 from jobmeter.observe.host import SystemClock
 from jobmeter.peer import Endpoint, Peer, PeerAway, TlsFilesUnusable
-from jobmeter.run.records.text import table, visible
+from jobmeter.report.visible import visible
+from jobmeter.run.records.text import table
 
 SUMMARY: str = "compares what the sources had with what is stored, and that with what was published"
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from jobmeter.peer import Peer, PeerAway, Reply, TlsFilesUnusable
+from jobmeter.report.visible import visible
 from jobmeter.run.records.answer import FAILED, OK, WRONG_USE, Refusal, decoded_objects, reason, refusal, write_lines
 from jobmeter.run.records.changing import conflicts, correct, verify, versions, withdraw
 from jobmeter.run.records.question import add_as_of, add_question, moment, one_record, query_of
-from jobmeter.run.records.text import TABLE_HEADS, details, table, table_row, visible
+from jobmeter.run.records.text import TABLE_HEADS, details, table, table_row
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.run.whole_file import whole_file
 from jobmeter.wire.json_stream import BadStream, objects

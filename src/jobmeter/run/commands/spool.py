@@ -15,7 +15,8 @@ from jobmeter.deliver.spool import Spool, Status
 from jobmeter.deliver.tally import COUNTERS
 from jobmeter.model.letter import DeadLetter
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.records.text import table, visible
+from jobmeter.report.visible import visible
+from jobmeter.run.records.text import table
 
 SUMMARY: str = "shows a collector's spool; sends its dead letters again or drops them"
 

@@ -7,7 +7,6 @@ folder; started again there, it goes on where it was.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from jobmeter.deliver.lockfile import alone
 from jobmeter.observe.host import Host, this_host
 from jobmeter.run.commands import serve
 from jobmeter.run.demo import load as demo_load
@@ -108,10 +108,8 @@ def _prepared(arguments: argparse.Namespace, host: Host, found: Sequence[Finding
     except OSError as fault:
         serve.print_line(f"jobmeter up: the data folder cannot be made: {fault}")
         return FAILED
-    with (data / "up" / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with alone(data / "up" / "lock") as ours:
+        if not ours:
             serve.print_line(f"jobmeter up: another one runs on {data}")
             return FAILED
         if arguments.demo and (code := _filled(data, prepared[1], host, say)) != 0:

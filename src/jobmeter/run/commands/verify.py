@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from jobmeter.contract import RecordStore, StoreUnavailable
-from jobmeter.run.records.text import visible
+from jobmeter.report.visible import visible
 from jobmeter.run.server.database_options import add_database, database_of
 from jobmeter.store.fault import DatabaseUrlFaulty, SchemaUnfit
 from jobmeter.store.open import open_store

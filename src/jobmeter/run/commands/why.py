@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -15,15 +16,16 @@ from msgspec import Struct
 from jobmeter.model.question import Bound, MetaCondition, Op, Order, Question, Scope
 from jobmeter.model.record import Record, microseconds
 from jobmeter.peer import TlsFilesUnusable
+from jobmeter.report.visible import visible
 from jobmeter.report.why.facts import Facts, facts_of
 from jobmeter.report.why.job import Report, explain
 from jobmeter.report.why.names import ARRAYS, JOBS, QUANTITIES, Names
 from jobmeter.report.why.several import Several
-from jobmeter.report.why.words import Statement
+from jobmeter.report.why.words import Figure, Statement, name, say
+from jobmeter.report.why.words import moment as moment_of
 from jobmeter.run.account import Account, AccountAway
 from jobmeter.run.month_argument import month_argument
 from jobmeter.run.records.question import moment
-from jobmeter.run.records.text import visible
 from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 
 SUMMARY: str = "says in sentences what jobs used and wasted, and which flag to change"
@@ -93,7 +95,7 @@ def _report(arguments: argparse.Namespace, account: Account) -> Report | None:
         several = Several()
         for each in _many(arguments, account):
             several.add(facts_of(each, None, names))
-        return several.report(arguments.co2) if several.jobs else None
+        return several.report(arguments.co2, _which(arguments)) if several.jobs else None
     record = _one(arguments, account)
     if record is None:
         return None
@@ -133,12 +135,39 @@ def _many(arguments: argparse.Namespace, account: Account) -> Iterator[Record]:
 
 
 def _question(arguments: argparse.Namespace, more: tuple[MetaCondition, ...]) -> Question:
-    since, until = arguments.since, arguments.until
-    if arguments.month is not None:
-        since, until = arguments.month.period.start, arguments.month.period.stop
+    since, until = _bounds(arguments)
     bounds = [(Op.GTE, since), (Op.LT, until)]
     stop_time = tuple(Bound(op, microseconds(when)) for op, when in bounds if when is not None)
     return Question(_EVERYTHING, stop_time=stop_time, meta=(*more, *_where(arguments)), order=Order())
+
+
+def _bounds(arguments: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
+    if arguments.month is not None:
+        return arguments.month.period.start, arguments.month.period.stop
+    return arguments.since, arguments.until
+
+
+def _which(arguments: argparse.Namespace) -> Statement:
+    """How the jobs were chosen, as the end of a sentence."""
+    since, until = _bounds(arguments)
+    figures: dict[str, Figure] = {}
+    text = ""
+    chosen = (
+        ("of array", arguments.job), ("of user", arguments.user), ("of group", arguments.group),
+        ("at site", arguments.site), ("on cluster", arguments.cluster),
+    )  # fmt: skip
+    for words, value in chosen:
+        if value is not None:
+            figures[words.split()[1]] = name(value)
+            text += f" {words} {{{words.split()[1]}}}"
+    if since is not None:
+        figures["since"] = moment_of(since)
+        text += " that ended from {since} " + ("on" if until is None else "until {until}")
+    elif until is not None:
+        text += " that ended before {until}"
+    if until is not None:
+        figures["until"] = moment_of(until)
+    return say("jobs", text, **figures)
 
 
 def _where(arguments: argparse.Namespace) -> tuple[MetaCondition, ...]:

@@ -6,9 +6,7 @@ and the place that a section reached are stored together, so that nothing is tol
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import signal
 import sys
 import threading
@@ -22,6 +20,7 @@ from msgspec import Struct
 
 from jobmeter.contract import DocumentBatch, Sink, SourceAbsent, SourceUnreadable
 from jobmeter.deliver.fault import SpoolFault
+from jobmeter.deliver.lockfile import alone
 from jobmeter.deliver.pump import Pump
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
@@ -71,7 +70,7 @@ def run(chosen: Plan, host: Host, *, to_files: Path | None) -> int:
         # What is written to files was not sent: it has a spool, and with it places reached, of its own.
         file = file.with_name(f"{file.name}.debug")
     try:
-        with _alone(file) as ours, veil.over_logs():
+        with alone(file.with_name(f"{file.name}.run")) as ours, veil.over_logs():
             if not ours:
                 log.error("facility.overlap another run is under way spool=%s", file)
                 return FAILED
@@ -244,21 +243,6 @@ def _gathered(batches: Iterable[DocumentBatch]) -> Iterator[DocumentBatch]:
             documents, cursor = [], ""
     if documents or cursor:
         yield DocumentBatch(tuple(documents), cursor)
-
-
-@contextmanager
-def _alone(spool: Path) -> Iterator[bool]:
-    """Whether no other run uses this spool; then none begins within."""
-    descriptor = os.open(spool.with_name(f"{spool.name}.run"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from jobmeter.model.outcome import Accepted, Outcome, Rejected
-from jobmeter.run.records.text import visible
+from jobmeter.report.visible import visible
 from jobmeter.run.server_options import endpoint_of
 from jobmeter.sinks.server import ServerSink, Settings, open_sink
 from jobmeter.wire.auditor import BadRecord, split_array

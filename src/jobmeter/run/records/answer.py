@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from jobmeter.peer import Answer
-from jobmeter.run.records.text import visible
+from jobmeter.report.visible import visible
 from jobmeter.wire.json_stream import BadStream
 
 OK, FAILED, WRONG_USE = 0, 1, 2

@@ -7,19 +7,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from jobmeter.report.visible import visible
+
 SAMPLE_ROWS = 200
 """So many rows decide how wide the columns of a table are; later ones may stick out."""
 
 TABLE_HEADS = ("RECORD", "SITE", "USER", "GROUP", "START", "STOP", "SECONDS", "COMPONENTS")
 
 _CELL_MAX_CHARACTERS = 40
-
-
-def visible(text: str) -> str:
-    """`text` with all that could drive a terminal, or turn the reading direction, written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

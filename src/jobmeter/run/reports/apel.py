@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from jobmeter.deliver.fault import SpoolFault
-from jobmeter.deliver.outbox import Parcel
+from jobmeter.deliver.outbox import Outbox, Parcel
 from jobmeter.observe.host import SystemClock
 from jobmeter.peer import TlsFilesUnusable
 from jobmeter.report.apel.plan import Unsummable, plan
@@ -21,8 +22,9 @@ from jobmeter.report.apel.settings import Config, not_offered
 from jobmeter.report.month import Month
 from jobmeter.run.account import AccountAway
 from jobmeter.run.apel.author import Report
-from jobmeter.run.apel.reporter import Reporter, tell_unfit
+from jobmeter.run.apel.reporter import Reporter, tell_left_out
 from jobmeter.run.log import log_to_file, set_level
+from jobmeter.run.month_argument import month_argument
 from jobmeter.settings.fault import Fault, SettingsFaulty
 from jobmeter.settings.load import load
 
@@ -49,6 +51,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     history = actions.add_parser("history", help="what was sent, when, and what became of it")
     history.add_argument("--limit", type=int, default=HISTORY_DEFAULT, help="how many messages, the newest first (50)")
     history.add_argument("--json", action="store_true", help="print JSON lines")
+    history.add_argument("--text", action="store_true", help="print the text of each message, too, as it was signed")
+    history.add_argument("-m", "--month", type=month_argument, metavar="YYYY-MM", help="only what is about this month")
     retry = actions.add_parser("retry", help="send again what the messaging service rejected")
     for action in (publish, republish):
         action.add_argument("--dry-run", action="store_true", help="print the messages; send and remember nothing")
@@ -100,7 +104,7 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
 
 def _publish(reporter: Reporter, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
-        return _print(reporter.reports(None, tuple(reporter.config.site.sites_to_report)))
+        return _print(reporter.planned(None, tuple(reporter.config.site.sites_to_report), again=False))
     return reporter.run(once=arguments.once)
 
 
@@ -112,7 +116,7 @@ def _republish(reporter: Reporter, arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"jobmeter report apel republish: {said}\n")
         return 2
     if arguments.dry_run:
-        return _print(reporter.reports(months, (arguments.site,)))
+        return _print(reporter.planned(months, (arguments.site,), again=True))
     return 0 if reporter.report(months, (arguments.site,), again=True) else 1
 
 
@@ -135,14 +139,27 @@ def _history(reporter: Reporter, arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"nothing was reported yet: there is no {reporter.outbox_file}\n")
         return 0
     with reporter.open_outbox() as outbox:
-        for parcel in outbox.history(max(1, arguments.limit)):
-            sys.stdout.write(f"{_as_json(parcel) if arguments.json else _as_line(parcel)}\n")
+        for parcel in _chosen(outbox, arguments):
+            text = outbox.body(parcel.number).decode("ascii") if arguments.text else None
+            line = _as_json(parcel, text) if arguments.json else _as_line(parcel)
+            sys.stdout.write(f"{line}\n")
+            if text is not None and not arguments.json:
+                sys.stdout.write(f"sha256 {parcel.digest}\n{text}")
     return 0
 
 
-def _as_json(parcel: Parcel) -> str:
+def _chosen(outbox: Outbox, arguments: argparse.Namespace) -> Iterator[Parcel]:
+    """The newest messages, as many as are asked for."""
+    if arguments.month is None:
+        yield from outbox.history(max(1, arguments.limit))
+        return
+    about = (each for each in outbox.history(-1) if each.key[2][:7] == str(arguments.month))
+    yield from islice(about, max(1, arguments.limit))
+
+
+def _as_json(parcel: Parcel, text: str | None) -> str:
     told = {name: value for name, value in msgspec.to_builtins(parcel).items() if name != "said"}
-    return msgspec.json.encode(told).decode()
+    return msgspec.json.encode(told if text is None else {**told, "text": text}).decode()
 
 
 def _as_line(parcel: Parcel) -> str:
@@ -156,11 +173,13 @@ def _as_line(parcel: Parcel) -> str:
 
 
 def _print(reports: Iterator[Report]) -> int:
+    code = 0
     for report in reports:
-        tell_unfit(report)
+        tell_left_out(report)
+        code = 1 if report.unsendable else code
         for message in report.messages:
             sys.stdout.write(f"{message.text}\n")
-    return 0
+    return code
 
 
 def _start_logging(config: Config, arguments: argparse.Namespace) -> None:

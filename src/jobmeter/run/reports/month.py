@@ -79,7 +79,7 @@ def _written(report: Monthly, arguments: argparse.Namespace) -> str:
         return msgspec.json.encode(told).decode() + "\n"
     if arguments.text:
         return lead(report, arguments.co2) + "\n"
-    return page(report, arguments.title, arguments.co2)
+    return page(report, arguments.title, arguments.co2, datetime.now(UTC))
 
 
 def values(sums: Sums) -> dict[str, int | float | None]:

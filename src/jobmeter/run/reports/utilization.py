@@ -9,8 +9,9 @@ import smtplib
 import ssl
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from jobmeter.model.period import Period
 from jobmeter.observe.host import SystemClock
 from jobmeter.peer import Endpoint
 from jobmeter.report.month import Month
-from jobmeter.report.utilization.month import measured_question, question, usage_lines
+from jobmeter.report.utilization.month import questions, usage_lines
 from jobmeter.report.utilization.settings import Settings
-from jobmeter.report.utilization.table import Line, as_csv, as_html, energy_note
+from jobmeter.report.utilization.table import Line, as_csv, as_html, notes
+from jobmeter.report.visible import visible
 from jobmeter.run.account import Account, AccountAway
 from jobmeter.run.collector.daemon import Stopper
 from jobmeter.run.exposition import write
@@ -103,12 +105,10 @@ def _reported(settings: Settings, place: int, now: datetime, arguments: argparse
         )
         write(as_csv(found), file)
         log.info("utilization.written file=%s lines=%d", file, len(found))
-        if settings.email.enable_email_report:
-            _mail(settings, f"{SUBJECT}: {host}, {month}", found)
-    except (AccountAway, OSError, smtplib.SMTPException) as fault:
+    except (AccountAway, OSError) as fault:
         log.error("utilization.failed host=%s month=%s reason=%r", host, month, str(fault))  # noqa: TRY400
         return False
-    return True
+    return not settings.email.enable_email_report or _mailed(settings, f"{SUBJECT}: {host}, {month}", found)
 
 
 def asked(settings: Settings, place: int, month: Month, now: datetime) -> list[Line]:
@@ -117,11 +117,10 @@ def asked(settings: Settings, place: int, month: Month, now: datetime) -> list[L
     period = Period(period.start, max(period.start, min(period.stop, now)))
     account = Account(_endpoint(settings, place), settings.auditor.token_file)
     try:
-        totals = account.totals(question(settings, period))
-        measured = account.totals(measured_question(settings, period))
+        totals, measured, known = map(account.totals, questions(settings, period))
     finally:
         account.close()
-    return usage_lines(settings, totals, measured)
+    return usage_lines(settings, totals, measured, known)
 
 
 def _print(found: Sequence[Line], *, as_json: bool) -> None:
@@ -129,16 +128,30 @@ def _print(found: Sequence[Line], *, as_json: bool) -> None:
         for line in found:
             sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
         return
-    sys.stdout.write(as_csv(found))
-    sys.stdout.write(f"{energy_note(found)}\n")
+    sys.stdout.write(as_csv([replace(line, name=visible(line.name)) for line in found]))
+    sys.stdout.write("".join(f"{note}\n" for note in notes(found)))
+
+
+def _mailed(settings: Settings, title: str, found: Sequence[Line]) -> bool:
+    """Send the table. False when the mail server does not take it."""
+    email = settings.email
+    try:
+        _mail(settings, title, found)
+    except (OSError, ValueError, smtplib.SMTPException) as fault:
+        place = f"{email.smtp_server}:{email.smtp_port}"
+        log.error("utilization.unmailed server=%s reason=%r", place, str(fault))  # noqa: TRY400
+        return False
+    return True
 
 
 def _mail(settings: Settings, title: str, found: Sequence[Line]) -> None:
-    """Send the table. Raises OSError and SMTPException."""
+    """Send the table. Raises OSError, SMTPException, and ValueError for an address that no header can hold."""
     sender, password, receiver = (os.environ[name] for name in _MAIL_VARIABLES)
     message = EmailMessage()
     message["Subject"], message["From"], message["To"] = SUBJECT, sender, receiver
-    message.set_content(f"{title}\n\n{as_csv(found)}\n{energy_note(found)}\n")
+    message["Date"], message["Message-ID"] = format_datetime(datetime.now(UTC)), make_msgid()
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(f"{title}\n\n{as_csv(found)}\n{chr(10).join(notes(found))}\n")
     message.add_alternative(as_html(title, found), subtype="html")
     email = settings.email
     with smtplib.SMTP(email.smtp_server, email.smtp_port, timeout=settings.auditor.timeout) as server:

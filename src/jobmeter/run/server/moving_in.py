@@ -21,7 +21,8 @@ from jobmeter.moving.comparing import Comparison, Line, compare
 from jobmeter.moving.source import ROWS_AT_ONCE, AuditorDatabase, NoAuditorDatabase, SourceAway, Sums
 from jobmeter.moving.transfer import Bad, Carried, Target, Transfer, batches, judged, record_id_of
 from jobmeter.observe.host import SystemClock
-from jobmeter.run.records.text import table, visible
+from jobmeter.report.visible import visible
+from jobmeter.run.records.text import table
 from jobmeter.store.address import shown
 from jobmeter.wire.auditor import BadRecord
 

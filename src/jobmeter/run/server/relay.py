@@ -6,9 +6,7 @@ that was away for long goes on where it was, as long as documents are kept.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from jobmeter.contract import Bookmarks, DocumentStore, Sink, StoreUnavailable
+from jobmeter.deliver.lockfile import alone
 from jobmeter.deliver.retry import Backoff
 from jobmeter.deliver.settings import BackoffSettings
 from jobmeter.model.facility import Received
@@ -76,19 +75,13 @@ def relaying(
 @contextmanager
 def _turn(file: Path, stop: threading.Event) -> Iterator[bool]:
     """Waits until nobody else has the turn; False when it was stopped before. The kernel ends it with the process."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while not stop.is_set():
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stop.wait(IDLE_SECONDS)
-                continue
-            yield True
-            return
-        yield False
-    finally:
-        os.close(descriptor)
+    while not stop.is_set():
+        with alone(file) as ours:
+            if ours:
+                yield True
+                return
+        stop.wait(IDLE_SECONDS)
+    yield False
 
 
 def sink_of(settings: Relay) -> Sink:

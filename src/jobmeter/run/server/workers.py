@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 log = logging.getLogger("jobmeter.run")
@@ -21,6 +22,7 @@ PAUSE_SECONDS_MAX = 30.0
 STEADY_SECONDS = 60.0
 """A worker that lived so long did not fail at its start."""
 _PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Work = Callable[[Callable[[], None]], int]
 """What a worker does: it is given what to call when it is ready, and returns its exit code."""
@@ -85,8 +87,7 @@ class Workers:
             code = os.waitstatus_to_exitcode(status)
             log.error("worker.ended pid=%d code=%d again_in_seconds=%g", pid, code, self._pause_seconds)
             self._wait(self._pause_seconds)
-            if not self._stopping:
-                self._start(None)
+            self._start(None)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -94,15 +95,23 @@ class Workers:
             time.sleep(min(left, 0.2))
 
     def _start(self, telling: int | None) -> None:
+        """Make a worker, unless all shall end."""
         parent = os.getpid()
+        # A signal waits until the one knows its worker, and the other is not taken for the watching process any more.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self._stopping:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return
         pid = os.fork()
         if pid:
             self._born[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             _end_with(parent)
             code = self._work(lambda: None if telling is None else _tell(telling))
         finally:
@@ -117,7 +126,8 @@ class Workers:
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         del frame
         for pid in list(self._born):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and we are just about to hear of it
+                os.kill(pid, number)
 
 
 def _tell(telling: int) -> None:
