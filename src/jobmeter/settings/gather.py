@@ -35,7 +35,7 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     )
     high_water_mark: Annotated[
         int, Meta(description="Messages of one node that may wait in memory, the rest at the node; 0: no bound.", ge=0)
-    ] = 8
+    ] = 2
     linger_milliseconds: Annotated[int, Meta(description="ZeroMQ's time at the end; -1: for ever.", ge=-1)] = 0
     burst_messages: Annotated[int, Meta(description="How many messages are taken before they are synced.", ge=1)] = 500
     curve: Annotated[GateCurve | None, Meta(description="Encryption on the answering port.")] = None

@@ -24,7 +24,7 @@ from jobmeter.wire.frame import MESSAGE_MAX_BYTES, Answer, encode_answer
 
 _POLL_MILLISECONDS = 200
 _LAST_POLL_MILLISECONDS, _LAST_SECONDS = 50, 5.0
-_MESSAGES_FOR_A_PEER = 8
+_MESSAGES_FOR_A_PEER = 2
 """A thousand nodes that come back with full spools must fit: what is not taken yet waits at the node."""
 _ANSWERS_FOR_A_PEER = 1024
 _HANDSHAKE_MILLISECONDS = 10_000
