@@ -203,9 +203,18 @@ def cost(which: str, programs: Programs, period: float, seconds: float, extra: S
         window = max(period, WINDOW_SECONDS)
         percent = statistics.median(_percent(process.pid, window) for _ in range(max(1, round(seconds / window))))
         memory = _resident_mb(process.pid)
-        process.terminate()
-        process.wait()
+        _end(process)
     return percent, memory
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a node; the real one does not always end when it is asked to."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def overhead(programs: Programs, seconds: float, cases: Sequence[int]) -> None:

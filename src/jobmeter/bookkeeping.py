@@ -56,11 +56,11 @@ class Bookkeeping(Protocol):
         ...
 
     def check_rollups(self) -> list[str]:
-        """A sentence for each place where the rollups are not what the records add up to: none, when all is well."""
+        """A sentence for each place where rollups or kept sums of days are not what the records add up to."""
         ...
 
     def rebuild_rollups(self) -> None:
-        """Forget the rollups; all records are pending, for `fold` to take."""
+        """Forget the rollups and the kept sums of days; all records are pending, for `fold` to take."""
         ...
 
     @property

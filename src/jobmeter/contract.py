@@ -295,6 +295,10 @@ class RecordStore(Bookkeeping, Protocol):
         """The newest dead letters, newest first."""
         ...
 
+    def letters_evicted(self) -> int:
+        """How many dead letters had to go for newer ones, ever."""
+        ...
+
     def counts(self, facet: str | None = None) -> dict[str, int]:
         """How many records there are, under the key "" , or per value of a facet ("site", "group", "user")."""
         ...

@@ -13,6 +13,8 @@ import pytest
 
 from jobmeter.observe.cgroups import Hierarchies, parse
 from jobmeter.observe.host import Host, SystemClock, this_host
+from jobmeter.observe.jobs import finder as finding
+from jobmeter.observe.jobs import naming
 from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
 from jobmeter.observe.jobs.profile import built_in, rooted
 from tests.observe.kernel_groups import Groups, groups
@@ -24,6 +26,13 @@ __all__ = ["groups"]
 def _finder(root: Path, *names: str) -> JobFinder:
     """A finder in a plain folder that stands for the unified tree."""
     return JobFinder(Host(Path("/"), SystemClock(), {}, "n1"), Hierarchies({}, str(root)), [built_in(n) for n in names])
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is: a look lists the folders whenever the kernel has told something."""
+    monkeypatch.setattr(finding, "_SHARE", 1e9)
+    monkeypatch.setattr(naming, "_ANSWER_SECONDS", 60.0)
 
 
 def _ids(finder: JobFinder) -> list[str]:

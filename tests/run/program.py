@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jobmeter
+from tests.process import PATIENCE_SECONDS
 
 SOURCE = Path(jobmeter.__file__).parent
 
@@ -43,5 +44,5 @@ class Program:
     def run(self, *words: str, shell: str | None = None) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
         with self.start(*words, shell=shell) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
             return process.returncode, out, err

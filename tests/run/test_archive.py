@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,8 +192,6 @@ def test_auditors_configuration_archives_at_the_start(store: ArchivingStore, sql
     scheduled = scheduled_archive(store, ServeSettings(archival_config=config), sqlite_url)
     assert scheduled is not None
     scheduled.start()
-    began = time.monotonic()
     until(lambda: len(store.archived_files()) > 0)
     scheduled.stop()
-    assert time.monotonic() - began < 60
     assert SystemClock().now().tzinfo is not None

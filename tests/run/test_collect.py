@@ -18,7 +18,7 @@ import pytest
 
 from tests.observe import slurm_tables
 from tests.observe.slurm_tables import calls, write_table
-from tests.process import eventually, free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -113,7 +113,12 @@ def environment(**more: str) -> dict[str, str]:
 
 def collect(config: Path, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(config, *options), env=environment(**more), capture_output=True, text=True, timeout=120, check=False
+        command(config, *options),
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -189,7 +194,7 @@ def test_the_daemon_survives_a_sacct_that_fails_and_ends_cleanly(tmp_path: Path,
         write_table(tmp_path / "slurm", [row(), row(JobID="18")])
         eventually(lambda: sorted(server.records) == ["slurm-17", "slurm-18"])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()
@@ -206,7 +211,7 @@ def test_a_signal_ends_a_sacct_that_hangs(tmp_path: Path, server: Server, number
     try:
         eventually(lambda: note.exists() and bool(note.read_text().strip()))
         process.send_signal(number)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()
@@ -258,7 +263,7 @@ def test_the_superseded_programs_name_collects_too(tmp_path: Path, server: Serve
     config = configuration(tmp_path, server.server_port)
     code = "import sys; from jobmeter.run.main import auditor_slurm_collector as run; sys.exit(run(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(config), "--once"], env=environment(), check=False, timeout=120
+        [sys.executable, "-c", code, str(config), "--once"], env=environment(), check=False, timeout=PATIENCE_SECONDS
     )
     assert done.returncode == 0
     assert list(server.records) == ["slurm-17"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.observe.htcondor_history import ad, calls, write_history
-from tests.process import eventually, free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 from tests.run.test_collect import Server, environment
 
 EARLY = "2020-01-01T00:00:00Z"
@@ -57,7 +57,7 @@ def command(*options: str | Path) -> list[str]:
 
 def collect(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*options), env=environment(), capture_output=True, text=True, timeout=120, check=False
+        command(*options), env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
 
 
@@ -170,7 +170,7 @@ def test_a_collector_killed_at_any_moment_and_two_at_once_lose_and_double_nothin
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     both = [subprocess.Popen(command(config, "--once"), env=environment(), stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(120) for process in both].count(0) >= 1
+    assert [process.wait(PATIENCE_SECONDS) for process in both].count(0) >= 1
     eventually(lambda: collect(config, "--once").returncode == 0)
     assert numbers(server) == sorted(f"{number}.0" for number in range(1, 401))
     delivered = server.received
@@ -183,7 +183,7 @@ def test_the_superseded_programs_name_collects_too(tmp_path: Path, server: Serve
     config = configuration(tmp_path, server.server_port)
     code = "import sys; from jobmeter.run.main import auditor_htcondor_collector as run; sys.exit(run(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "-c", str(config), "-1"], env=environment(), check=False, timeout=120
+        [sys.executable, "-c", code, "-c", str(config), "-1"], env=environment(), check=False, timeout=PATIENCE_SECONDS
     )
     assert done.returncode == 0
     assert numbers(server) == ["1.0"]

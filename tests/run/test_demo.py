@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobmeter.model.record import record_fault
+from jobmeter.report.why.facts import facts_of
 from jobmeter.run.demo import documents as demo_documents
 from jobmeter.run.demo import generator as demo
 from jobmeter.run.demo import load as demo_load
@@ -38,6 +39,9 @@ def test_every_record_is_one_and_says_that_it_is_made_up(jobs: list[demo.Job]) -
         assert record_fault(record) is None
         assert record.meta is not None
         assert record.meta["demo"] == ("made up",)
+        told = facts_of(record)
+        assert (told.manager, told.wait_seconds is not None) == (record.meta["collector_type"][0], True)
+        assert told.limit_share is None or told.limit_share <= 1
         assert record.record_id.startswith("demo-")
         assert record.meta["site_id"][0].startswith("demo-")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -320,15 +321,15 @@ def test_the_daemon_observes_every_so_often_and_stops_when_asked(cron: Cron, end
         assert daemon.wait(PATIENCE_SECONDS) == 0
 
 
-def _as_nobody(folder: Path) -> list[str] | None:
-    """A way to run the package as nobody: the tests' own interpreter may lie where nobody may not look."""
+def _as_nobody(folder: Path, user: int) -> list[str] | None:
+    """A way to run the package as a nameless user: the tests' own interpreter may lie where nobody may not look."""
     import msgspec  # noqa: PLC0415
     import yaml  # noqa: PLC0415
 
     for package in (jobmeter, msgspec, yaml):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    way = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    way = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         probe = subprocess.run(
             [*way, python, "-c", "import msgspec"], env={"PYTHONPATH": str(folder)}, capture_output=True, check=False
@@ -343,7 +344,8 @@ def test_the_cron_line_works_as_nobody(endpoint: ScriptedServer) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        way = _as_nobody(folder)
+        user = 100_000 + secrets.randbelow(1_000_000_000)  # what it leaves is this test's alone
+        way = _as_nobody(folder, user)
         if way is None:
             pytest.skip("no interpreter that nobody may run")
         cron = Cron(folder / "cron")
@@ -352,9 +354,9 @@ def test_the_cron_line_works_as_nobody(endpoint: ScriptedServer) -> None:
         done = subprocess.run(
             [*way, "-c", call, *words, "-u", f"{endpoint.address}/"],
             env={"PATH": f"{cron.machine.bin}:/usr/bin:/bin", "PYTHONPATH": str(folder), "HOME": "/nonexistent"},
-            cwd="/", capture_output=True, text=True, timeout=60, check=False,
+            cwd="/", capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
-        shutil.rmtree("/var/tmp/jobmeter-65534")
+        shutil.rmtree(f"/var/tmp/jobmeter-{user}")
     assert done.returncode == 0, done.stderr
     found = sent(endpoint)
     assert [document["kind"] for document in found][:4] == ["ssh", "CPU", "MEM", "NETWORK"]

@@ -24,7 +24,7 @@ from jobmeter.settings.fault import SettingsFaulty
 from tests.observe import scontrol_player
 from tests.observe.slurm_tables import NOW, SetClock
 from tests.observe.test_slurm_epilog_text import printed
-from tests.process import eventually, free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 from tests.run.test_collect import Server, environment, server
 
 __all__ = ["server"]
@@ -55,7 +55,7 @@ def epilog(config: Path, *options: str, job: str | None = "17", **more: str) -> 
     named = {} if job is None else {"SLURM_JOB_ID": job, "SLURM_SCRIPT_CONTEXT": "epilog_slurmctld"}
     variables = environment(**named, **more)
     return subprocess.run(
-        command(config, *options), env=variables, capture_output=True, text=True, timeout=120, check=False
+        command(config, *options), env=variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
 
 
@@ -189,7 +189,7 @@ def test_many_at_once_each_leave_their_record(tmp_path: Path, server: Server) ->
         )
         for number in numbers
     ]
-    assert [process.wait(120) for process in started] == [0] * len(numbers)
+    assert [process.wait(PATIENCE_SECONDS) for process in started] == [0] * len(numbers)
     eventually(lambda: sorted(server.records) == [f"slurm-{number}" for number in numbers])
     assert server.received == len(numbers)
 

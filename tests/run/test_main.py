@@ -7,6 +7,7 @@ import pytest
 
 from jobmeter import __version__
 from jobmeter.run import main as entry
+from tests.process import PATIENCE_SECONDS
 from tests.run.program import Program
 
 
@@ -106,7 +107,7 @@ def test_an_interrupt_leaves_quietly_with_130(program: Program) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == ("", "")
+        assert process.communicate(timeout=PATIENCE_SECONDS) == ("", "")
         assert process.returncode == 130
 
 

@@ -18,7 +18,7 @@ from jobmeter.settings.deployment import Deployment, SpoolBounds
 from jobmeter.sinks.server import Settings, open_sink
 from tests.clients.server import live
 from tests.deliver.material import SetClock, batch
-from tests.process import free_port
+from tests.process import PATIENCE_SECONDS, free_port
 
 DAYS = ["--since", "2024-03-01", "--until", "2024-03-02"]
 
@@ -57,17 +57,17 @@ def test_what_a_collector_took_is_reconciled(tmp_path: Path, capsys: pytest.Capt
         assert main(["reconcile", "--server", server.url, *DAYS]) == 1
         printed = capsys.readouterr().out
         assert "gap: slurm 2024-03-01: 1 stored and not seen" in printed
-        with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE_SECONDS) as answer:
             metrics = answer.read().decode()
         assert 'jobmeter_collector_waiting_records{source="slurm",' in metrics
         assert "jobmeter_collector_last_seen_timestamp_seconds" in metrics
         for query in ("since=x", "since=2024-01-02&until=2024-01-01", "foo=1"):
             with pytest.raises(urllib.error.HTTPError, match="400"):
-                urllib.request.urlopen(f"{server.url}/v2/reconciliation?{query}", timeout=10)
+                urllib.request.urlopen(f"{server.url}/v2/reconciliation?{query}", timeout=PATIENCE_SECONDS)
         for body in (b"{}", b'{"source":"s","spool":"a","days":[{"day":"2024-01-01","delivered":1}]}', b"["):
             request = urllib.request.Request(f"{server.url}/v2/collections", body, {"content-type": "application/json"})
             with pytest.raises(urllib.error.HTTPError, match="400"):
-                urllib.request.urlopen(request, timeout=10)
+                urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
         reporter.close()
         sink.close()
 

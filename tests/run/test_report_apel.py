@@ -186,6 +186,23 @@ def test_a_late_record_brings_its_month_back_however_long_ago_it_was(site: Site)
     assert site.service.told() == [(SUMMARY, 1), (SYNC, 1)]
 
 
+def test_summaries_begin_with_a_whole_month_and_job_messages_at_the_moment(
+    arranged: Callable[[str], Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for kind in ("summaries", "individual_jobs"):
+        site = arranged(kind)
+        since = "site:\n  publish_since: 2024-03-05 00:00:00+00:00\n"
+        site.config.write_text(site.config.read_text().replace("site:\n", since, 1))
+        site.put(job(1, ended=timedelta(days=-1)), job(2), job(3, ended=timedelta(days=9)))
+        capsys.readouterr()
+        assert site.report("publish", "--dry-run") == 0
+        told.append(capsys.readouterr().out)
+    assert [text.count("Month: 2") for text in told] == [0, 0]
+    assert told[0].count("NumberOfJobs: 2\n") == 2
+    assert [told[1].count(f"LocalJobId: slurm-{number}\n") for number in (1, 2, 3)] == [0, 0, 1]
+
+
 def test_the_time_of_the_report_is_kept_beside_what_else_the_file_has(site: Site) -> None:
     file = site.config.with_name("time.json")
     file.write_text('{"last_report_time": "2020-01-01T00:00:00", "site_end_times": {"SITE_A": "2020-01-01"}}')

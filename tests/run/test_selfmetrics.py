@@ -13,11 +13,12 @@ import pytest
 
 from jobmeter.run.exposition import write
 from tests.observe.slurm_tables import write_table
-from tests.process import eventually
+from tests.process import PATIENCE_SECONDS, eventually
 from tests.run.test_collect import Server, command, configuration, environment, row, server
 
 __all__ = ["server"]
 
+LAST_DELIVERY = "jobmeter_collect_last_delivery_timestamp_seconds"
 _LINE = re.compile(r'([a-z_]+)\{source="slurm"\} (\d+(?:\.\d+)?)')
 
 
@@ -49,14 +50,16 @@ def test_a_daemon_tells_how_it_is(tmp_path: Path, server: Server) -> None:
             found: dict[str, float] = {}
 
             def delivered() -> bool:
-                with urllib.request.urlopen(address, timeout=30) as answer:
+                with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
                     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
                     found.update(read(answer.read().decode()))
-                return found["jobmeter_collect_delivered_total"] == 2
+                # The reading and the delivery tell of themselves when they are done, a moment after their records are.
+                done = found["jobmeter_collect_readings_total"] > 0 and found["jobmeter_collect_sends_total"] > 0
+                return found["jobmeter_collect_delivered_total"] == 2 and done and LAST_DELIVERY in found
 
             eventually(delivered)
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(address + "x", timeout=30)
+                urllib.request.urlopen(address + "x", timeout=PATIENCE_SECONDS)
         finally:
             daemon.terminate()
             daemon.communicate()
@@ -65,7 +68,7 @@ def test_a_daemon_tells_how_it_is(tmp_path: Path, server: Server) -> None:
     assert found["jobmeter_collect_readings_total"] >= 1
     assert found["jobmeter_collect_reading_failures_in_a_row"] == 0
     assert found["jobmeter_collect_newest_job_end_timestamp_seconds"] == 1711017000
-    assert found["jobmeter_collect_last_delivery_timestamp_seconds"] > 1_700_000_000
+    assert found[LAST_DELIVERY] > 1_700_000_000
     assert found["process_cpu_seconds_total"] > 0
     assert found["process_resident_memory_bytes"] > 2**20
     assert "jobmeter_collect_readings_total" in file.read_text()
@@ -85,7 +88,7 @@ def test_failures_of_reading_are_counted(tmp_path: Path) -> None:
             while "collect.unreadable" not in said:
                 said += daemon.stderr.readline()
             address = re.findall(r"metrics\.served address=(\S+)", said)[0]
-            with urllib.request.urlopen(address, timeout=30) as answer:
+            with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
                 found = read(answer.read().decode())
         finally:
             daemon.terminate()
@@ -107,7 +110,9 @@ def test_a_file_is_replaced_as_a_whole_and_a_folder_that_is_missing_is_told(tmp_
 def test_an_address_that_is_taken_stops_the_start(tmp_path: Path, server: Server) -> None:
     write_table(tmp_path / "slurm", [row()])
     config = configuration(tmp_path, server.server_port, metrics={"port": server.server_port})
-    done = subprocess.run(command(config), env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command(config), env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode == 1
     assert "Address already in use" in done.stderr
     assert json.loads(config.read_text())["port"] == server.server_port

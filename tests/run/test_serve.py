@@ -23,7 +23,7 @@ from jobmeter.run.commands import serve
 from jobmeter.run.server.settings import load_settings
 from jobmeter.settings.fault import SettingsFaulty
 from tests.postgresql import PrivatePostgresql
-from tests.process import eventually, free_port
+from tests.process import PATIENCE_SECONDS, eventually, free_port
 
 SOURCE = Path(__file__).parents[2] / "src"
 READY = re.compile(r"jobmeter is ready at http://127\.0\.0\.1:(\d+)")
@@ -40,7 +40,7 @@ class Serving:
         self.port = int(match[1])
 
     def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE_SECONDS) as answer:
             body: bytes = answer.read()
         return body
 
@@ -48,12 +48,12 @@ class Serving:
         return {json.loads(line)["record_id"] for line in self.get("/records").splitlines()}
 
     def status(self, path: str) -> int:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)) as connection:
             connection.request("GET", path)
             return connection.getresponse().status
 
     def post(self, record_id: str) -> int:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)) as connection:
             return posted(connection, record_id)
 
 
@@ -99,7 +99,13 @@ def serving(*words: str, folder: Path, name: str = "main", extra: Mapping[str, s
 
 def refused(*words: str, folder: Path, extra: Mapping[str, str] = {}) -> tuple[int, str]:
     done = subprocess.run(
-        command(words), cwd=folder, env=environment(extra), capture_output=True, text=True, timeout=60, check=False
+        command(words),
+        cwd=folder,
+        env=environment(extra),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
@@ -119,14 +125,14 @@ def test_a_signal_ends_it_in_order_with_exit_code_0(tmp_path: Path, number: sign
     with serving("serve", "--port", "0", folder=tmp_path) as server:
         server.post("r1")
         server.process.send_signal(number)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_every_acknowledged_record_survives_kill_9_under_load(tmp_path: Path) -> None:
     acknowledged: list[str] = []
 
     def load(worker: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
         with closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             for number in range(100_000):
                 record_id = f"r-{worker}-{number}"
@@ -168,7 +174,7 @@ def test_what_is_in_progress_is_finished_at_a_stop(tmp_path: Path) -> None:
         while len(acknowledged) < 50:
             time.sleep(0.01)
         server.process.terminate()
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         for thread in threads:
             thread.join()
     assert refused_count == 0

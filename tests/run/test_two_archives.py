@@ -9,7 +9,7 @@ from pathlib import Path
 from jobmeter.store.open import open_store
 from jobmeter.wire.auditor import encode_record
 from tests.clients.server import LiveServer, live
-from tests.process import eventually
+from tests.process import PATIENCE_SECONDS, eventually
 from tests.store.archive.material import job
 
 OLD = datetime(2025, 1, 10, tzinfo=UTC)
@@ -21,12 +21,12 @@ def post(server: LiveServer, first: int) -> None:
     records = [job(f"r{number}", OLD + timedelta(hours=number % 700)) for number in range(first, first + BATCH)]
     body = b"[" + b",".join(map(encode_record, records)) + b"]"
     request = urllib.request.Request(f"{server.url}/records", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         assert answer.status == 200
 
 
 def archived_records(server: LiveServer) -> float:
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=60) as answer:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=PATIENCE_SECONDS) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.split()[1]) for line in lines if line.startswith("jobmeter_archive_records "))
 

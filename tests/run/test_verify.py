@@ -18,7 +18,7 @@ def test_a_rollup_that_is_not_what_the_records_add_up_to_is_found_and_mended(
     assert "5 records add up" in capsys.readouterr().out
     _break(database_url)
     assert main(["verify", "--database", database_url]) == 1
-    assert "2 rows are not what the records add up to" in capsys.readouterr().out
+    assert "2 sums are not what the records add up to" in capsys.readouterr().out
     assert main(["verify", "--rebuild", "--database", database_url]) == 0
 
 

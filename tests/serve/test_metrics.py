@@ -72,6 +72,11 @@ def test_records_are_counted_by_any_meta_key(sqlite_url: str) -> None:
     store.close()
 
 
+def test_dead_letters_that_went_for_newer_ones_are_told(store: MemoryStore) -> None:
+    with live(store, COUNTED) as server:
+        until(lambda: server.metric("jobmeter_dead_letters_evicted_total") == 3)
+
+
 def test_counting_survives_a_database_that_is_away(store: MemoryStore) -> None:
     store.away = True
     with live(store, COUNTED) as server:

@@ -11,19 +11,42 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from msgspec.structs import replace
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from jobmeter.model.question import Bound, Op, Question
+from jobmeter.model.question import (
+    Bound,
+    Column,
+    ComponentCondition,
+    MetaCondition,
+    Op,
+    Question,
+    Rule,
+    Scope,
+    ScoreBound,
+    ScoreCondition,
+)
 from jobmeter.model.record import Record, RecordStop, microseconds
-from jobmeter.model.total import COUNT, Factor, MetaDimension, Product, Span, TotalQuestion
+from jobmeter.model.total import (
+    COUNT,
+    AmountDimension,
+    Extreme,
+    Factor,
+    MetaDimension,
+    Product,
+    Span,
+    TimeDimension,
+    TimeUnit,
+    TotalQuestion,
+)
 from jobmeter.model.version import Edit
 from jobmeter.store.connections import Connections
-from jobmeter.store.day_sums import QUESTIONS_MAX, Days, Stretch, days_of
+from jobmeter.store.day_sums import QUESTIONS_MAX, Days, Stretch, asked_of, days_of, question_of
 from jobmeter.store.open import ArchivingStore
-from jobmeter.store.tables import day_questions, day_sums
+from jobmeter.store.tables import day_marks, day_questions, day_sums
 from tests.given import ALL, record, second
 from tests.plain_totals import plain_totals
 from tests.store.archive.material import archived
+from tests.store.plain import PlainStore
 
 DAY = 86_400
 EDIT = Edit("somebody", "some reason", second(0))
@@ -196,6 +219,113 @@ def test_few_records_a_day_are_read_at_once(
     assert len(days_kept(database_url)) == 3
     kept.totals(other)
     assert len(days_kept(database_url)) == 6
+
+
+def write(database_url: str, *statements: sqlalchemy.Executable) -> None:
+    with closing(Connections(database_url)) as connections, connections.opened() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+A_WRONG_SHEET = update(day_sums).where(day_sums.c.day == 1).values(body=zlib.compress(b'[[["atlas"],[5,5,"2.5",5]]]'))
+
+
+def test_a_sheet_that_is_not_its_records_is_told_and_made_anew(kept: ArchivingStore, database_url: str) -> None:
+    assert kept.check_rollups() == []
+    write(database_url, A_WRONG_SHEET)
+    (fault,) = kept.check_rollups()
+    assert "1970-01-02" in fault
+    assert "voms" in fault
+    kept.rebuild_rollups()
+    settle(kept)
+    assert kept.totals(THREE_DAYS) == plain_totals(BOOKED, THREE_DAYS)
+    assert days_kept(database_url) == [0, 1, 2]
+    assert kept.check_rollups() == []
+
+
+def test_a_sheet_of_archived_records_is_checked(store: ArchivingStore, database_url: str, tmp_path: Path) -> None:
+    store.put(BOOKED)
+    assert archived(store, tmp_path / "archive")
+    store.totals(THREE_DAYS)
+    assert store.check_rollups() == []
+    write(database_url, A_WRONG_SHEET)
+    assert len(store.check_rollups()) == 1
+
+
+def test_a_sheet_that_does_not_count_is_not_checked(kept: ArchivingStore, database_url: str) -> None:
+    write(database_url, A_WRONG_SHEET)
+    kept.put([cores("late", 8, DAY + 500)])
+    assert kept.check_rollups() == []
+    settle(kept)
+    assert kept.check_rollups() == []
+
+
+@pytest.mark.parametrize("body", [b"nothing", zlib.compress(b"[1]"), zlib.compress(b'[[["atlas"],[1,1,"x",1]]]')])
+def test_a_sheet_that_cannot_be_read_is_made_anew(kept: ArchivingStore, database_url: str, body: bytes) -> None:
+    write(database_url, update(day_sums).where(day_sums.c.day == 1).values(body=body))
+    assert len(kept.check_rollups()) == 1
+    assert kept.totals(THREE_DAYS) == plain_totals(BOOKED, THREE_DAYS)
+    assert kept.check_rollups() == []
+
+
+def test_a_day_without_a_mark_is_told(kept: ArchivingStore, database_url: str) -> None:
+    write(database_url, delete(day_marks).where(day_marks.c.day == 2))
+    (fault,) = kept.check_rollups()
+    assert "1970-01-03" in fault
+    kept.rebuild_rollups()
+    settle(kept)
+    assert kept.check_rollups() == []
+
+
+def test_a_question_that_cannot_be_read_is_told(kept: ArchivingStore, database_url: str) -> None:
+    write(database_url, update(day_questions).values(asked=b"?"))
+    assert len(kept.check_rollups()) == 1
+
+
+def narrowed(**conditions: object) -> TotalQuestion:
+    return replace(THREE_DAYS, where=replace(THREE_DAYS.where, **conditions))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        narrowed(scope=Scope(((Rule("site", ("one",)), Rule("voms", ("atlas", "cms"))), (Rule("user", ("ann",)),)))),
+        narrowed(start_time=(Bound(Op.GT, microseconds(second(DAY + 90))),)),
+        narrowed(runtime=(Bound(Op.GT, 9), Bound(Op.LTE, 10))),
+        narrowed(meta=(MetaCondition("site", ("one",), ("two",)), MetaCondition("voms", (), ("cms",)))),
+        narrowed(components=(ComponentCondition("Cores", (Bound(Op.GTE, 2),)),)),
+        narrowed(scores=(ScoreCondition("HEPSPEC", (ScoreBound(Op.LT, 11.5),)),)),
+        replace(THREE_DAYS, group_by=(MetaDimension("site"), TimeDimension(TimeUnit.DAY), AmountDimension("Cores"))),
+        replace(THREE_DAYS, measures=(Extreme(Column.STOP_TIME, latest=True), Product(span=Span.DURATION))),
+    ],
+)
+def test_sums_of_every_question_are_checked_by_its_conditions(
+    store: ArchivingStore, database_url: str, question: TotalQuestion
+) -> None:
+    sites: list[dict[str, tuple[str, ...]]] = [
+        {"site": ("one",)},
+        {"site": ("one", "two"), "user": ("ann",)},
+        {"site_id": ("one",)},
+        {},
+    ]
+    booked = [
+        replace(one, record_id=f"{one.record_id}-{turn}", meta={"voms": ("atlas",), **site})
+        for one in BOOKED
+        for turn, site in enumerate(sites)
+    ]
+    plain = PlainStore()
+    plain.put(booked)
+    store.put(booked)
+    settle(store)
+    assert store.totals(question) == plain_totals(plain.answer(question.where), question)
+    assert days_kept(database_url) == [0, 1, 2]
+    assert store.check_rollups() == []
+
+
+def test_a_question_is_kept_whole_but_for_its_days() -> None:
+    question = narrowed(runtime=(Bound(Op.GT, 0),), meta=(MetaCondition("voms", ('a"b',)),))
+    assert question_of(asked_of(question)) == replace(question, where=replace(question.where, stop_time=()))
+    assert asked_of(narrowed(meta=(MetaCondition("\ud800"),))) == b""
 
 
 US = DAY * 10**6

@@ -69,11 +69,6 @@ class Journal:
         return last.first + last.entries
 
     @property
-    def first_number(self) -> int:
-        """The number of the oldest entry that is still there, or of the next one."""
-        return self._segments[0].first
-
-    @property
     def size_bytes(self) -> int:
         """How many bytes are held."""
         return sum(segment.size for segment in self._segments)

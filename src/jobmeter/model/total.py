@@ -25,26 +25,26 @@ class TimeUnit(Enum):
     YEAR = "year"
 
 
-class MetaDimension(Struct, frozen=True):
+class MetaDimension(Struct, frozen=True, tag=True):
     """The first value of the list under meta `key`; None without the key, or with an empty list."""
 
     key: str
 
 
-class TimeDimension(Struct, frozen=True):
+class TimeDimension(Struct, frozen=True, tag=True):
     """The stretch of the calendar that the start or stop time lies in, as text: 2025-01-31, 2025-W05, 2025-01, 2025."""
 
     unit: TimeUnit
     column: Column = Column.STOP_TIME
 
 
-class FieldDimension(Struct, frozen=True):
+class FieldDimension(Struct, frozen=True, tag=True):
     """A field of the record: its id, its whole seconds, or a time in microseconds since 1970."""
 
     column: Column
 
 
-class AmountDimension(Struct, frozen=True):
+class AmountDimension(Struct, frozen=True, tag=True):
     """The amount of the first component of this name."""
 
     component: str
@@ -73,14 +73,14 @@ class Factor(Struct, frozen=True):
     scores: tuple[str, ...] = ()
 
 
-class Product(Struct, frozen=True):
+class Product(Struct, frozen=True, tag=True):
     """What is summed over the records of a group: the product of factors and span; with neither, their count."""
 
     factors: tuple[Factor, ...] = ()
     span: Span | None = None
 
 
-class Extreme(Struct, frozen=True):
+class Extreme(Struct, frozen=True, tag=True):
     """The earliest or latest start or stop time of a group, in microseconds since 1970."""
 
     column: Column

@@ -75,6 +75,9 @@ async def count_for_ever(store: RecordStore, readers: Readers, settings: Databas
             counts = await _counted(key, meter, readers, store.counted.of, key)
             if counts is not None:
                 shown.keep_key(key, counts)
+        evicted = await _counted("dead letters", meter, readers, store.letters_evicted)
+        if evicted is not None:
+            shown.letters_evicted = evicted
         await asyncio.sleep(settings.frequency)
 
 

@@ -117,11 +117,11 @@ class Joiner:
             await asyncio.sleep(pause)
 
     async def _told(self) -> None:
-        while self._records:
-            with _given_back(self._records) as some:
-                self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, some))
+        if self._records:
+            with _given_back(self._records, len(self._records)) as told:
+                self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, told))
         while self._jobs:
-            with _given_back(self._jobs) as jobs:
+            with _given_back(self._jobs, AT_ONCE) as jobs:
                 await self._readers.ask(self.join, jobs)
 
     async def _sweep(self) -> None:
@@ -186,9 +186,9 @@ class Joiner:
 
 
 @contextmanager
-def _given_back(told: dict[T, None]) -> Iterator[list[T]]:
-    """Some of what was told, taken out; it is there again when the store was away."""
-    some = list(islice(told, AT_ONCE))
+def _given_back(told: dict[T, None], most: int) -> Iterator[list[T]]:
+    """At most so many of what was told, taken out; it is there again when the store was away."""
+    some = list(islice(told, most))
     for one in some:
         del told[one]
     try:

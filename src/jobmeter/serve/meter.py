@@ -9,7 +9,7 @@ from itertools import groupby
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -33,7 +33,6 @@ class Fate(Enum):
     CONFLICT = "conflict"
     INVALID = "invalid"
     FORBIDDEN = "forbidden"
-    UNAVAILABLE = "unavailable"
 
 
 class Facet(Enum):
@@ -57,6 +56,7 @@ class StoredCounts(Collector):
     def __init__(self) -> None:
         self._counts: dict[Facet, Mapping[str, int]] = {}
         self._by_key: dict[str, Mapping[str, int]] = {}
+        self.letters_evicted: int | None = None
 
     def keep_key(self, key: str, counts: Mapping[str, int]) -> None:
         """Show these counts by the values under a meta key from now on."""
@@ -85,6 +85,10 @@ class StoredCounts(Collector):
                 by_key.add_metric([key, value], count)
         if by_key.samples:
             yield by_key
+        if self.letters_evicted is not None:
+            yield CounterMetricFamily(
+                "jobmeter_dead_letters_evicted", "Dead letters that went for newer ones.", self.letters_evicted
+            )
 
 
 class Meter:

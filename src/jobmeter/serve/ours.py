@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import cast
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -27,7 +26,7 @@ from jobmeter.serve.meter import Fate, Meter
 from jobmeter.serve.reads import Readers
 from jobmeter.serve.settings import ServeSettings
 from jobmeter.wire.auditor import BadRecord
-from jobmeter.wire.verdict import Verdict, VerdictName, encode_verdicts
+from jobmeter.wire.verdict import Verdict, encode_verdicts
 
 log = logging.getLogger("jobmeter.serve")
 
@@ -81,7 +80,7 @@ class RecordsByOutcome:
             return UNANSWERED
         if judged and all(one.outcome is Fate.FORBIDDEN for one in judged):
             return await send_json(send, 403, Problem(f"none of the records may be written: {judged[0].sentence}"))
-        verdicts = [Verdict(cast("VerdictName", one.outcome.value), one.field, one.reason) for one in judged]
+        verdicts = [Verdict(one.outcome.value, one.field, one.reason) for one in judged]
         return await send_bytes(send, 200, encode_verdicts(verdicts), JSON)
 
     async def _judged(self, scope: Scope, body: bytes) -> list[Judged]:

@@ -41,8 +41,10 @@ QUESTIONS_MAX = 16
 """Of so many questions sheets are kept."""
 RECORDS_A_DAY = 500
 """With fewer records a day, in the mean, reading all at once is quicker than day by day."""
-RECORDS_A_GROUP = 4
-"""With fewer records a group, in the mean of a day, its sheet would save little and be large."""
+RECORDS_A_GROUP = 1.5
+"""With fewer records a group, in the mean of a day, its sheet would save little and be large: 40 to 60 bytes a group,
+which are added in half of the time that it takes to read a record.
+"""
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _FORM = 2
@@ -51,14 +53,16 @@ _COMPRESSION = 1
 
 _PUT = """INSERT INTO day_sums (question, day, mark, body) VALUES (?, ?, ?, ?)
     ON CONFLICT (question, day) DO UPDATE SET mark = excluded.mark, body = excluded.body"""
-_TURN = """INSERT INTO day_questions (question, turn)
-    VALUES (?, (SELECT coalesce(max(turn), 0) + 1 FROM day_questions))
+_TURN = """INSERT INTO day_questions (question, turn, asked)
+    VALUES (?, (SELECT coalesce(max(turn), 0) + 1 FROM day_questions), ?)
     ON CONFLICT (question) DO UPDATE SET turn = excluded.turn"""
 _LEAVE = tuple(
     f"DELETE FROM {table} WHERE question NOT IN "  # noqa: S608 - names of ours
     f"(SELECT question FROM day_questions ORDER BY turn DESC LIMIT {QUESTIONS_MAX})"
     for table in ("day_sums", "day_questions")
 )
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 log = logging.getLogger("jobmeter.store")
 
@@ -72,9 +76,10 @@ class Sheet(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """Sheets of one question."""
+    """Sheets of one question. `asked` is what is kept of it, `question` what they are found by."""
 
     question: bytes
+    asked: bytes
     sheets: Sequence[Sheet]
 
 
@@ -130,7 +135,8 @@ class DayBook:
     ) -> None:
         self._execute = execute
         self._question = question
-        self._digest = _digest(question)
+        self._asked = asked_of(question)
+        self._digest = _digest(self._asked)
         unsettled = () if pending is None else stop_days(execute, pending)
         self._unsettled = {day for day in unsettled if _is_in(day, days)}
         marks = select(day_marks.c.day, day_marks.c.mark).where(*_in(day_marks.c.day, days))
@@ -152,18 +158,24 @@ class DayBook:
         ((body,),) = self._execute(
             select(day_sums.c.body).where(day_sums.c.question == self._digest, day_sums.c.day == day)
         )
-        _add(self._question, bytes(body), tally)
+        try:
+            sheet = read_sheet(self._question, bytes(body))
+        except SheetFaulty as fault:
+            log.warning("day_sums.unreadable day=%s reason=%r", day_text(day), str(fault))
+            return False
+        for key, cells in sheet:
+            tally.merge(key, cells)
         return True
 
     def note(self, day: int, summed: Tally) -> None:
         """Make a sheet of the sums of a day, where one is of use."""
-        if day not in self._unsettled and (body := _body(self._question, summed)) is not None:
+        if self._asked and day not in self._unsettled and (body := _body(self._question, summed)) is not None:
             self._fresh.append(Sheet(day, self._marks[day], body))
 
     @property
     def fresh(self) -> Kept | None:
         """What was made and is to be kept."""
-        return Kept(self._digest, self._fresh) if self._fresh else None
+        return Kept(self._digest, self._asked, self._fresh) if self._fresh else None
 
 
 def keep_days(runner: Runner, kept: Kept | None) -> None:
@@ -172,7 +184,9 @@ def keep_days(runner: Runner, kept: Kept | None) -> None:
         return
     rows = [(kept.question, sheet.day, sheet.mark, sheet.body) for sheet in kept.sheets]
     try:
-        runner.many([(_TURN, [(kept.question,)]), (_PUT, rows), *((statement, [()]) for statement in _LEAVE)])
+        runner.many(
+            [(_TURN, [(kept.question, kept.asked)]), (_PUT, rows), *((statement, [()]) for statement in _LEAVE)]
+        )
     except StoreUnavailable as fault:
         log.info("day_sums.not_kept reason=%r", str(fault))
 
@@ -205,17 +219,33 @@ def stop_days(execute: Execute, only: ColumnElement[bool]) -> list[int]:
     return [int(number) for (number,) in found]
 
 
-def _digest(question: TotalQuestion) -> bytes:
-    """What the sheets of a question are found by, whatever its bounds of the stop are."""
+def asked_of(question: TotalQuestion) -> bytes:
+    """What is kept of a question: all but its bounds of the stop and its order. Empty where it cannot be kept."""
     where = replace(question.where, stop_time=(), order=Order(), limit=None, after=None)
-    said = repr((_FORM, replace(question, where=where)))
-    return hashlib.blake2b(said.encode(), digest_size=16).digest()
+    try:
+        return _encode(replace(question, where=where))
+    except (OverflowError, UnicodeEncodeError):  # a whole number beyond 64 bits, or half a character
+        return b""
+
+
+question_of = msgspec.json.Decoder(TotalQuestion).decode
+"""The question that `asked_of` gave. Raises msgspec.DecodeError."""
+
+
+def _digest(asked: bytes) -> bytes:
+    """What the sheets of a question are found by."""
+    return hashlib.blake2b(b"%d %b" % (_FORM, asked), digest_size=16).digest()
+
+
+def day_text(day: int) -> str:
+    """A day since 1970 as people write it."""
+    known = 1 <= day + _EPOCH <= date.max.toordinal()
+    return date.fromordinal(day + _EPOCH).isoformat() if known else f"{day} days since 1970"
 
 
 _Row = tuple[tuple[Any, ...], list[Any]]
 """The key, and value and count of each measure. Decimals are text."""
 
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.Decoder(list[_Row]).decode
 
 
@@ -235,13 +265,22 @@ def _body(question: TotalQuestion, summed: Tally) -> bytes | None:
         return None
 
 
-def _add(question: TotalQuestion, body: bytes, tally: Tally) -> None:
+class SheetFaulty(Exception):  # noqa: N818 - what it is, not that it is an error
+    """What is kept as a sheet is none; the message says why."""
+
+
+def read_sheet(question: TotalQuestion, body: bytes) -> list[_Row]:
+    """The groups of a sheet, as `Tally.groups` has them. Raises SheetFaulty."""
     decimals = [2 * number for number, measure in enumerate(question.measures) if is_decimal(measure)]
-    for key, cells in _decode(zlib.decompress(body)):
-        for place in decimals:
-            if cells[place] is not None:
-                cells[place] = Decimal(cells[place])
-        tally.merge(key, cells)
+    try:
+        rows = _decode(zlib.decompress(body))
+        for _, cells in rows:
+            for place in decimals:
+                if cells[place] is not None:
+                    cells[place] = Decimal(cells[place])
+    except (zlib.error, msgspec.DecodeError, ArithmeticError, IndexError) as fault:
+        raise SheetFaulty(str(fault)) from None
+    return rows
 
 
 def _facet_places(question: TotalQuestion) -> Collection[int]:

@@ -24,6 +24,7 @@ from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Shelf
+from jobmeter.store.checking import check_sums
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.day_sums import keep_days
@@ -52,7 +53,6 @@ from jobmeter.store.postgresql_sums import (
     note_change,
     read_pending,
     resum,
-    sums_of,
 )
 from jobmeter.store.rollup import FOLD_BATCHES
 from jobmeter.store.row import Batch, Held, batch_of, key_of, outcomes, stopped, storable
@@ -109,9 +109,12 @@ class PostgresqlStore:
         def work(writer: Connection) -> list[Stored]:
             numbers = self._numbers_of(writer, batch)
             with writer.transaction():
-                new = insert(writer, batch, numbers, self.now())
-                gone = without_archived(self.archive, executing(writer), new)
-                gone |= without_withdrawn(executing(writer), new)
+                added = insert(writer, batch, numbers, self.now())
+                new, gone = added.new, dict[str, bytes]()
+                if added.archived:
+                    gone |= without_archived(self.archive, executing(writer), new)
+                if added.withdrawn:
+                    gone |= without_withdrawn(executing(writer), new)
             rest = set(batch.keys) - new
             stored = gone | {key: held.body for key, held in held_rows(writer, rest - gone.keys()).items()}
             if len(stored) < len(rest):
@@ -239,9 +242,7 @@ class PostgresqlStore:
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, reader.transaction():
-            expected = archived_sums(self.archive, executing(reader))
-            expected.add(sums_of(reader, None))
-            return list(held_sums(reader).differences(expected))
+            return check_sums(held_sums(reader), PostgresqlSource(reader), self.archive, executing(reader))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""
@@ -272,7 +273,7 @@ class PostgresqlStore:
             return newest_letters(writer, limit)
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         return next((row[0] for row in self._ask("SELECT value FROM counters WHERE name = %s", (EVICTED,))), 0)
 
     def counts(self, facet: str | None = None) -> dict[str, int]:

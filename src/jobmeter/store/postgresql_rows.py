@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from jobmeter.store.facet import Numbers, Signature
 from jobmeter.store.packed import int4s, int8s, texts
 from jobmeter.store.row import Batch, Held
@@ -18,26 +20,34 @@ _INSERT = """WITH added AS (
         SELECT min(seq), max(seq), array_agg(seq) FROM added HAVING count(*) > 0
     )
     SELECT record_id FROM added"""
+_ELSEWHERE = "SELECT EXISTS (SELECT FROM archive_files), EXISTS (SELECT FROM withdrawn)"
 
 
-def insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers], now_us: int) -> set[str]:
-    """Add the records whose ids are not there yet, in order, and return their keys; they are there since `now_us`."""
+class Added(Struct, frozen=True):
+    """The keys that were added, and where else there are records, so that these must be looked for."""
+
+    new: set[str]
+    archived: bool
+    withdrawn: bool
+
+
+def insert(writer: Connection, batch: Batch, numbers: Mapping[Signature, Numbers], now_us: int) -> Added:
+    """Add the records whose ids are not there yet, in order; they are there since `now_us`."""
     sites, groups, users = zip(*[numbers[signature] for signature in batch.facets], strict=True)
-    rows = writer.execute(
-        _INSERT,
-        (
-            now_us,
-            int8s(batch.starts),
-            int8s(batch.stops),
-            int4s(sites),
-            int4s(groups),
-            int4s(users),
-            texts([key.encode() for key in batch.keys]),
-            texts(batch.cores),
-        ),
-        prepare=True,
+    columns = (
+        now_us,
+        int8s(batch.starts),
+        int8s(batch.stops),
+        int4s(sites),
+        int4s(groups),
+        int4s(users),
+        texts([key.encode() for key in batch.keys]),
+        texts(batch.cores),
     )
-    return {key for (key,) in rows}
+    new = {key for (key,) in writer.execute(_INSERT, columns, prepare=True)}
+    # Asked after adding: what another process was archiving meanwhile is listed by then.
+    ((archived, withdrawn),) = writer.execute(_ELSEWHERE, prepare=True)
+    return Added(new, archived, withdrawn)
 
 
 def held_rows(writer: Connection, keys: set[str], *, lock: bool = False) -> dict[str, Held]:

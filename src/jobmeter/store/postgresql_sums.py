@@ -77,6 +77,10 @@ class PostgresqlSource:
         for _, _, core in self.read(Question(Scope.everything()), only, with_ids=False):
             yield json_of(core)
 
+    def cores(self, only: ColumnElement[bool] | None) -> Iterable[Sequence[Any]]:
+        """See Source."""
+        return streamed(self._reader, compiled(select_cores(only), _DIALECT))
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
         waiting = batches(self._reader, None)
@@ -244,7 +248,7 @@ def begin_anew(writer: Connection) -> None:
     note_change(writer)
     # Whoever stores records now waits, or their batch would be noted twice.
     writer.execute(b"LOCK TABLE rollup_pending IN ACCESS EXCLUSIVE MODE")
-    for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending"):
+    for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending", "day_sums"):
         writer.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - a name of ours
     kept_counts.begin_anew(executing(writer))
     writer.execute(

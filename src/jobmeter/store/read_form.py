@@ -33,7 +33,8 @@ Keep = Callable[[Block], Sequence[bool]]
 """Which records fulfil a condition."""
 
 TEXTS_MAX = 10_000
-"""So many texts of meta are remembered."""
+TEXT_BYTES_MAX = 2_000
+"""So many texts of meta are remembered, none that is longer."""
 
 _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
     Op.GT: operator.gt,
@@ -79,7 +80,9 @@ class Form:
         self._keeps = [*(_of_columns(where) if whole else ()), *map(_component_within, where.components)]
         self._keeps += [_score_within(one.name, one.bounds, asked) for one in where.scores]
         self._parts = [_part(one) for one in question.group_by if not isinstance(one, MetaDimension)]
-        self._is_meta = [isinstance(one, MetaDimension) for one in question.group_by]
+        first = sorted(range(len(question.group_by)), key=lambda n: not isinstance(question.group_by[n], MetaDimension))
+        places = [first.index(number) for number in range(len(first))]
+        self._in_place = None if places == sorted(places) else operator.itemgetter(*places)
 
     def decoder(self) -> Callable[[bytes], Any]:
         """Decodes a body as far as it is needed."""
@@ -103,8 +106,8 @@ class Form:
 
     def in_order(self, key: Key) -> tuple[Any, ...]:
         """The parts of a key, each in the place of its dimension."""
-        metas, others = iter(key[0]), iter(key[1:])
-        return tuple([next(metas) if is_meta else next(others) for is_meta in self._is_meta])
+        parts: tuple[Any, ...] = key[0] + key[1:]
+        return parts if self._in_place is None else self._in_place(parts)
 
 
 def _only(block: Block, metas: Sequence[Any], kept: Sequence[bool]) -> tuple[Block, Sequence[Any]]:
@@ -124,9 +127,11 @@ class _Metas(dict[bytes, Any]):
         self._scope = scope
 
     def __missing__(self, text: bytes) -> tuple[str | None, ...] | None:
-        if len(self) >= TEXTS_MAX:
-            self.clear()
-        read = self[text] = self._read(_decode_meta(text) or {})
+        read = self._read(_decode_meta(text) or {})
+        if len(text) <= TEXT_BYTES_MAX:
+            if len(self) >= TEXTS_MAX:
+                self.clear()
+            self[text] = read
         return read
 
     def _read(self, meta: dict[str, tuple[str, ...]]) -> tuple[str | None, ...] | None:

@@ -219,9 +219,10 @@ class _Product(_Column):
         if not self._wanted:
             return self._values
         values: list[Any] = [None] * len(counts)
-        for (place, *scores), value in zip(self._spots, self._values, strict=False):
-            term = tally.weighed(value, tuple(scores))
-            values[place] = term if values[place] is None else tally.plus(values[place], term)
+        for key, value in zip(self._spots, self._values, strict=False):
+            place, term = key[0], tally.weighed(value, key[1:])
+            held = values[place]
+            values[place] = term if held is None else tally.plus(held, term)
         return values
 
     def _terms(self, places: Sequence[int], block: Block) -> tuple[Sequence[int], Sequence[Found]]:

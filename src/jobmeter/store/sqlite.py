@@ -25,6 +25,7 @@ from jobmeter.store.archive import ledger
 from jobmeter.store.archive.archive import Archive, recall, without_archived
 from jobmeter.store.archive.ledger import ArchiveFile
 from jobmeter.store.archive.shelf import Session, Shelf, locked
+from jobmeter.store.checking import check_sums
 from jobmeter.store.chunks import Chunks
 from jobmeter.store.compare import at_most
 from jobmeter.store.day_sums import keep_days
@@ -55,9 +56,14 @@ from jobmeter.store.sqlite_sums import (
     note_batch,
     read_pending,
     resum,
-    sums_of,
 )
 from jobmeter.store.totalling import archived_sums, total
+
+_BEFORE_ADDING = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM records), EXISTS (SELECT 1 FROM archive_files), "
+    "EXISTS (SELECT 1 FROM withdrawn)"
+)
+"""The last record, and whether there are any in the archive or withdrawn ones."""
 
 
 class SqliteStore:
@@ -115,14 +121,16 @@ class SqliteStore:
             return outcomes(batch, (), {})
         with self._writing() as writer:
             fresh, numbers = self._numbers_of(writer, batch)
-            (last,) = writer.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+            last, archived, withdrawn = writer.execute(_BEFORE_ADDING).fetchone()
             added = insert(writer, batch, numbers, self.now())
             new, stored = set(batch.keys), {}
             if added != len(batch.keys):
                 new = {key for (key,) in writer.execute("SELECT record_id FROM records WHERE seq > ?", (last,))}
                 stored = {key: body.encode() for key, _, _, body in rows_of(writer, set(batch.keys) - new)}
-            stored |= without_archived(self.archive, executing(writer), new)
-            stored |= without_withdrawn(executing(writer), new)
+            if archived:
+                stored |= without_archived(self.archive, executing(writer), new)
+            if withdrawn:
+                stored |= without_withdrawn(executing(writer), new)
             if new:
                 note_batch(writer, last)
         self._numbers.learn(fresh)
@@ -231,9 +239,7 @@ class SqliteStore:
     def check_rollups(self) -> list[str]:
         """See RecordStore."""
         with answering(), self._readers.lend() as reader, snapshot(reader):
-            expected = archived_sums(self.archive, executing(reader))
-            expected.add(sums_of(reader, None))
-            return list(held_sums(reader).differences(expected))
+            return check_sums(held_sums(reader), SqliteSource(reader), self.archive, executing(reader))
 
     def rebuild_rollups(self) -> None:
         """See RecordStore."""
@@ -280,7 +286,7 @@ class SqliteStore:
             ]
 
     def letters_evicted(self) -> int:
-        """How many dead letters had to go for newer ones, ever."""
+        """See RecordStore."""
         with answering(), self._askers.lend() as reader:
             row = reader.execute("SELECT value FROM counters WHERE name = ?", (EVICTED,)).fetchone()
             return 0 if row is None else int(row[0])

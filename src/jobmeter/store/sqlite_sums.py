@@ -90,6 +90,10 @@ class SqliteSource:
         for _, _, core in self.read(Question(Scope.everything()), only, with_ids=False):
             yield json_of(core)
 
+    def cores(self, only: ColumnElement[bool] | None) -> Iterable[Sequence[Any]]:
+        """See Source."""
+        return self._reader.execute(*compiled(select_cores(only), _DIALECT))
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """See Source."""
         waiting = batches(self._reader, -1)
@@ -271,7 +275,7 @@ def resum(writer: sqlite3.Connection, changes: Sequence[Change]) -> None:
 
 def begin_anew(writer: sqlite3.Connection) -> None:
     """Empty the rollups; all records are pending."""
-    for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending"):
+    for table in ("rollups", "rollup_amounts", "rollup_kinds", "rollup_pending", "day_sums"):
         writer.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
     kept_counts.begin_anew(executing(writer))
     writer.execute("INSERT INTO rollup_pending (low, high) SELECT min(seq), max(seq) FROM records GROUP BY seq / 10000")

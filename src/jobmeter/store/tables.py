@@ -281,6 +281,7 @@ day_questions = Table(
     metadata,
     Column("question", LargeBinary, primary_key=True),
     Column("turn", BigInteger, nullable=False),
+    Column("asked", LargeBinary, nullable=False),
 )
 
 day_sums = Table(

@@ -44,6 +44,10 @@ class Source(Protocol):
         """The times and bodies of the rows that `where` and `only` are about, in any order."""
         ...
 
+    def cores(self, only: ColumnElement[bool] | None) -> Iterable[Sequence[Any]]:
+        """The rows of `select_cores`."""
+        ...
+
     def pending(self) -> tuple[bool, ColumnElement[bool] | None]:
         """Whether records are pending, and what is true of those alone; None where that cannot be said shortly."""
         ...
@@ -73,7 +77,7 @@ def total(question: TotalQuestion, source: Source, archive: Archive, execute: Ex
             archive.add_totals(execute, asked, _add_records(asked, source, into, None), into)
 
         # What is kept of a day is of the present.
-        by_day = is_about_bodies(question) and question.where.as_of_us is None
+        by_day = is_about_bodies(question) and question.where.as_of_us is None and question.where.record_id is None
         days = days_of(question.where.stop_time) if by_day else None
         some, only = source.pending() if days is not None else (False, None)
         if days is None or (some and only is None) or not is_worth_it(execute, days.days):

@@ -33,7 +33,7 @@ RETRY_SECONDS = 0.25
 LEFT_SECONDS = 10.0
 """For how long a job may be in some of its folders only, with no process there, until it is taken to have ended."""
 
-_SHARE, _BURST_SECONDS = 0.003, 0.1
+_SHARE, _BURST_SECONDS = 0.01, 0.1
 """How much of a core listing may take however much the kernel tells, and how much at once."""
 
 log = logging.getLogger("jobmeter.observe")

@@ -23,7 +23,7 @@ from jobmeter.observe.patient import Patient
 _ENVIRONMENT_MAX_BYTES = 1 << 18
 _AD_MAX_BYTES = 1 << 20
 _PROCESSES_ASKED = 8
-_ANSWER_SECONDS = 0.5
+_ANSWER_SECONDS = 2.0
 _AD_LINE = re.compile(r'^(ClusterId|ProcId|GlobalJobId)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE | re.ASCII)
 _TITLE = re.compile(rb"slurmstepd: \[(\d+)\.")
 _ROOT = re.compile(rb"^Uid:\t0\t0\t", re.MULTILINE)

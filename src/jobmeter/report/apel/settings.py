@@ -66,7 +66,8 @@ class Site(Struct, frozen=True):
         Literal["HEPscore23", "hepspec", "si2k"], Meta(description="The benchmark of scores.", extra={"any_case": True})
     ] = "HEPscore23"
     publish_since: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="Jobs that ended before are not reported.")
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="Jobs that ended before are not reported; summaries begin with its whole month."),
     ] = None
     ce: Annotated[str, Meta(description="Kind of compute element, for InfrastructureDescription.")] = "UNKNOWN"
 

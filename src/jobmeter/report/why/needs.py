@@ -63,10 +63,11 @@ class Needs:
 
     def statements(self) -> Iterator[Statement]:
         """What to change the next time; nothing where what is known does not tell."""
-        if any(self._less.values()):
-            less = {kind: count(number, "job", "jobs") for kind, number in self._less.items()}
-            text = "Fewer cores were enough for {cores}, less memory for {memory}, a shorter time limit for {time}."
-            yield say("advice", text, **less)
+        less = {kind: count(number, "job", "jobs") for kind, number in self._less.items() if number}
+        if less:
+            said = {"cores": "fewer cores", "memory": "less memory", "time": "a shorter time limit"}
+            text = ", ".join(f"{said[kind]} for {{{kind}}}" for kind in less)
+            yield say("advice", f"Enough would have been {text}.", **less)
         if self._jobs > 1 and len(self._managers) == 1:
             yield from self._enough(next(iter(self._managers)))
 

@@ -149,8 +149,9 @@ class Author:
         return found[:UNFIT_SHOWN_MAX]
 
     def _reported(self, month: Month, now: datetime) -> Period:
+        """What is reported of a month: of summaries all of it, because part of a month would replace the whole."""
         period = month.period
-        since = self._config.site.publish_since or period.start
+        since = (self._config.site.publish_since if self._config.reports_jobs else None) or period.start
         return Period(max(period.start, since), min(period.stop, now))
 
 

@@ -1,4 +1,4 @@
-"""`jobmeter verify`: whether the account adds up: rollups against records, and the chain of versions."""
+"""`jobmeter verify`: whether the account adds up: rollups and sums of days against records, the chain of versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     add_database(parser)
     parser.add_argument(
-        "--rebuild", action="store_true", help="first forget the rollups and make them anew of the records"
+        "--rebuild",
+        action="store_true",
+        help="first forget the rollups and make them anew of the records; sums of days go, and are made when asked for",
     )
 
 
@@ -51,7 +53,7 @@ def _checked(store: RecordStore, *, rebuild: bool) -> int:
     for fault in faults[:TOLD_MAX]:
         sys.stdout.write(f"rollups: {fault}\n")
     if faults:
-        sys.stdout.write(f"rollups: {len(faults)} rows are not what the records add up to; mend with --rebuild\n")
+        sys.stdout.write(f"rollups: {len(faults)} sums are not what the records add up to; mend with --rebuild\n")
         return 1
     sys.stdout.write(f"rollups: {store.counts()['']} records add up\n")
     return _checked_versions(store)

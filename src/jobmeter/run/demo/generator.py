@@ -171,6 +171,12 @@ def _job(chance: Random, cluster: Cluster, number: int, submit: datetime, now: d
     )
 
 
+def _limit_seconds(job: Job) -> int:
+    """The limit that the job was given: what it ran where it ran into it, else one of the three that people ask for."""
+    ran = 0 if job.stop is None else round((job.stop - job.start).total_seconds())
+    return ran if job.state == "TIMEOUT" else next(hours for hours in (4, 24, 72) if ran <= hours * _HOUR) * 3600
+
+
 def record(job: Job) -> Record:
     """The accounting of a job, as our collectors would have made it."""
     meta: dict[str, tuple[str, ...]] = {
@@ -181,6 +187,9 @@ def record(job: Job) -> Record:
         "queue": (job.queue,),
         "job_name": (job.program,),
         "state": (job.state,),
+        "collector_type": (job.cluster.manager,),
+        "submit_time": (job.submit.isoformat(timespec="seconds"),),
+        "time_limit": (str(_limit_seconds(job)),),
         "demo": ("made up",),
     }
     components = [

@@ -40,7 +40,6 @@ class Member(Struct):
     born: float = 0.0
     due: float = 0.0
     pause_seconds: float = PAUSE_SECONDS
-    falls: int = 0
 
 
 class Family:
@@ -133,7 +132,6 @@ class Family:
         steady = time.monotonic() - member.born > STEADY_SECONDS
         member.pause_seconds = PAUSE_SECONDS if steady else min(member.pause_seconds * 2, PAUSE_SECONDS_MAX)
         member.due = time.monotonic() + member.pause_seconds
-        member.falls += 1
         self._told(
             f"{member.name} ended by itself with code {code} and starts again in {member.pause_seconds:g} s; "
             f"why: {self.log_file(member.name)}"
