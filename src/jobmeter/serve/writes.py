@@ -179,15 +179,16 @@ class Writes:
         except BadRecord as fault:
             return await self._refuse(scope, body, fault, send)
         judged = await judge(partial(self._disputes.put, scope), items, lambda: raw_elements(body))
-        self._meter.count(one.outcome for one in judged)
+        fates = [one.outcome for one in judged]
+        self._meter.count(fates)
+        if fates.count(Fate.NEW) == len(fates):
+            return await send_done(send)
         refused = [one for one in judged if one.outcome in REFUSED]
         await self._letterbox.keep(scope, self._disputes.to_bury(refused))
         if any(one.outcome is Fate.INVALID for one in refused):
             return await send_json(send, 400, _refusals(judged, refused))
         if any(one.outcome is Fate.FORBIDDEN for one in refused):
             return await send_json(send, 403, _refusals(judged, refused))
-        if all(one.outcome is Fate.NEW for one in judged):
-            return await send_done(send)
         return await self._exists(send, bool(refused), _SOME_IGNORED)
 
     async def _put_record(self, scope: Scope, body: bytes, send: Send) -> int:

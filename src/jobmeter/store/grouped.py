@@ -129,7 +129,9 @@ def grouped(
     columns = [inner.c[name] for name in names]
     statement = select(*columns, *found).select_from(inner).where(*needed)
     # Without columns to group by there is one group where there are records, and none else.
-    return statement.group_by(*columns) if columns else statement.having(func.count() > 0)
+    if not columns:
+        return statement.having(func.count() > 0)
+    return statement.group_by(*[inner.c[name] for name in dict.fromkeys(names)])
 
 
 def _storable(name: str) -> str:

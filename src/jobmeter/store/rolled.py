@@ -25,7 +25,7 @@ from jobmeter.model.total import (
 )
 from jobmeter.store.facet import FACET_OF_KEY, SITE
 from jobmeter.store.grouped import Part, grouped
-from jobmeter.store.rollup import BY_SITE, FINE, Kind, month_that_begins
+from jobmeter.store.rollup import BY_SITE, FINE, WITH_SCORES, Kind, month_that_begins
 from jobmeter.store.statement import View, conditions
 from jobmeter.store.tables import rollup_amounts, rollups
 
@@ -99,17 +99,20 @@ def rolled_parts(
         if isinstance(measure, Product) and measure.factors:
             (factor,) = measure.factors
             weights = _weights(factor.scores, kinds[factor.component])
-            yield Part(
-                (number,),
-                len(question.group_by),
-                1 if factor.scores else 0,
-                _amounts(question, measure, (months, where, view), sorted(weights)),
-                weights if factor.scores else None,
-            )
+            if weights:
+                yield Part(
+                    (number,),
+                    len(question.group_by),
+                    1 if factor.scores else 0,
+                    _amounts(question, measure, (months, where, view), sorted(weights)),
+                    weights if factor.scores else None,
+                )
 
 
 def _weights(scores: Sequence[str], kinds: dict[int, Kind]) -> dict[int, tuple[float, ...]]:
-    """The first value of each of `scores`, for the kinds that have all of them."""
+    """The first value of each of `scores`, for the kinds that have all of them; without scores the plain kind alone."""
+    if not scores:
+        return {number: () for number, kind in kinds.items() if not kind.scores}
     found = {}
     for number, kind in kinds.items():
         values = [next((value for name, value in kind.scores if name == score), None) for score in scores]
@@ -123,7 +126,8 @@ _Asked = tuple[Months, Any, View]
 
 def _times(question: TotalQuestion, plain: tuple[int, ...], asked: _Asked, *, exact: bool) -> Select[Any]:
     probe = asked[2].probe
-    inner = _inner(question, rollups, asked).add_columns(rollups.c.n, rollups.c.seconds, rollups.c.micros).subquery("r")
+    of_level = _inner(question, rollups, asked).where(rollups.c.level == literal(_level(question), Integer()))
+    inner = of_level.add_columns(rollups.c.n, rollups.c.seconds, rollups.c.micros).subquery("r")
     stopped = func.sum(case((inner.c.month == _NONE, _NONE), else_=inner.c.n))
     found: list[ColumnElement[Any]] = []
     for number in plain:
@@ -141,11 +145,13 @@ def _amounts(question: TotalQuestion, product: Product, asked: _Asked, numbers: 
         rows = rollup_amounts
         column = rows.c.amount if product.span is None else rows.c.amount_seconds
         inner = _inner(question, rows, asked).add_columns(rows.c.n, column.label("amount"), rows.c.kind)
-        inner = inner.where(rows.c.kind.in_(numbers))
+        level, scored = _level(question), product.factors[0].scores
+        levels = [level] if scored else [level, level + WITH_SCORES]
+        inner = inner.where(rows.c.kind.in_(numbers), rows.c.level.in_(levels))
         if product.span is not None:
             inner = inner.where(rows.c.month != _NONE)
         table = inner.subquery("r")
-        names = [*_names(question), *(["kind"] if product.factors[0].scores else [])]
+        names = [*_names(question), *(["kind"] if scored else [])]
         return grouped(table, names, [asked[2].probe.sum_of([table.c.amount], exact=exact), func.sum(table.c.n)])
 
     return statement
@@ -154,8 +160,7 @@ def _amounts(question: TotalQuestion, product: Product, asked: _Asked, numbers: 
 def _inner(question: TotalQuestion, rows: Any, asked: _Asked) -> Select[Any]:
     months, where, view = asked
     keys = [_key(dimension, rows).label(f"k{n}") for n, dimension in enumerate(question.group_by)]
-    level = literal(_level(question), Integer())
-    statement = select(*keys, rows.c.month).where(rows.c.level == level, *conditions(where, replace_rows(view, rows)))
+    statement = select(*keys, rows.c.month).where(*conditions(where, replace_rows(view, rows)))
     if months.first is not None:
         statement = statement.where(rows.c.month >= literal(months.first, Integer()))
     if months.end is not None:
@@ -188,4 +193,9 @@ def _key(dimension: Dimension, rows: Any) -> ColumnElement[Any]:
 
 
 def _names(question: TotalQuestion) -> list[str]:
-    return [f"k{number}" for number in range(len(question.group_by))]
+    """The columns of the key; two dimensions of one facet are one column, which the database then groups by once."""
+    columns = [
+        FACET_OF_KEY[dimension.key].column if isinstance(dimension, MetaDimension) else dimension
+        for dimension in question.group_by
+    ]
+    return [f"k{columns.index(column)}" for column in columns]

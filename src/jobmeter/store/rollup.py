@@ -27,6 +27,8 @@ FOLD_BATCHES = 200
 
 FINE, BY_SITE = 0, 1
 """Levels: rows for each group and user, and rows that hold all groups and users of a site."""
+WITH_SCORES = 2
+"""Added to a level: rows of all components of a name that have scores, under the kind of those that have none."""
 
 Place = tuple[int, int, int, int, int]
 """Level, month, site, group, user; 0 for none, and on a level of sums of groups and users."""
@@ -47,6 +49,11 @@ class Kind(Struct, frozen=True):
     def name_digest(self) -> bytes:
         """What all kinds of its name are found by."""
         return name_digest(self.name)
+
+    @property
+    def plain(self) -> Kind:
+        """The same name without scores."""
+        return Kind(self.name, ())
 
     @property
     def value(self) -> str:
@@ -154,10 +161,9 @@ class Sums:
         for place in places:
             _add(self.times, place, (sign, sign * (micros // 1_000_000), sign * micros))
         for part in _decode_body(state.body).components:
-            kind = _kind(part.name, part.scores)
             seconds = part.amount * (micros // 1_000_000)
-            for place in places:
-                _add(self.amounts, (kind, place), (sign, sign * part.amount, sign * seconds))
+            for key in _keys(_kind(part.name, part.scores), places):
+                _add(self.amounts, key, (sign, sign * part.amount, sign * seconds))
 
     def take_rows(self, rows: Iterable[Sequence[Any]]) -> None:
         """Add rows of `select_cores`."""
@@ -190,8 +196,8 @@ class Sums:
                 kind = kinds.get(name)
                 if kind is None:
                     kind = kinds[name] = Kind(name, ()) if isinstance(name, str) else _kind(*name)
-                for place in places:
-                    _add(self.amounts, (kind, place), row)
+                for key in _keys(kind, places):
+                    _add(self.amounts, key, row)
 
     def take_rolled(self, rows: Iterable[Sequence[Any]]) -> None:
         """Add rows of the table `rollups`."""
@@ -261,6 +267,14 @@ def _kind(name: str, scores: Sequence[_Score]) -> Kind:
 def _levels(month: int, site: int | None, group: int | None, user: int | None) -> tuple[Place, Place]:
     """Where a record counts."""
     return (FINE, month, site or 0, group or 0, user or 0), (BY_SITE, month, site or 0, 0, 0)
+
+
+def _keys(kind: Kind, places: Sequence[Place]) -> Iterator[tuple[Kind, Place]]:
+    """The rows of amounts that a component of this kind counts in."""
+    for place in places:
+        yield kind, place
+        if kind.scores:
+            yield kind.plain, (place[0] + WITH_SCORES, *place[1:])
 
 
 def _month(stop_us: int) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     false,
+    func,
     literal,
     or_,
     select,
@@ -30,6 +31,8 @@ from jobmeter.store.tables import facet_terms
 NUMBERS_MAX = 64
 """More dictionary numbers than these are not listed in the statement but looked up by it."""
 
+_SORTED = frozenset({Column.START_TIME, Column.RUNTIME})
+"""Orders without an index."""
 _NEVER_ABSENT = frozenset({Column.START_TIME, Column.RECORD_ID})
 
 Resolve = Callable[[Select[tuple[int]]], list[int]]
@@ -79,12 +82,17 @@ def select_rows(question: Question, view: View) -> list[Select[tuple[Any, int, s
 
 
 def _selects(question: Question, view: View, columns: tuple[ColumnElement[Any], ...]) -> list[Select[Any]]:
-    statement = select(*columns).where(*conditions(question, view)).order_by(*_order(question.order, view.rows))
+    rows, order = view.rows, _order(question, view.rows)
+    is_sorted = question.order.column in _SORTED and question.limit is not None and question.as_of_us is None
+    # Sorting without the bodies: SQLite would read each that is among the first for a while.
+    statement = select(*((rows.c.seq,) if is_sorted else columns)).where(*conditions(question, view)).order_by(*order)
     if question.limit is not None:
         statement = statement.limit(literal(min(question.limit, INT64_MAX), BigInteger()))
-    if question.after is None:
-        return [statement]
-    return [statement.where(part) for part in _behind(question.order, question.after, view.rows)]
+    behind = None if question.after is None else _behind(question.order, question.after, rows)
+    statements = [statement] if behind is None else [statement.where(part) for part in behind]
+    if not is_sorted:
+        return statements
+    return [select(*columns).where(rows.c.seq.in_(one)).order_by(*order) for one in statements]
 
 
 def conditions(question: Question, view: View) -> list[ColumnElement[bool]]:
@@ -149,8 +157,12 @@ def _column(order: Order, rows: FromClause) -> ColumnElement[Any]:
     return column
 
 
-def _order(order: Order, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+def _order(question: Question, rows: FromClause) -> tuple[ColumnElement[Any], ...]:
+    order = question.order
     column = _column(order, rows)
+    if order.column is Column.RECORD_ID and question.stop_time:
+        # As an expression, or the index of all ids would be gone through for the few of a stretch of time.
+        column = func.coalesce(column, "")
     first = column.desc().nulls_first() if order.descending else column.asc().nulls_last()
     return first, rows.c.seq
 

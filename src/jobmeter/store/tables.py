@@ -19,7 +19,8 @@ only cost: it halves the ingest rate of SQLite. PostgreSQL folds equal keys, so 
 9 bytes a record and saves scans for a user of few jobs among many millions.
 
 Rollups are sums by month of the stop, site, group and user (`rollups`), and by kind of component (`rollup_amounts`; a
-kind is a name with its scores, in `rollup_kinds`); on `level` 1 all groups and users of a site are one row. Their key
+kind is a name with its scores, in `rollup_kinds`); on `level` 1 all groups and users of a site are one row. On
+levels 2 and 3 all components of a name that have scores are a row of the kind without scores. Their key
 cannot hold NULL, so 0 stands there for "none": no month and no number of `facets` is 0. Records that are not in them
 yet stand in `rollup_pending`, from the transaction that stored them on: a batch as the range from `low` to `high`, and
 in PostgreSQL, where the numbers of batches may be mixed, as the list `seqs`. Rollups plus what is pending is what the

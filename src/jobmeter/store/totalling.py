@@ -122,9 +122,9 @@ def _add_rolled(question: TotalQuestion, source: Source, tally: Tally) -> bool:
     some, only = source.pending()
     if some and only is None:
         return False
-    names = {factor.component for measure in question.measures for factor in getattr(measure, "factors", ())}
-    kinds = {name: source.kinds(name) for name in names}
-    if any(len(numbered) > KINDS_MAX for numbered in kinds.values()):
+    factors = [factor for measure in question.measures for factor in getattr(measure, "factors", ())]
+    kinds = {factor.component: source.kinds(factor.component) for factor in factors}
+    if any(len(kinds[factor.component]) > KINDS_MAX for factor in factors if factor.scores):
         return False
     for part in rolled_parts(question, months, source.view, kinds):
         tally.add(part, source.rows_of(part))

@@ -56,7 +56,7 @@ EMPTY = {
     "nodes-empty": ("/nodes", "[samples]"),
     "queues-empty": ("/queues", "jobmeter facility -b -q all:true -c CLUSTER"),
     "health-empty": ("/health", "jobmeter spool status FILE"),
-    "jobs-empty": ("/jobs", "No job"),
+    "jobs-empty": ("/jobs", "jobmeter run"),
     "users-empty": ("/users", "No job"),
 }
 

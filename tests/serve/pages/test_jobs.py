@@ -110,10 +110,6 @@ def test_who_says_no_name_is_asked_for_one(server: Live) -> None:
     assert server.ask("GET", "/jobs", headers={"accept": "text/html"}).status == 401
 
 
-def test_an_order_without_an_index_needs_a_day(server: Live) -> None:
-    assert "needs a day" in seen(server, "/jobs?since=&order=-runtime").body.decode()
-
-
 def test_a_job_that_runs_is_said_to_run(tmp_path: Path) -> None:
     with facility(tmp_path, [job(1, stop_time=None)]) as running:
         (row,) = [row for row in rows(seen(running, "/jobs?since=")) if row[0] == "slurm-1"]

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from jobmeter.serve.web.figures import span
 from tests.serve.live import Live, until
 from tests.serve.pages.given import HOSTILE, JOBS, facility, job, link, rows, seen, tags
 
@@ -70,3 +71,30 @@ def test_records_without_a_group_have_a_row_of_their_own_also_when_sums_are_kept
             lambda: ["no group named", "1", "2.00", "50 %", "1.00 kWh", "1 h"] in rows(seen(running, "/users?by=group"))
         )
         assert seen(running, "/users/eve").status == 200
+
+
+def test_a_new_account_says_how_the_first_job_comes_into_it(tmp_path: Path) -> None:
+    with facility(tmp_path, []) as server:
+        for path in ("/users", "/jobs"):
+            body = seen(server, path).body.decode()
+            assert "There is no record yet" in body
+            assert "jobmeter run" in body
+            assert "jobmeter collect slurm" in body
+
+
+def test_an_empty_choice_of_an_account_with_jobs_is_not_taken_for_a_new_account(tmp_path: Path) -> None:
+    with facility(tmp_path, [job(1)]) as server:
+        for path in ("/users?from=2020-01&to=2020-02", "/jobs?since=2020-01-01&until=2020-01-02"):
+            assert "There is no record yet" not in seen(server, path).body.decode()
+
+
+def test_how_many_there_are_stands_over_the_table(tmp_path: Path) -> None:
+    many = [job(number, meta={"user_id": (f"user{number}",)}) for number in range(101)]
+    with facility(tmp_path, many) as server:
+        assert "The first 100 of 101 users" in seen(server, "/users").body.decode()
+        assert "1 group<" in seen(server, "/users?by=group").body.decode()
+
+
+def test_hours_are_left_out_of_hundreds_of_days() -> None:
+    assert span(99 * 86400 + 3600) == "99 d 1 h"
+    assert span(4278 * 86400 + 19 * 3600) == "4,278 d"

@@ -26,8 +26,8 @@ def emptied(form: Form, blocks: Iterable[str], published: Iterable[str]) -> list
     """
     if form not in _KEYS:
         return []
-    there = {_key(form, _fields(each)) for each in blocks}
     rows = {_key(form, fields): fields for text in published for fields in _rows(form, text)}
+    there = {_key(form, _fields(each)) for each in blocks} if rows else set()
     return sorted(_empty(form, fields) for key, fields in rows.items() if key not in there)
 
 

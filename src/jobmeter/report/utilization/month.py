@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from msgspec.structs import replace
@@ -13,6 +13,9 @@ from jobmeter.model.record import microseconds
 from jobmeter.model.total import COUNT, Factor, Measure, MetaDimension, Product, Span, Total, TotalQuestion
 from jobmeter.report.utilization.settings import Settings
 from jobmeter.report.utilization.table import Line, Power, Usage, lines
+
+CORES, CPU, ENERGY = 1, 2, 4
+"""Where these stand among the measures."""
 
 _MILLISECONDS = 1000
 
@@ -41,6 +44,18 @@ def questions(settings: Settings, period: Period) -> tuple[TotalQuestion, TotalQ
     asked = question(settings, period)
     names = settings.auditor.component_fields_in_record
     return asked, _having(asked, names.energy), _having(asked, names.total_cpu, names.cores)
+
+
+def following(totals: Sequence[Total], *places: int) -> Sequence[Total] | None:
+    """The sums of the jobs that have a term of the measures at `places`, where they follow from those of all jobs.
+
+    None where some jobs have one and others have none, so that it must be asked.
+    """
+    if all(total.measured[place].counted == total.measured[0].counted for total in totals for place in places):
+        return totals
+    if any(all(total.measured[place].counted == 0 for total in totals) for place in places):
+        return ()
+    return None
 
 
 def usage_lines(

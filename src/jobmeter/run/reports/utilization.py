@@ -23,7 +23,7 @@ from jobmeter.model.period import Period
 from jobmeter.observe.host import SystemClock
 from jobmeter.peer import Endpoint
 from jobmeter.report.month import Month
-from jobmeter.report.utilization.month import questions, usage_lines
+from jobmeter.report.utilization.month import CORES, CPU, ENERGY, following, questions, usage_lines
 from jobmeter.report.utilization.settings import Settings
 from jobmeter.report.utilization.table import Line, as_csv, as_html, notes
 from jobmeter.report.visible import visible
@@ -117,7 +117,13 @@ def asked(settings: Settings, place: int, month: Month, now: datetime) -> list[L
     period = Period(period.start, max(period.start, min(period.stop, now)))
     account = Account(_endpoint(settings, place), settings.auditor.token_file)
     try:
-        totals, measured, known = map(account.totals, questions(settings, period))
+        every, with_energy, with_cpu = questions(settings, period)
+        totals = account.totals(every)
+        # The further questions read the records once more, and most accounts need neither.
+        measured = following(totals, ENERGY)
+        measured = account.totals(with_energy) if measured is None else measured
+        known = following(totals, CORES, CPU)
+        known = account.totals(with_cpu) if known is None else known
     finally:
         account.close()
     return usage_lines(settings, totals, measured, known)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
+from jobmeter.model.question import Column as By
+from jobmeter.model.question import Page as Answer
+from jobmeter.model.question import Question
+from jobmeter.model.record import from_microseconds
 from jobmeter.query.cursor import cursor_of
 from jobmeter.serve.listing import PAGE_BYTES
 from jobmeter.serve.view.rows import DEFAULT, Column, columns_of, offered, records_of, rows_of
 from jobmeter.serve.view.search import findings
-from jobmeter.serve.view.selection import CURSOR_MAX, ROWS, Selection, selection_of
-from jobmeter.serve.web.account import filters_of, listing_of
+from jobmeter.serve.view.selection import CURSOR_MAX, ORDERS, ROWS, Selection, selection_of
+from jobmeter.serve.view.stretch import Looked, edge_of, hour_from, jobs_max, page_until
+from jobmeter.serve.web.account import filters_of, is_new, jobs_by_month, listing_of
 from jobmeter.serve.web.page import Page, Values, Visit
-
-_INDEXED = frozenset({"stop_time", "-stop_time", "record_id", "-record_id"})
-"""Orders that the stores have an index for; the others sort all that is selected."""
 
 
 def show(visit: Visit) -> Values:
@@ -32,38 +34,67 @@ def show(visit: Visit) -> Values:
     rows = int(given.choice("rows", tuple(map(str, ROWS))))
     cursor = given.text("cursor", CURSOR_MAX)
     given.require_known()
-    unsorted = selection.since is None and selection.order not in _INDEXED
-    asked = replace(selection, order="-stop_time") if unsorted else selection
+    sorted_part = selection if cursor else _sorted_part(visit, selection)
+    shown = _shown(columns) | ({} if rows == ROWS[0] else {"rows": str(rows)})
+    left = replace(selection, until=sorted_part.since)
     return {
         "word": word,
         "found": found,
-        "selection": selection,
-        "unsorted": unsorted,
+        "selection": sorted_part,
+        "earlier": None if sorted_part is selection else urlencode(left.fields() | shown),
+        "sorted_max": jobs_max(listing_of(_asked(visit, sorted_part), visit.asker.scope).question),
+        "by_end": urlencode(replace(selection, order=ORDERS[0]).fields() | shown),
         "row_choices": ROWS,
         "rows_wanted": rows,
-        **_answer(visit, asked, columns, rows, cursor),
+        **_answer(visit, sorted_part, columns, {"limit": str(rows), **({"cursor": cursor} if cursor else {})}, shown),
     }
 
 
-def _answer(visit: Visit, selection: Selection, columns: Sequence[Column], rows: int, cursor: str | None) -> Values:
-    filters = filters_of(visit, selection)
-    question = "&".join(part for part in (filters, selection.sorting()) if part)
-    paged = urlencode({"limit": rows, **({"cursor": cursor} if cursor else {})})
-    listing = listing_of(f"{question}&{paged}", visit.asker.scope)
-    page = visit.stores.records.page(listing.question, PAGE_BYTES)
-    records = records_of(page.bodies)
-    fields = selection.fields() | _shown(columns) | ({} if rows == ROWS[0] else {"rows": str(rows)})
+def _sorted_part(visit: Visit, selection: Selection) -> Selection:
+    """The newest part of the selection that can be sorted in short time; itself where that is all of it."""
+    question = listing_of(_asked(visit, selection), visit.asker.scope).question
+    edge = None if question.order.column is By.STOP_TIME else _edge(visit, question)
+    return selection if edge is None else replace(selection, since=from_microseconds(hour_from(edge, question)))
+
+
+def _edge(visit: Visit, question: Question) -> int | None:
+    """How far a page looks; None: to the end of what is asked for."""
+    most = jobs_max(question)
+    return None if most is None else edge_of(question, jobs_by_month(visit), most)
+
+
+def _asked(visit: Visit, selection: Selection) -> str:
+    return "&".join(part for part in (filters_of(visit, selection), selection.sorting()) if part)
+
+
+def _looked(visit: Visit, question: Question) -> Looked:
+    def ask(one: Question) -> Answer:
+        return visit.stores.records.page(one, PAGE_BYTES)
+
+    edge = _edge(visit, question) if question.order.column is By.STOP_TIME else None
+    return Looked(ask(question)) if edge is None else page_until(ask, question, edge)
+
+
+def _answer(
+    visit: Visit, selection: Selection, columns: Sequence[Column], paged: Mapping[str, str], shown: dict[str, str]
+) -> Values:
+    asked = _asked(visit, selection)
+    question = listing_of(f"{asked}&{urlencode(paged)}", visit.asker.scope).question
+    looked = _looked(visit, question)
+    page, records = looked.page, records_of(looked.page.bodies)
+    fields = selection.fields() | shown
     return {
         "columns": columns,
         "offered": offered(records, columns),
         "chosen": {column.name for column in columns},
         "rows": rows_of(records, columns),
-        "first": None if cursor is None else urlencode(fields),
-        "next": None if page.last is None else urlencode(fields | {"cursor": cursor_of(listing.question, page.last)}),
+        "is_new": not records and is_new(visit),
+        "looked_to": None if looked.edge is None else from_microseconds(looked.edge),
+        "first": None if question.after is None else urlencode(fields),
+        "next": None if page.last is None else urlencode(fields | {"cursor": cursor_of(question, page.last)}),
         "sorts": {column.sort: _turned(fields, selection.order, column.sort) for column in columns if column.sort},
         "id_sort": _turned(fields, selection.order, "record_id"),
-        "filters": filters,
-        "question": question,
+        "question": asked,
         "sums": urlencode(selection.fields()),
     }
 

@@ -15,7 +15,7 @@ from jobmeter.serve.view.usage import (
     months_of,
     together,
 )
-from jobmeter.serve.web.account import summed
+from jobmeter.serve.web.account import is_new, summed
 from jobmeter.serve.web.page import Page, Values, Visit
 
 KEPT_SECONDS = 30.0
@@ -42,6 +42,7 @@ def show(visit: Visit) -> Values:
         "by_months": by_months,
         "month_bars": bars(by_months),
         "whole": together(by_months),
+        "is_new": not found and is_new(visit),
         "question": asked,
         "question_months": f"{ASKED}&group_by={keys_text(kind)},month&{months.filters}",
     }

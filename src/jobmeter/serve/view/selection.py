@@ -59,7 +59,7 @@ class Selection(Struct, frozen=True):
             said.append(("stop_time[lt]", iso(self.until)))
         if self.longer is not None:
             said.append(("runtime[gte]", str(self.longer * 60)))
-        return "&".join([urlencode(said), *([plain(self.more)] if self.more else [])]).strip("&")
+        return "&".join([urlencode(said, safe="[]:"), *([plain(self.more)] if self.more else [])]).strip("&")
 
     def sorting(self) -> str:
         """The order in the filter language."""

@@ -34,7 +34,7 @@ def percent(part: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A length of time with its two largest units: 3 d 4 h, 5 min 2 s, 0.4 s."""
+    """A length of time with its two largest units: 3 d 4 h, 5 min 2 s, 0.4 s; from 100 days on in days."""
     if seconds is None:
         return ABSENT
     if seconds < 0:
@@ -45,6 +45,8 @@ def span(seconds: float | None) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
+    if days >= 100:
+        return f"{days:,} d"
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count:,} {unit}" for count, unit in parts[first : first + 2] if count or first == len(parts) - 1)

@@ -44,8 +44,8 @@ class Paper:
         )
         self._environment.filters |= _FILTERS
         self._environment.globals["absent"] = figures.ABSENT
-        for page in pages:  # compiled now, so that the first visitor need not wait for it
-            self._environment.get_template(page.template)
+        for name in self._environment.list_templates():  # compiled now, so that the first visitor need not wait for it
+            self._environment.get_template(name)
 
     def printed(self, template: str, where: Where, values: Values) -> bytes:
         """The page as HTML."""
