@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import h5py
 import zmq
 from tests.colmet.real import python as colmet_python
 from tests.process import free_port
@@ -28,12 +30,11 @@ from jobmeter.wire.colmet import ColmetRecord, encode
 RECORDS = 40_000
 LONGER = 3
 """So many times as many records where there are thousands of jobs, as each of them costs a table at its beginning."""
-OUTPUTS = ("HDF5", "Elasticsearch", "Parquet")
+OUTPUTS = ("HDF5", "Elasticsearch", "Parquet", "sample store")
 OF_COLMET = ("HDF5", "Elasticsearch")
 JOBS_OF_A_NODE = 20
 START = 1_700_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 ROOT = Path(__file__).parents[1]
 
 
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for jobs in (40, 400):
             _compared(output, jobs, records, 3, with_colmet=not options.without_colmet and output in OF_COLMET)
         _compared(output, 5000, records * LONGER, 1, with_colmet=False)
-    _compared("HDF5", 20_000, records * LONGER, 1, with_colmet=False, senders=1000)
+    for output in OUTPUTS:
+        _compared(output, 20_000, records * LONGER, 1, with_colmet=False, senders=1000)
     return 0
 
 
@@ -95,25 +97,39 @@ def _measured(program: str, output: str, jobs: int, records: int, senders: int) 
             words += ["--hdf5-filepath", str(folder / "data.hdf5")]
         elif output == "Parquet":
             words += ["--parquet", str(folder / "parquet")]
+        elif output == "sample store":
+            config = folder / "gather.toml"
+            config.write_text(f'listen.acknowledged = ""\njournal.folder = ""\nsamples.path = "{folder}/samples"\n')
+            words.append(str(config))
         else:
             words += ["--elastic-host", stack.enter_context(BulkServer()).address]
         process = _started(program, words, folder)
         time.sleep(3)
         before = _used_seconds(process.pid)
         _push(port, jobs, records, senders)
-        largest = _until_quiet(process.pid)
+        _until_quiet(process.pid)
         os.kill(process.pid, signal.SIGTERM)
-        _, _, usage = os.wait4(process.pid, 0)
+        largest, usage = _ended(process.pid)
         process.returncode = 0
         if program == "jobmeter":
             _nothing_is_missing((folder / "log").read_text(), records)
-        return usage.ru_utime + usage.ru_stime - before, max(largest, usage.ru_maxrss / 1024)
+            if output.startswith("HDF5"):
+                _all_rows_are_there(folder / "data.hdf5", records)
+        return usage.ru_utime + usage.ru_stime - before, largest
 
 
 def _nothing_is_missing(told: str, records: int) -> None:
     """Raises where the gatherer did not take all, or an output did not get all: such a figure says nothing."""
     if "feeder.missed" in told or f"gather.stopped samples={records}" not in told:
         raise RuntimeError(f"the gatherer lost something:\n{told}")
+
+
+def _all_rows_are_there(path: Path, records: int) -> None:
+    """Raises where the tables of the file do not have as many rows as there were records."""
+    with h5py.File(path) as file:
+        rows = sum(len(table) for group in file.values() for table in group.values())
+    if rows != records:
+        raise RuntimeError(f"the file has {rows} rows of {records}")
 
 
 def _started(program: str, words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -140,16 +156,29 @@ def _push(port: int, jobs: int, records: int, senders: int) -> None:
     context.term()
 
 
-def _until_quiet(pid: int) -> float:
-    """Wait until the program has hardly used the processor for some seconds; its largest memory meanwhile, in MiB."""
-    largest, last, quiet = 0.0, -1.0, 0
+def _until_quiet(pid: int) -> None:
+    """Wait until the program has hardly used the processor for some seconds."""
+    last, quiet = -1.0, 0
     while quiet < 12:
         time.sleep(0.5)
-        largest = max(largest, int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MIB)
         used = _used_seconds(pid)
         quiet = quiet + 1 if used - last < 0.05 else 0
         last = used
-    return largest
+
+
+def _ended(pid: int) -> tuple[float, resource.struct_rusage]:
+    """Wait for the end of the program: its largest memory in MiB, and what it used.
+
+    The memory is the program's own: `ru_maxrss` would tell that of this process, which it was begun from, when larger.
+    """
+    largest = 0.0
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text()
+        largest = max([largest, *(int(line.split()[1]) / 1024 for line in status.splitlines() if "VmHWM" in line)])
+        done, _, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            return largest, usage
+        time.sleep(0.05)
 
 
 def _used_seconds(pid: int) -> float:

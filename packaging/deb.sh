@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes a Debian package with its own libraries below /opt/jobmeter: packaging/deb.sh FOLDER [EXTRAS]
-# EXTRAS is server,postgresql,samples by default; for nodes give "" (four small libraries). Needs dpkg-deb, python3-pip.
+# EXTRAS is server,postgresql,samples,apel by default; for nodes give "" (four small libraries). Needs dpkg-deb, pip.
 # The package is for the Python of the machine that makes it.
 set -eu
 out=${1:?usage: packaging/deb.sh FOLDER [EXTRAS]}
-extras=${2-server,postgresql,samples}
+extras=${2-server,postgresql,samples,apel}
 python=${PYTHON:-/usr/bin/python3}
 here=$(cd "$(dirname "$0")/.." && pwd)
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/pyproject.toml" | head -1)
@@ -47,7 +47,7 @@ if ! getent passwd jobmeter >/dev/null; then
         useradd --system --user-group --home-dir /var/lib/jobmeter --no-create-home --shell /usr/sbin/nologin jobmeter
     fi
 fi
-python3 -m compileall -q /opt/jobmeter/lib
+python3 -m compileall -q -j 0 /opt/jobmeter/lib
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     [ -z "$2" ] || systemctl try-restart 'jobmeter-*.service'
@@ -64,7 +64,16 @@ EOT
 cat > "$root/DEBIAN/postrm" <<'EOT'
 #!/bin/sh
 set -e
-[ ! -d /run/systemd/system ] || systemctl daemon-reload
+if [ "$1" = purge ]; then
+    rm -rf /etc/jobmeter
+    for data in /var/lib/jobmeter*; do
+        [ ! -e "$data" ] || echo "jobmeter: $data stays as it is: an account is not removed with its program"
+    done
+fi
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl reset-failed 'jobmeter-*' || :
+fi
 EOT
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
 mkdir -p "$out"

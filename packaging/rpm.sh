@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes an RPM with its own libraries below /opt/jobmeter: packaging/rpm.sh FOLDER [EXTRAS]
-# EXTRAS is server,postgresql,samples by default; for nodes give "" (four small libraries). Needs rpmbuild and pip.
+# EXTRAS is server,postgresql,samples,apel by default; for nodes give "" (four small libraries). Needs rpmbuild, pip.
 # The package is for the Python of the machine that makes it: build it on the distribution that it is for.
 set -eu
 out=${1:?usage: packaging/rpm.sh FOLDER [EXTRAS]}
-extras=${2-server,postgresql,samples}
+extras=${2-server,postgresql,samples,apel}
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -5,4 +5,4 @@
 exec >> /var/log/jobmeter/slurm-epilog.log 2>&1
 # Not every job? Then leave the others out here: no process of jobmeter is started for them.
 # [ "$SLURM_JOB_PARTITION" = some_partition ] || exit 0
-exec /usr/bin/auditor-slurm-epilog-collector /etc/jobmeter/slurm-epilog.yml
+exec /usr/bin/auditor-slurm-epilog-collector /etc/jobmeter/slurm-epilog.toml

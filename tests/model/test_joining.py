@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from jobmeter.model.adding import rank
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.joining import (
     ENERGY_KEY,
@@ -17,7 +18,6 @@ from jobmeter.model.joining import (
     Candidate,
     assigned,
     joined,
-    rank,
     without_joined,
 )
 from jobmeter.model.metric import Kind
@@ -100,7 +100,7 @@ def test_runs_under_one_number_are_told_apart_by_their_time() -> None:
         Candidate("slurm-4711", "c1", 230 * SECOND, 300 * SECOND),
     ]
     first, second = summary(101, 199), summary(231, 299)
-    assert assigned([second, first], candidates) == {"slurm-4711-100": first, "slurm-4711": second}
+    assert assigned([second, first], candidates) == {"slurm-4711-100": (first,), "slurm-4711": (second,)}
 
 
 def test_a_number_that_was_given_again_and_another_cluster_are_no_match() -> None:
@@ -108,12 +108,30 @@ def test_a_number_that_was_given_again_and_another_cluster_are_no_match() -> Non
     assert assigned([summary(0, 900)], [candidate]) == {}
     assert assigned([summary(1000, 2000, cluster="c2")], [candidate]) == {}
     near = summary(0, 1000 - SLACK_NS // SECOND + 1)
-    assert assigned([near], [candidate]) == {"slurm-4711": near}
+    assert assigned([near], [candidate]) == {"slurm-4711": (near,)}
 
 
 def test_a_job_that_runs_still_has_no_end() -> None:
     one = summary(50, 90)
-    assert assigned([one], [Candidate("slurm-4711", "", 40 * SECOND, None)]) == {"slurm-4711": one}
+    assert assigned([one], [Candidate("slurm-4711", "", 40 * SECOND, None)]) == {"slurm-4711": (one,)}
+
+
+def test_parts_within_a_record_count_together() -> None:
+    candidate = Candidate("slurm-4711", "c1", 100 * SECOND, 900 * SECOND)
+    first, second, same = summary(101, 299), summary(500, 880), summary(510, 800)
+    assert assigned([second, same, first], [candidate]) == {"slurm-4711": (second, first)}
+
+
+def test_a_run_without_a_record_adds_nothing_to_the_next_ones() -> None:
+    candidate = Candidate("slurm-4711", "c1", 210 * SECOND, 250 * SECOND)
+    before, short, own = summary(100, 205), summary(190, 205), summary(211, 249)
+    assert assigned([before, short, own], [candidate]) == {"slurm-4711": (own,)}
+
+
+def test_one_that_reaches_far_beyond_the_record_counts_alone_where_it_tells_most() -> None:
+    candidate = Candidate("slurm-4711", "c1", 500 * SECOND, 900 * SECOND)
+    beyond, within = summary(0, 800), summary(850, 890)
+    assert assigned([within, beyond], [candidate]) == {"slurm-4711": (beyond,)}
 
 
 SUMMARIES = st.builds(

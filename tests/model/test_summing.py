@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobmeter.model.adding import added, parts_of
 from jobmeter.model.job import JobIdentity
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import JobEnd, Sample, SampleBatch
@@ -134,6 +135,35 @@ def test_what_comes_after_the_summary_makes_no_second_one() -> None:
     assert summing.add(SampleBatch("n1", (of_job(1, 1, 1),), METRICS, (JobEnd(ONE, "n1", 2),))) == []
     assert summing.close() == []
     assert summing.late == 1
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_node_whose_samples_come_after_the_job_ended_elsewhere_is_a_part_of_it(kept: bool) -> None:
+    """However late it is heard of, all parts together tell what one summary would have told."""
+    ends = {node: SampleBatch(node, (), ends=(JobEnd(ONE, node, 20),)) for node in ("n1", "n2")}
+    by_node = {
+        node: [SampleBatch(node, (of_job(at, at * 5, 1, node=node, since=0),), METRICS) for at in range(1, 11)]
+        for node in ends
+    }
+    in_time, late = Summing(), Summing()
+    for here, there in zip(*by_node.values(), strict=True):
+        in_time.add(here)
+        in_time.add(there)
+    in_time.add(ends["n1"])
+    (whole,) = in_time.add(ends["n2"])
+    parts = []
+    for node, end in ends.items():
+        for batch in (*by_node[node], end, by_node["n1"][-1]):
+            parts += late.add(batch)
+            late = Summing(kept=late.kept()) if kept else late
+    one = added(parts_of(parts))
+    assert [part.nodes for part in parts] == [("n1",), ("n2",)]
+    assert [part.earlier for part in parts] == [0, 0]
+    total, wanted = (each.metric("cgroup_cpu_usage") for each in (one, whole))
+    assert total is not None
+    assert wanted is not None
+    assert (total.total, one.samples, one.nodes) == (wanted.total, whole.samples, whole.nodes)
+    assert late.late == 2
 
 
 def test_a_job_that_runs_again_under_its_number_has_a_summary_for_each_run() -> None:

@@ -173,6 +173,7 @@ class Broken:
 
     def __init__(self) -> None:
         self.broken = True
+        self.silent = False
         self.seen: list[Reading] = []
 
     def read(
@@ -184,6 +185,8 @@ class Broken:
         self.seen.append(reading)
         if self.broken:
             raise SourceUnreadable("no right")
+        if self.silent:
+            return
         yield Sample("broken", "n1", None, now_ns, (), ())
 
     def close(self) -> None:
@@ -202,13 +205,17 @@ def test_a_source_that_cannot_be_read_is_said_once_and_hinders_no_other(
     agent = Agent("n1", finder, schedule, sender, ceiling=Ceiling(1000))
     for _ in range(3):
         agent.turn(everything=True)
+    bad.broken, bad.silent = False, True  # nothing was read, as by a source of jobs while there is none
+    agent.turn(everything=True)
+    bad.broken, bad.silent = True, False
+    agent.turn(everything=True)
     bad.broken = False
     agent.turn(everything=True)
     agent.close()
     said = [record.message for record in caplog.records]
     assert [line.split()[0] for line in said] == ["node.source_unreadable", "node.source_readable"]
     assert all(any(sample.source == "broken" for sample in batch.samples) for batch in sender.batches)
-    assert schedule[0].faults == 3
+    assert schedule[0].faults == 4
 
 
 def test_instants_are_multiples_of_the_period_since_1970(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def found(host: Host) -> JobFinder:
         trees = hierarchies(host)
     except SourceAbsent:
         trees = Hierarchies({}, None)
-    return JobFinder(host, trees, [built_in(name) for name in AUTOMATIC])
+    return JobFinder(host, trees, [built_in(name) for name in (*AUTOMATIC, "jobmeter")])
 
 
 def shown(samples: Iterable[Sample]) -> list[dict[str, Any]]:

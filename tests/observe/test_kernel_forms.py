@@ -155,7 +155,12 @@ def test_perfquery_is_asked_where_no_port_has_files(tmp_path: Path) -> None:
     tool = tmp_path / "perfquery"
     tool.write_text("#!/bin/sh\n[ \"$1\" = -x ] && echo 'PortXmitData:.....25'\n")
     tool.chmod(0o755)
-    host = Host(Path("/"), SystemClock(), {}, "n1")
+    host = Host(tmp_path / "machine", SystemClock(), {}, "n1")
+    host.path(str(tool.parent)).mkdir(parents=True)
+    host.path(str(tool)).symlink_to(tool)
+    with pytest.raises(SourceAbsent, match="no device"):
+        infiniband.open_source(infiniband.Settings(perfquery=str(tool)), host)
+    host.path("/sys/class/infiniband/hfi1_0").mkdir(parents=True)
     source = infiniband.open_source(infiniband.Settings(perfquery=str(tool), every_seconds=0.05), host)
     sample = _eventually(lambda: list(source.read(0, JOBS)))[0]
     source.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_keys_that_fit_several_kinds_ask_for_the_name(checked: Program, tmp_path
     assert "say which with --for NAME" in out
 
 
+def test_where_the_keys_fit_several_kinds_the_files_name_counts(checked: Program, tmp_path: Path) -> None:
+    file = tmp_path / "probe-source.yml"
+    file.write_text("unheard: 1\n")
+    assert "as settings of probe-source" in checked.run("check", str(file))[1]
+
+
 def test_an_unknown_name_is_told_with_those_there_are(checked: Program, tmp_path: Path) -> None:
     code, out, err = checked.run("check", _file(tmp_path, "rows: 1\n"), "--for", "nobody")
     assert (code, out) == (2, "")
@@ -99,7 +106,7 @@ def test_a_file_that_is_not_there_is_told(checked: Program, tmp_path: Path) -> N
 def test_samples_are_listed_and_printed_and_checked_as_fine(checked: Program, tmp_path: Path) -> None:
     code, out, _ = checked.run("sample-config")
     assert code == 0
-    assert "probe-source     Settings of probe-source.\n" in out
+    assert re.search(r"^probe-source +Settings of probe-source\.$", out, re.MULTILINE)
     for language, flags in (("toml", []), ("yaml", ["--yaml"])):
         code, out, err = checked.run("sample-config", "probe-source", *flags)
         assert (code, err) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from jobmeter.observe.host import Host, SystemClock
+from jobmeter.peer import Endpoint, bearer
 from jobmeter.run.doctor.checks import Check, State, of_kernel, of_machine, of_python
 from jobmeter.run.doctor.reach import of_server, of_spools
-from tests.run.test_serve import command, environment, serving
+from tests.run.test_serve import Serving, command, environment, serving
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -51,15 +53,36 @@ def test_text_says_what_mends_each_thing(tmp_path: Path) -> None:
     assert "        mend: jobmeter up, or --server URL" in done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user looks")
+def test_a_folder_that_may_not_be_looked_into_is_bad_and_ends_nothing(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            os.setuid(65534)
+            checks = by_name(list(of_machine(Host(Path("/"), SystemClock(), {}), [shut / "data"], 0)))
+            told, spools = checks[f"disk {shut / 'data'}"], list(of_spools([shut / "data"]))
+            code = 0 if told.state is State.BAD and spools == [] else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def at(server: Serving) -> Endpoint:
+    return Endpoint(f"http://127.0.0.1:{server.port}", 5.0)
+
+
 def test_a_running_server_is_reached_and_a_wrong_token_is_told(tmp_path: Path) -> None:
     with serving("serve", "--port", "0", "--data", "kept", folder=tmp_path) as server:
-        checks = by_name(list(of_server(f"http://127.0.0.1:{server.port}", None)))
+        checks = by_name(list(of_server(at(server), None, None)))
         assert checks["server"].state is State.GOOD
         assert checks["token"].state is State.GOOD
     token = tmp_path / "token"
     token.write_text("jm_wrong\n")
     with serving("serve", "--port", "0", "--data", "kept", "--require-authentication", folder=tmp_path) as server:
-        checks = by_name(list(of_server(f"http://127.0.0.1:{server.port}", token)))
+        checks = by_name(list(of_server(at(server), bearer(None, str(token)), str(token))))
         assert checks["token"].state is State.BAD
         assert checks["token"].mend.startswith("jobmeter token create")
 
@@ -79,7 +102,10 @@ def test_perf_of_an_ordinary_user_depends_on_the_kernels_level(tmp_path: Path) -
     (folder / "perf_event_paranoid").write_text("3\n")
     (folder / "task_delayacct").write_text("0\n")
     checks = by_name(list(of_kernel(Host(tmp_path, SystemClock(), {}), 1000)))
-    assert checks["perf"].mend == "sysctl kernel.perf_event_paranoid=0, or CAP_PERFMON in the unit"
+    assert (
+        checks["perf"].mend
+        == "sysctl kernel.perf_event_paranoid=0, or at most 2 and CAP_PERFMON, which the unit jobmeter-node has"
+    )
     assert checks["delay accounting"].mend == "sysctl kernel.task_delayacct=1"
     assert checks["cgroups"].state is State.BAD
 

@@ -7,6 +7,7 @@ import pytest
 
 from jobmeter import __version__
 from jobmeter.run import main as entry
+from jobmeter.run.missing import sentence
 from tests.process import PATIENCE_SECONDS
 from tests.run.program import Program
 
@@ -79,6 +80,20 @@ def test_an_unexpected_fault_is_one_line_and_a_trace_only_when_debugging(program
     code, _, err = program.run("--log-level", "debug", "probe")
     assert code == 1
     assert "Traceback" in err
+
+
+def test_a_library_that_is_not_installed_is_told_with_the_extra_that_brings_it(program: Program) -> None:
+    program.add("probe_extra", 'raise ModuleNotFoundError("No module named h5py", name="h5py")')
+    code, _, err = program.run("probe-extra")
+    assert (code, "pip install 'jobmeter[hdf5]'" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("library", "extra"), [("cryptography", "apel"), ("sqlalchemy.orm", "server"), ("prometheus_client", "server")]
+)
+def test_the_smallest_extra_is_told(library: str, extra: str) -> None:
+    assert f"jobmeter[{extra}]" in str(sentence(ModuleNotFoundError(name=library)))
+    assert sentence(ModuleNotFoundError(name="nothing")) is None
 
 
 def test_faulty_settings_are_told_whole_with_the_code_of_wrong_use(program: Program) -> None:

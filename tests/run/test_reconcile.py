@@ -19,6 +19,7 @@ from jobmeter.sinks.server import Settings, open_sink
 from tests.clients.server import live
 from tests.deliver.material import SetClock, batch
 from tests.process import PATIENCE_SECONDS, free_port
+from tests.run.test_serve import serving
 
 DAYS = ["--since", "2024-03-01", "--until", "2024-03-02"]
 
@@ -86,3 +87,14 @@ def test_the_command_says_that_the_server_is_away(capsys: pytest.CaptureFixture[
     assert main(["reconcile", "--server", f"http://127.0.0.1:{free_port()}"]) == 1
     assert main(["reconcile", "--server", "nowhere"]) == 2
     assert "jobmeter reconcile:" in capsys.readouterr().err
+
+
+def test_a_server_that_asks_is_shown_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving("serve", "--port", "0", "--data", "kept", "--require-authentication", folder=tmp_path) as server:
+        words = ["reconcile", "--server", f"http://127.0.0.1:{server.port}"]
+        assert main(words) == 1
+        capsys.readouterr()
+        assert main(["token", "create", "me", "--role", "read", "--data", str(tmp_path / "kept")]) == 0
+        secret = next(word for word in capsys.readouterr().out.split() if word.startswith("jobmeter_"))
+        (tmp_path / "token").write_text(secret)
+        assert main([*words, "--token-file", str(tmp_path / "token")]) == 0

@@ -282,9 +282,11 @@ def test_record_samples_and_summary_arrive_at_the_server(server: Live, tmp_path:
     file = tmp_path / "m.json"
     address = f"http://127.0.0.1:{server.port}"
     words = ["--server", address, "--spool", str(tmp_path / "spool"), "--json", str(file), "--name", "first", "--site"]
-    assert run(*words, "here", "--", sys.executable, "-S", "-c", SPIN.format(seconds=1.2))[0] == 0
+    status, _, told = run(*words, "here", "--", sys.executable, "-S", "-c", SPIN.format(seconds=1.2))
+    assert status == 0
     found = json.loads(file.read_text())
     record_id = f"jobmeter-{found['job']}"
+    assert f"jobmeter: page        {address}/job/{record_id}\n" in told
     until(lambda: bool(server.ask("GET", f"/records?record_id={record_id}").body.strip(b"[] \n")))
     record = json.loads(server.ask("GET", f"/v2/records?record_id={record_id}").body)["records"][0]
     amounts = {each["name"]: each["amount"] for each in record["components"]}

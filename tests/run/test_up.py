@@ -6,8 +6,10 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -29,6 +31,7 @@ from jobmeter.run.up import files as up_files
 from jobmeter.run.up import findings as up_findings
 from jobmeter.run.up import progress as up_progress
 from jobmeter.settings.load import load
+from tests.certificates import Authority
 from tests.observe import slurm_tables
 from tests.process import PATIENCE_SECONDS, is_alive
 from tests.run.test_serve import READY, SOURCE, Serving, command, environment
@@ -126,6 +129,27 @@ def test_samples_of_the_machine_and_documents_of_the_host_are_there_within_secon
         assert out.strip().endswith("stopped")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a control group at the top of its tree is made by root")
+def test_a_command_that_measures_itself_is_not_measured_a_second_time(tmp_path: Path) -> None:
+    with up("--period", "0.2", folder=tmp_path) as (server, _):
+        soon(lambda: samples_seen(server))
+        words = ["--server", f"http://127.0.0.1:{server.port}", "--spool", "spool", "--json", "told.json"]
+        subprocess.run(command(["run", *words, "--", "sleep", "1"]), cwd=tmp_path, env=environment({}), check=True)
+        job = json.loads((tmp_path / "told.json").read_text())["job"]
+        soon(lambda: json.loads(server.get(f"/v2/summaries?record_id=jobmeter-{job}"))["summaries"])
+        after = time.time()
+        soon(lambda: newest(server, "source=procstats&node_only=true") > after)
+        assert ended(server)[0] == 0
+    with up("--no-node", folder=tmp_path) as (server, _):
+        told = json.loads(server.get(f"/v2/samples?manager=jobmeter&job={job}"))["series"]
+    assert {each["source"] for each in told} == {"cgroup", "jobproc", "commands"}
+
+
+def newest(server: Serving, question: str) -> float:
+    """The time of the newest sample."""
+    return max(float(each["times"][-1]) for each in json.loads(server.get(f"/v2/samples?{question}"))["series"])
+
+
 def test_one_signal_from_the_terminal_ends_all_and_the_same_data_goes_on(tmp_path: Path) -> None:
     with up(folder=tmp_path) as (server, _):
         assert server.post("r1") == 200
@@ -177,6 +201,18 @@ def test_a_batch_system_that_does_not_answer_is_left_with_its_own_words(tmp_path
     assert found[0].note.endswith("does not answer: sacct: error: slurmdbd is away")
     assert not found[0].used
     assert not found[0].absent
+
+
+def test_the_reason_that_oarstat_begins_with_is_told_without_what_follows_from_it(tmp_path: Path) -> None:
+    tool = tmp_path / "oarstat"
+    tool.write_text(
+        "#!/bin/sh\necho 'Configuration file not found. at /usr/share/perl5/OAR/Conf.pm line 64.' >&2\n"
+        "echo 'Use of uninitialized value $host in pattern match at /usr/share/perl5/OAR/IO.pm line 262.' >&2\n"
+        "echo 'Available drivers: DBM, Pg.' >&2\nexit 255\n"
+    )
+    tool.chmod(0o755)
+    found = up_findings.batch_systems(this_host(), lambda name: str(tool) if name == "oarstat" else None, ())
+    assert found[2].note == f"{tool} does not answer: Configuration file not found."
 
 
 def test_what_is_left_out_is_said_and_not_asked(tmp_path: Path) -> None:
@@ -244,6 +280,60 @@ def test_beyond_loopback_a_token_is_made_shown_once_and_used_by_its_own_processe
     logs = "".join(file.read_text() for file in (tmp_path / "data/logs").iterdir())
     assert token not in logs
     assert secret.strip() not in logs
+
+
+def test_with_a_certificate_others_are_served_over_https_and_its_own_processes_stay_on_loopback(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue_server()
+    tls = ("--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key))
+    with up("--listen", "0.0.0.0:0", *tls, "--period", "0.5", folder=tmp_path) as (server, said):
+        told = "\n".join(said)
+        assert "nothing is encrypted" not in told
+        port = next(int(match[1]) for match in re.finditer(r"https://\S+:(\d+), with a token", told))
+        token = next(line.strip() for line in said if line.strip().startswith("jobmeter_"))
+
+        def over_https(path: str, shown: str | None) -> tuple[int, bytes]:
+            headers = {} if shown is None else {"Authorization": f"Bearer {shown}"}
+            context = authority.client_context(None)
+            with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)) as connection:
+                connection.request("GET", path, headers=headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+        assert over_https("/records", None)[0] == 401
+        assert asked(server, "/records")[0] == 401
+        soon(lambda: b"procstats_" in over_https("/v2/samples?source=procstats&node_only=true", token)[1])
+        soon(lambda: json.loads(over_https("/v2/documents?limit=5", token)[1])["documents"])
+        with pytest.raises(OSError):
+            socket.create_connection((own_address(), server.port), timeout=5).close()
+        assert ended(server)[0] == 0
+
+
+def own_address() -> str:
+    """An address of this machine that others would use, or one of loopback where it has none."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.2"
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--tls-certificate", "c.pem"), "go together"),
+        (("--tls-key", "c.key"), "go together"),
+        (("--tls-certificate", "no.pem", "--tls-key", "no.key"), "no.pem"),
+    ],
+)
+def test_half_of_a_certificate_or_none_that_can_be_read_is_told(
+    words: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    line = command(["up", "--port", "0", "--no-node", "--no-facility", *words])
+    done = subprocess.run(line, cwd=tmp_path, env=environment({}), capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert reason in done.stdout + done.stderr
 
 
 def test_on_loopback_a_token_is_asked_for_when_told_so(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def amounts(server: Live, record_id: str = "slurm-4711") -> dict[str, int]:
     return {part["name"]: part["amount"] for part in answer.json()["components"]}
 
 
+def summaries_of(server: Live, record_id: str) -> list[dict[str, Any]]:
+    """What belongs to a record; which that is, is written down after the record was changed."""
+    return list(server.ask("GET", f"/v2/summaries?record_id={record_id}").json()["summaries"])
+
+
 def energy(server: Live, amount: int | None, record_id: str = "slurm-4711") -> None:
     eventually(lambda: amounts(server, record_id).get("Energy") == amount)
 
@@ -180,12 +185,7 @@ def test_a_collectors_identity_finds_records_that_no_rule_names_and_no_answer_sh
         path = "htcondor-schedd.example%2312.0%231700000000"
         energy(server, 100, path)
         assert b"job_identity" not in server.ask("GET", f"/record/{path}").body
-
-        def its_summaries() -> list[str]:
-            found = server.ask("GET", f"/v2/summaries?record_id={path}").json()["summaries"]
-            return [one["job"]["job"] for one in found]
-
-        eventually(lambda: its_summaries() == ["12.0"])
+        eventually(lambda: [one["job"]["job"] for one in summaries_of(server, path)] == ["12.0"])
         odd = server.post("/v2/records", [sent("x", job_identity={"manager": "", "cluster": "", "job": "1"})])
         assert odd.json()["outcomes"][0]["field"] == "job_identity.manager"
     whole(kept)
@@ -209,6 +209,31 @@ def test_runs_of_a_requeued_job_get_what_each_of_them_used(serving: Callable[...
         for place in range(24):
             energy(server, 11, f"slurm-{1000 + place}-{BEGIN}")
             energy(server, 22, f"slurm-{1000 + place}")
+    whole(kept)
+
+
+def test_parts_of_one_job_are_added_up_in_whichever_order_they_come(
+    serving: Callable[..., Any], kept: RecordStore
+) -> None:
+    """Two nodes that sent to different gatherers from the same second on, one of them again after a long silence."""
+    parts = [
+        replace(summary(1, 500, 10), nodes=("n1",)),
+        replace(summary(1, 3599, 20), nodes=("n2",)),
+        replace(summary(2000, 3599, 40), nodes=("n1",)),
+        replace(summary(2010, 3000, 80), nodes=("n1",)),  # tells of what the one before tells better
+    ]
+    with serving() as server:
+        for place, order in enumerate(itertools.permutations(range(4))):
+            number = str(2000 + place)
+            for at in order:
+                part = replace(parts[at], job=replace(parts[at].job, job=number))
+                assert server.post("/v2/summaries", [part]).status == 200
+            assert server.post("/v2/records", [sent(f"slurm-{number}")]).status == 200
+        for place in range(24):
+            energy(server, 70, f"slurm-{2000 + place}")
+        whole_one = [(70.0, ["n1", "n2"])]
+        eventually(lambda: [(one["joules"], one["nodes"]) for one in summaries_of(server, "slurm-2000")] == whole_one)
+        assert len(server.ask("GET", "/v2/summaries?manager=slurm&job=2000").json()["summaries"]) == 4
     whole(kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,31 @@ def test_without_acknowledgement_both_forms_arrive_at_one_port(wire: str) -> Non
         sender.close(1)
         counts = there.intake.counts
         assert (counts.frames, counts.colmet_messages) == ((20, 0) if wire == "jobmeter" else (0, 20))
+
+
+@pytest.mark.parametrize(("kind", "way"), [(zmq.PUSH, 0), (zmq.DEALER, 1)])
+def test_what_a_gatherer_has_not_taken_yet_waits_at_the_node_and_not_in_its_memory(kind: int, way: int) -> None:
+    """Messages of a mebibyte: but for a few, and for what the kernel holds, they stay with who sends them."""
+    taken: list[int] = []
+    gate = Gate(ANYWHERE, lambda message: taken.append(len(message)), lambda: None)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    outlet = context.socket(kind)
+    outlet.sndhwm = 1
+    outlet.connect(gate.addresses[way])
+    sent = 0
+    while outlet.poll(1000, zmq.POLLOUT):
+        outlet.send(bytes(2**20), zmq.NOBLOCK)
+        sent += 1
+        assert sent < 60
+    stop = threading.Event()
+    thread = threading.Thread(target=gate.run, args=(stop,))
+    thread.start()
+    eventually(lambda: len(taken) == sent)
+    outlet.close(0)
+    stop.set()
+    thread.join()
+    gate.close()
+    context.term()
 
 
 def test_while_the_gatherer_is_away_nothing_is_lost_and_nothing_blocks(tmp_path: Path) -> None:

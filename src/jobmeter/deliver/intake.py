@@ -30,7 +30,7 @@ from jobmeter.wire.frame import (
     read_head,
 )
 
-_RECENT_SAMPLES_MAX = 20_000
+_RECENT_SAMPLES_MAX = 8_000
 
 
 class IntakeCounts(Struct):

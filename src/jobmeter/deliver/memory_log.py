@@ -18,7 +18,8 @@ class MemoryLog:
         self._entries: deque[Logged] = deque()
         self._next = 1
         self._size_bytes = 0
-        self._dropped_weight = 0
+        self._gone_weight = 0
+        """The weight of all entries that were here and are not any more."""
         self._changed = threading.Condition()
 
     @property
@@ -39,7 +40,7 @@ class MemoryLog:
             self._next += 1
             self._size_bytes += len(body)
             while self._size_bytes > self._max_bytes and len(self._entries) > 1:
-                self._dropped_weight += self._popped().weight
+                self._popped()
             self._changed.notify_all()
             return number
 
@@ -72,16 +73,21 @@ class MemoryLog:
         """Forget all."""
         self._entries.clear()
 
-    def _popped(self) -> Logged:
+    def _popped(self) -> None:
         entry = self._entries.popleft()
         self._size_bytes -= len(entry.body)
-        return entry
+        self._gone_weight += entry.weight
 
-    def _after(self, number: int, seen_dropped: int, most_weight: int) -> tuple[Taken, int]:
+    def _weight_before(self, number: int) -> int:
+        """The weight of all entries below that number that there ever were, as far as they are known."""
+        with self._changed:
+            return self._gone_weight + sum(entry.weight for entry in self._entries if entry.number < number)
+
+    def _after(self, number: int, passed_weight: int, most_weight: int) -> Taken:
         with self._changed:
             first = self._entries[0].number if self._entries else self._next
             skipped = max(0, first - number)
-            lost = self._dropped_weight - seen_dropped if skipped else 0
+            lost = self._gone_weight - passed_weight if skipped else 0
             found: list[Logged] = []
             weight = 0
             for place in range(max(0, number - first), len(self._entries)):
@@ -90,18 +96,19 @@ class MemoryLog:
                 if found and weight > most_weight:
                     break
                 found.append(entry)
-            return Taken(tuple(found), skipped, lost), self._dropped_weight
+            return Taken(tuple(found), skipped, lost)
 
 
 class _Reader:
     def __init__(self, log: MemoryLog, number: int) -> None:
         self._log = log
         self.number = number
-        self._seen_dropped = log._dropped_weight
+        self._passed_weight = log._weight_before(number)
 
     def take(self, most_weight: int) -> Taken:
-        taken, self._seen_dropped = self._log._after(self.number, self._seen_dropped, most_weight)
+        taken = self._log._after(self.number, self._passed_weight, most_weight)
         self.number += taken.skipped_entries + len(taken.entries)
+        self._passed_weight += taken.skipped_weight + sum(entry.weight for entry in taken.entries)
         return taken
 
     def close(self) -> None:

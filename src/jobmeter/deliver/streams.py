@@ -20,7 +20,10 @@ class _Stream(Struct, array_like=True):
 
 
 class Streams:
-    """The streams of all senders, those that were heard of last. A stream is one run of one sender."""
+    """The streams of all senders, those that were heard of last. A stream is one run of one sender.
+
+    One thread notes; others may ask and save meanwhile.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
@@ -71,7 +74,7 @@ class Streams:
         """Write all down, whole or not at all. Raises OSError."""
         if self._file is None:
             return
-        rows = [(*key, stream) for key, stream in self._streams.items()]
+        rows = [(*key, stream) for key, stream in list(self._streams.items())]
         fresh = self._file.with_name(self._file.name + ".fresh")
         fresh.write_bytes(msgspec.msgpack.encode(rows))
         fresh.replace(self._file)

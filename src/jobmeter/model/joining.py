@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
+from jobmeter.model.adding import parts_of, rank
 from jobmeter.model.metric import Catalogue, Kind, Metric
 from jobmeter.model.record import AMOUNT_MAX, Component, Record
 from jobmeter.model.summary import JobSummary
@@ -129,26 +130,33 @@ def joined(record: Record, summary: JobSummary | None, wanted: Collection[str]) 
     return msgspec.structs.replace(bare, components=(*bare.components, *added), meta=meta)
 
 
-def rank(summary: JobSummary) -> tuple[bool, float, int, int, bytes]:
-    """Of two summaries of the same the one that tells more has the higher rank; equal only where they are equal."""
-    content = msgspec.json.encode(summary)
-    return summary.ended, summary.covered_seconds, summary.samples, summary.last_ns, content
-
-
-def assigned(summaries: Iterable[JobSummary], candidates: Sequence[Candidate]) -> dict[str, JobSummary]:
-    """The summary of each record that has one, among those of one job of one batch system.
+def assigned(summaries: Iterable[JobSummary], candidates: Sequence[Candidate]) -> dict[str, tuple[JobSummary, ...]]:
+    """The summaries of each record that has any, among those of one job of one batch system; to be `added`.
 
     A job may run again under its number, and samples do not say which run they are of: so a summary is of the record
-    with which it has the most time in common. Of several for one record the best counts.
+    with which it has the most time in common. Of several that tell of the same the best counts. Several that tell of
+    parts of the record's time, or of some of its nodes each, count together where they lie within the record's time.
     """
-    best: dict[str, JobSummary] = {}
+    records = {one.record_id: one for one in candidates}
+    found: dict[str, list[JobSummary]] = {}
     for summary in summaries:
-        if (record_id := _record_of(summary, candidates)) is None:
-            continue
-        held = best.get(record_id)
-        if held is None or rank(summary) > rank(held):
-            best[record_id] = summary
-    return best
+        if (record_id := _record_of(summary, candidates)) is not None:
+            found.setdefault(record_id, []).append(summary)
+    return {record_id: _members(records[record_id], its) for record_id, its in found.items()}
+
+
+def _members(record: Candidate, summaries: Sequence[JobSummary]) -> tuple[JobSummary, ...]:
+    touching = [one for one in summaries if _common_ns(one, record) >= 0] or summaries
+    best = max(touching, key=rank)
+    within = [one for one in touching if _is_within(one, record)]
+    return tuple(parts_of(within)) if best in within else (best,)
+
+
+def _is_within(summary: JobSummary, record: Candidate) -> bool:
+    """Whether all of its time is the record's, as far as clocks agree."""
+    if summary.first_ns < record.start_ns - SLACK_NS:
+        return False
+    return record.stop_ns is None or summary.last_ns <= record.stop_ns + SLACK_NS
 
 
 def _record_of(summary: JobSummary, candidates: Sequence[Candidate]) -> str | None:

@@ -51,6 +51,8 @@ class MetricSummary(Struct, frozen=True, omit_defaults=True):
     resets: int = 0
     peak: float | None = None
     """Of a gauge: the largest sum over nodes and devices of their own largest values."""
+    since_ns: Nanoseconds | None = None
+    """Of a counter: `total` is its growth from then on, when it began. None: from the first sample on."""
 
 
 class JobSummary(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Memory is bounded: per running job a few numbers per metric and device; when there are more than `jobs_max` jobs, the
 one that was silent longest is given out as it is. What comes of a job after its summary is counted and left out, unless
-it says that it began later: batch systems run a job again under its number, which its next summary tells (`earlier`).
+it says that it began later: batch systems run a job again under its number, which its next summary tells (`earlier`);
+or unless it is of another node, which was cut off while the others ended: that part has a summary of its own.
 
 All that is kept is a `Kept`, which can be written down and gone on with. Batches that come again after that change
 nothing: of each series only what is later than what was taken counts.
@@ -55,6 +56,9 @@ class _Metric(Struct):
     low: float | None = None
     high: float | None = None
     resets: int = 0
+    since_ns: int | None = None
+    is_begun: bool = True
+    """Of a counter: whether all devices said since when they count; `since_ns` is the earliest."""
 
 
 class _Node(Struct):
@@ -85,10 +89,11 @@ class _Meter(Struct):
 
 
 class _Done(Struct):
-    """A job of which there is a summary: its last sample, and how many summaries there are by now."""
+    """A job of which there is a summary: its last sample, how many of its runs have one, and the nodes of the last."""
 
     last_ns: int
     summaries: int
+    nodes: set[str] = set()
 
 
 class Kept(Struct):
@@ -173,12 +178,15 @@ class Summing:
         return [self._finish(job) for job in list(self._jobs)]
 
     def _take(self, sample: Sample, identity: JobIdentity) -> None:
-        done = self._done.get(identity)
-        if done is not None and (sample.since_ns is None or sample.since_ns < done.last_ns):
-            self.late += 1
-            return
         # Taken out and put in again: the first in the dictionary is the one that was silent longest.
-        job = self._jobs.pop(identity, None) or _Job(earlier=0 if done is None else done.summaries)
+        job = self._jobs.pop(identity, None)
+        earlier = self._earlier(sample, identity)
+        if earlier is None or (job is not None and earlier < job.earlier):
+            self.late += 1
+            if job is not None:
+                self._jobs[identity] = job
+            return
+        job = job or _Job(earlier=earlier)
         self._jobs[identity] = job
         series = (sample.node, sample.source, sample.instance)
         if sample.time_ns <= job.seen.get(series, -1):
@@ -206,6 +214,16 @@ class Summing:
                     used[identity] = used.get(identity, 0.0) + grown
             else:
                 _levelled(kept, device, float(value))
+
+    def _earlier(self, sample: Sample, identity: JobIdentity) -> int | None:
+        """How many runs were before the one that a sample is of; None where it comes too late for a summary."""
+        done = self._done.get(identity)
+        if done is None:
+            return 0
+        if sample.since_ns is not None and sample.since_ns >= done.last_ns:
+            return done.summaries
+        # A node that was cut off while the others ended: its part gets a summary of its own, to be added.
+        return None if sample.node in done.nodes else done.summaries - 1
 
     def _meter(self, sample: Sample) -> bool:
         """Share out what a node used since the sample before. Whether the sample is of a meter."""
@@ -243,8 +261,11 @@ class Summing:
 
     def _finish(self, job: JobIdentity) -> JobSummary:
         summary = self._summary(job, self._jobs.pop(job))
-        self._done.pop(job, None)
-        self._done[job] = _Done(summary.last_ns, summary.earlier + 1)
+        before = self._done.pop(job, None)
+        done = self._done[job] = _Done(summary.last_ns, summary.earlier + 1, set(summary.nodes))
+        if before is not None and before.summaries == done.summaries:
+            done.last_ns = max(done.last_ns, before.last_ns)
+            done.nodes |= before.nodes
         if len(self._done) > DONE_MAX:
             del self._done[next(iter(self._done))]
         return summary
@@ -293,6 +314,7 @@ class Summing:
                 total=kept.total if counter and kept.samples else None,
                 resets=kept.resets,
                 peak=None if counter or not kept.peaks else sum(kept.peaks.values()),
+                since_ns=kept.since_ns if kept.is_begun else None,
             )
 
 
@@ -314,6 +336,10 @@ def _counted(kept: _Metric, device: tuple[str, str], value: float, sample: Sampl
     if last is None:
         began = value if sample.since_ns is not None else 0.0
         seconds = (sample.time_ns - sample.since_ns) / 1e9 if sample.since_ns is not None else 0.0
+        if sample.since_ns is None:
+            kept.is_begun = False
+        else:
+            kept.since_ns = sample.since_ns if kept.since_ns is None else min(kept.since_ns, sample.since_ns)
     else:
         if sample.time_ns <= last.time_ns:
             kept.last[device] = last  # late or repeated: it is part of the growth that was counted

@@ -266,7 +266,7 @@ class Agent:
             finally:
                 each.reads += 1
                 each.spent_ns += time.thread_time_ns() - started
-            if each.failing:
+            if each.failing and read:  # that it was asked nothing proves nothing
                 each.failing = False
                 log.info("node.source_readable source=%s", each.name)
             samples += read

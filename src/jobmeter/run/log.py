@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,10 +33,16 @@ class _Lines(logging.Formatter):
 def start_logging(level: str | None, *, as_json: bool = False) -> None:
     """Send the program's events from `level` on to standard error; None leaves the level at info.
 
-    As text, or `as_json`, each an object in a line. Called once by `main` with what the command line says. A command
-    whose settings name a level calls `set_level`.
+    As text, or `as_json`, each an object in a line; where systemd's journal reads them, with priorities in place of
+    times. Called once by `main` with what the command line says. A command whose settings name a level calls
+    `set_level`.
     """
     handler = logging.StreamHandler(sys.stderr)
+    if "JOURNAL_STREAM" in os.environ:
+        from jobmeter.run.log_journal import JournalHandler, is_journal  # noqa: PLC0415 - below systemd only
+
+        if is_journal(sys.stderr, os.environ):
+            handler = JournalHandler(sys.stderr, as_json=as_json)
     if as_json:
         from jobmeter.run.log_json import JsonLines  # noqa: PLC0415 - only where it is wanted
 

@@ -19,6 +19,17 @@ READER_GONE = 141
 
 _DESCRIPTION = "Measures every job, user and node of a compute facility, keeps the account, and reports it."
 
+_MORE = """\
+jobmeter COMMAND --help says more; the guide is /docs of every server, or the folder docs.
+Exit codes: 0 fine, 1 the work failed, 2 wrong use or settings; `jobmeter run` has that of its command.
+
+examples:
+  jobmeter up                                         this machine, live, at http://127.0.0.1:8000
+  jobmeter run -- ./simulate --steps 1000             a command, measured
+  jobmeter sample-config slurm > slurm.toml           every setting, described
+  jobmeter check slurm.toml                           every fault with its line
+  jobmeter why 4711                                   how well a job ran"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. The exit code: 0 fine, 1 the work failed, 2 wrong use or configuration, 130 interrupted.
@@ -168,7 +179,7 @@ def _top_parser(known: dict[str, str]) -> argparse.ArgumentParser:
         prog="jobmeter",
         usage="jobmeter [-h] [--version] [--log-level LEVEL] [--log-format FORMAT] COMMAND ...",
         description=_DESCRIPTION,
-        epilog=f"commands:\n{listing}\n\njobmeter COMMAND --help says more.",
+        epilog=f"commands:\n{listing}\n\n{_MORE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -225,6 +236,12 @@ def _explained(fault: Exception) -> int:
     if isinstance(fault, SettingsFaulty):
         print(fault, file=sys.stderr)  # noqa: T201
         return WRONG_USE
+    if isinstance(fault, ModuleNotFoundError) and not debugging():
+        from jobmeter.run.missing import sentence  # noqa: PLC0415
+
+        if (told := sentence(fault)) is not None:
+            print(f"jobmeter: {told}", file=sys.stderr)  # noqa: T201
+            return WRONG_USE
     if debugging():
         import traceback  # noqa: PLC0415
 

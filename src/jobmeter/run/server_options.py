@@ -9,10 +9,17 @@ from collections.abc import Callable, Mapping
 from jobmeter.peer import Endpoint, bearer
 
 
-def add_server(parser: argparse.ArgumentParser, *, timeout_seconds: float = 60.0) -> None:
-    """Declare them."""
+def add_server(
+    parser: argparse.ArgumentParser,
+    *,
+    among: argparse._MutuallyExclusiveGroup | None = None,
+    timeout_seconds: float = 60.0,
+) -> None:
+    """Declare them. `among` are the places that may be asked in place of a server."""
     server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
-    parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
+    (among or parser).add_argument(
+        "--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)"
+    )
     parser.add_argument(
         "--timeout",
         type=float,

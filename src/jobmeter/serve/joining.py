@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
@@ -20,6 +21,7 @@ from msgspec import Struct
 
 from jobmeter.contract import Clock, RecordStore, StoreUnavailable
 from jobmeter.keeping import JobKey, JobPart, SummaryStore
+from jobmeter.model.adding import added
 from jobmeter.model.joining import Candidate, assigned, joined
 from jobmeter.model.question import Scope as Rows
 from jobmeter.model.record import Record, RecordStop, microseconds
@@ -116,10 +118,11 @@ class Joiner:
 
     async def _told(self) -> None:
         if self._records:
-            told, self._records = list(self._records), {}
-            self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, told))
+            with _given_back(self._records, len(self._records)) as told:
+                self._jobs |= dict.fromkeys(await self._readers.ask(self._kept.jobs_of_records, told))
         while self._jobs:
-            await self._readers.ask(self.join, _taken(self._jobs))
+            with _given_back(self._jobs, AT_ONCE) as jobs:
+                await self._readers.ask(self.join, jobs)
 
     async def _sweep(self) -> None:
         """Look through all that waits, and give up what has waited too long."""
@@ -139,10 +142,11 @@ class Joiner:
         for part in self._kept.parts(jobs):
             found = self._candidates(part)
             summaries = {id(summary): number for number, summary in part.summaries}
-            best = assigned([summary for _, summary in part.summaries], [one for one, _ in found])
+            parts = assigned([summary for _, summary in part.summaries], [one for one, _ in found])
             for candidate, record in found:
-                joints[candidate.record_id] = _Joint(record, best.get(candidate.record_id))
-            settled |= {summaries[id(summary)]: record_id for record_id, summary in best.items()}
+                its = parts.get(candidate.record_id)
+                joints[candidate.record_id] = _Joint(record, None if its is None else added(its))
+            settled |= {summaries[id(one)]: record_id for record_id, its in parts.items() for one in its}
         self._apply(joints)
         self._kept.settle(settled)
 
@@ -181,9 +185,14 @@ class Joiner:
         self._counts.refused(sum(one is Changed.REFUSED for one in outcomes))
 
 
-def _taken(told: dict[T, None]) -> list[T]:
-    """Some of what was told, taken out."""
-    some = list(islice(told, AT_ONCE))
+@contextmanager
+def _given_back(told: dict[T, None], most: int) -> Iterator[list[T]]:
+    """At most so many of what was told, taken out; it is there again when the store was away."""
+    some = list(islice(told, most))
     for one in some:
         del told[one]
-    return some
+    try:
+        yield some
+    except StoreUnavailable:
+        told |= dict.fromkeys(some)
+        raise

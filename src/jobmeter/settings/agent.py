@@ -31,9 +31,10 @@ class Jobs(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(
             description="Batch systems whose jobs are looked for, of slurm, oar, htcondor, kubernetes, systemd, "
-            "jobmeter; those that a node does not have cost nothing."
+            "jobmeter; those that a node does not have cost nothing. Left out are sessions (systemd), and the commands "
+            "of `jobmeter run` (jobmeter), which are measured already."
         ),
-    ] = ("slurm", "oar", "htcondor", "kubernetes", "jobmeter")
+    ] = ("slurm", "oar", "htcondor", "kubernetes")
     cluster: Annotated[str, Meta(description="The name of the cluster, as the accounting has it.")] = ""
     folder: Annotated[tuple[Folder, ...], Meta(description="Further folders with jobs.")] = ()
 

@@ -34,8 +34,8 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
         "tcp://127.0.0.1:5557"
     )
     high_water_mark: Annotated[
-        int, Meta(description="Messages of one node that ZeroMQ may queue on the plain port; 0: no bound.", ge=0)
-    ] = 1000
+        int, Meta(description="Messages of one node that may wait in memory, the rest at the node; 0: no bound.", ge=0)
+    ] = 2
     linger_milliseconds: Annotated[int, Meta(description="ZeroMQ's time at the end; -1: for ever.", ge=-1)] = 0
     burst_messages: Annotated[int, Meta(description="How many messages are taken before they are synced.", ge=1)] = 500
     curve: Annotated[GateCurve | None, Meta(description="Encryption on the answering port.")] = None

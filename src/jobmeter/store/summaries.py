@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jobmeter.keeping import JobKey, JobPart, NamedRecord
+from jobmeter.model.adding import added, is_apart, parts_of, rank
 from jobmeter.model.job import JobIdentity
-from jobmeter.model.joining import rank
 from jobmeter.model.summary import JobSummary
 from jobmeter.store.connections import Connections
 from jobmeter.store.core import KEY_LIMIT_BYTES
@@ -69,11 +69,12 @@ class Summaries:
 
     def of_record(self, record_id: str) -> JobSummary | None:
         """See SummaryStore."""
-        found = select(_TABLE.body).where(_TABLE.record_id == record_id)
+        found = select(_TABLE.body, _TABLE.state).where(_TABLE.record_id == record_id)
         with self._connections.opened() as connection:
             rows = connection.execute(found.order_by(_TABLE.run, _TABLE.no).limit(_SUMMARIES_MAX)).all()
-        summaries = [_decode(row.body) for row in rows]
-        return max(summaries, key=lambda one: (one.job.run, rank(one)), default=None)
+        if joined := [_decode(row.body) for row in rows if row.state == _JOINED]:
+            return added(parts_of(joined))
+        return max(map(_decode, (row.body for row in rows)), key=lambda one: (one.job.run, rank(one)), default=None)
 
     def of_job(self, manager: str, cluster: str | None, job: str) -> list[JobSummary]:
         """See SummaryStore."""
@@ -170,36 +171,50 @@ class Summaries:
 
 
 def _put(connection: Connection, given: Sequence[tuple[JobSummary, str | None]]) -> None:
-    """Keep summaries; of two of a job that begin at the same time the one that tells more."""
+    """Keep summaries; of two of a job that begin at the same time, on the same node, the one that tells more."""
+    held = _held(connection, {summary.job.job for summary, _ in given})
     best: dict[_Place, tuple[JobSummary, str | None]] = {}
     for summary, record_id in given:
-        job = summary.job
-        place = _Place(job.manager, job.cluster, job.job, job.run, summary.first_ns)
-        if place not in best or rank(best[place][0]) < rank(summary):
+        place, there = _place(summary, held, best)
+        if there is None or rank(there) < rank(summary):
             best[place] = (summary, record_id)
     fresh, better = [], []
-    held = _held(connection, best)
     for place, (summary, record_id) in best.items():
         values = {"last_ns": summary.last_ns, "body": _encode(summary), "state": _WAITING, "record_id": record_id}
         if (row := held.get(place)) is None:
             fresh.append({**place._asdict(), **values})
-        elif rank(_decode(row.body)) < rank(summary):
-            if row.state == _JOINED:
-                values["record_id"] = row.record_id
-            better.append({"its_no": row.no, **values})
+            continue
+        if row.state == _JOINED:
+            values["record_id"] = row.record_id
+        better.append({"its_no": row.no, **values})
     if fresh:
         connection.execute(_INSERT, fresh)
     if better:
         connection.execute(_REPLACE, better)
 
 
-def _held(connection: Connection, places: Collection[_Place]) -> dict[_Place, Row[Any]]:
+def _place(
+    summary: JobSummary, held: Mapping[_Place, Row[Any]], best: Mapping[_Place, tuple[JobSummary, str | None]]
+) -> tuple[_Place, JobSummary | None]:
+    """Where a summary is kept, and the one that is there: of the same time on the same nodes.
+
+    What began in the same instant on other nodes is kept beside it, as of the next nanosecond.
+    """
+    job = summary.job
+    place = _Place(job.manager, job.cluster, job.job, job.run, summary.first_ns)
+    while place in best or place in held:
+        there = best[place][0] if place in best else _decode(held[place].body)
+        if not is_apart(summary, there):
+            return place, there
+        place = place._replace(first_ns=place.first_ns + 1)
+    return place, None
+
+
+def _held(connection: Connection, jobs: Collection[str]) -> dict[_Place, Row[Any]]:
     found: dict[_Place, Row[Any]] = {}
-    for some in _parted([place.job for place in places]):
+    for some in _parted(sorted(jobs)):
         for row in connection.execute(select(job_summaries).where(_TABLE.job.in_(some))):
-            place = _Place(row.manager, row.cluster, row.job, row.run, row.first_ns)
-            if place in places:
-                found[place] = row
+            found[_Place(row.manager, row.cluster, row.job, row.run, row.first_ns)] = row
     return found
 
 

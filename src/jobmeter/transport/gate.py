@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -22,7 +23,10 @@ from jobmeter.transport.door import doorkeeper
 from jobmeter.wire.frame import MESSAGE_MAX_BYTES, Answer, encode_answer
 
 _POLL_MILLISECONDS = 200
-_MESSAGES_FOR_A_PEER = 64
+_LAST_POLL_MILLISECONDS, _LAST_SECONDS = 50, 5.0
+_MESSAGES_FOR_A_PEER = 2
+"""A thousand nodes that come back with full spools must fit: what is not taken yet waits at the node."""
+_ANSWERS_FOR_A_PEER = 1024
 _HANDSHAKE_MILLISECONDS = 10_000
 _BACKLOG = 1000
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -36,7 +40,7 @@ class GateSettings(Struct, frozen=True):
 
     plain: str | None = "tcp://127.0.0.1:5556"
     acknowledged: str | None = "tcp://127.0.0.1:5557"
-    high_water_mark: int = 1000
+    high_water_mark: int = _MESSAGES_FOR_A_PEER
     linger_milliseconds: int = 0
     burst_messages: int = 500
     keys: Keys | None = None
@@ -93,8 +97,10 @@ class Gate:
         while not stop.is_set():
             if poller.poll(_POLL_MILLISECONDS):
                 self.burst()
-        while self.burst():
-            pass
+        # What waits with the kernel comes in while the rest is taken; who goes on sending is not waited for.
+        end = time.monotonic() + _LAST_SECONDS
+        while poller.poll(_LAST_POLL_MILLISECONDS) and time.monotonic() < end:
+            self.burst()
 
     def burst(self) -> int:
         """Take what is there, up to a bound, and answer. Gives the number of messages."""
@@ -126,7 +132,7 @@ class Gate:
         socket.handshake_ivl = _HANDSHAKE_MILLISECONDS
         socket.rcvhwm = self._settings.high_water_mark
         if kind == zmq.ROUTER:
-            socket.rcvhwm, socket.sndhwm = _MESSAGES_FOR_A_PEER, 16 * _MESSAGES_FOR_A_PEER
+            socket.rcvhwm, socket.sndhwm = _MESSAGES_FOR_A_PEER, _ANSWERS_FOR_A_PEER
             socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 20_000
             if self._settings.keys is not None:
                 as_server(socket, self._settings.keys)

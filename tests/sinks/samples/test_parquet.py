@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from jobmeter.model.outcome import Accepted, Keep, Rejected
 from jobmeter.model.sample import Sample, SampleBatch
@@ -85,13 +86,39 @@ def test_only_whole_files_have_a_name_and_more_come_beside_them(tmp_path: Path) 
 def test_much_asks_for_a_flush_and_rows_stay_few_in_memory(tmp_path: Path) -> None:
     sink = open_sink(Settings(str(tmp_path), file_max_bytes=2**16))
     assert sink.flush_seconds == 300.0  # type: ignore[attr-defined]
-    for at in range(500):
+    for at in range(1000):
         sink.write(own_batch(START + at))
     assert sink.flush_seconds == 0.0  # type: ignore[attr-defined]
     sink.flush()
     assert sink.flush_seconds == 300.0  # type: ignore[attr-defined]
     sink.close()
-    assert len(rows(tmp_path, "cgroup")) == 500
+    assert len(rows(tmp_path, "cgroup")) == 1000
+
+
+def test_rows_of_a_file_are_by_job_and_time_and_those_of_no_job_last(tmp_path: Path) -> None:
+    sink = open_sink(Settings(str(tmp_path)))
+    jobs = [JOB, None, replace(JOB, job="10"), replace(JOB, run=1), replace(JOB, cluster="")]
+    for at in (3, 1, 2):
+        for job in jobs:
+            sink.write(own_batch(START + at, job=job))
+    sink.close()
+    ordered = [("", "4711", 0), ("alpha", "10", 0), ("alpha", "4711", 0), ("alpha", "4711", 1), (None, None, None)]
+    with duckdb.connect() as connection:
+        chosen = f"SELECT cluster, job, run, time_ns // 1000000000 FROM read_parquet('{tmp_path}/cgroup.*.parquet')"
+        found = connection.execute(chosen).fetchall()
+    assert found == [(*job, START + at) for job in ordered for at in (1, 2, 3)]
+
+
+def test_a_file_has_several_groups_of_rows_when_there_are_many(tmp_path: Path) -> None:
+    sink = open_sink(Settings(str(tmp_path)))
+    (wide, _) = own_batch().samples
+    wide = replace(wide, metrics=tuple(f"m{number}" for number in range(500)), values=(1.0,) * 500)
+    sink.write(SampleBatch("n1", (wide,) * 5000))
+    sink.close()
+    (file,) = tmp_path.glob("*.parquet")
+    with duckdb.connect() as connection:
+        counted = f"SELECT count(DISTINCT row_group_id) FROM parquet_metadata('{file}')"
+        assert connection.execute(counted).fetchall() == [(3,)]
 
 
 def test_names_that_no_table_can_have_are_refused_and_cost_the_others_nothing(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def rooted(root: str, patterns: tuple[str, ...], manager: str, cluster: str = ""
     return Profile(manager, ways, Naming.GROUP, root, cluster)
 
 
-AUTOMATIC = ("slurm", "oar", "htcondor", "kubernetes", "jobmeter")
-"""What is looked for when nobody says what to look for."""
+AUTOMATIC = ("slurm", "oar", "htcondor", "kubernetes")
+"""What is looked for when nobody says what to look for. A `jobmeter run` measures its command itself, more closely."""
 
 _SLURM_JOB = r"job_(?P<job>\d+)|(?P<unique>s[0-9A-Z]{13})"
 _POD = (

@@ -1,8 +1,9 @@
 """The traffic of InfiniBand and Omni-Path ports.
 
 The kernel's files are read (`/sys/class/infiniband/DEVICE/ports/N/counters`); a driver without them, such as soft-RoCE,
-only counts packets. Where no port has any counter, `perfquery` is asked in a thread of its own. Data is counted in
-words of 4 bytes, by Omni-Path's perfquery in words of 8. Facts: the kernel's ABI document on sysfs-class-infiniband.
+only counts packets. Where no port of the devices has any counter, `perfquery` is asked in a thread of its own. Data is
+counted in words of 4 bytes, by Omni-Path's perfquery in words of 8. Facts: the kernel's ABI document on
+sysfs-class-infiniband.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class InfinibandSource:
         self._ports = Renewed(lambda: _ports(folder), _Port.close)
         self._asked: Latest[Mapping[str, int]] | None = None
         if not self._ports.devices():
+            if not _names(folder):
+                raise SourceAbsent(f"there is no device in {_FOLDER}")
             if not host.path(settings.perfquery).exists():
                 raise SourceAbsent(f"there is no port in {_FOLDER} and no {settings.perfquery}")
             self._asked = Latest("perfquery", lambda stop: asked(host, settings, stop), settings.every_seconds)

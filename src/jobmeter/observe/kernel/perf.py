@@ -26,6 +26,10 @@ from jobmeter.observe.tasks.netlink import expanded
 from jobmeter.settings.fault import WrongValue
 
 _COLMET_PLACES = 5
+_FORBIDDEN = (
+    "events need the capability CAP_PERFMON; where kernel.perf_event_paranoid is above 2, as on Debian and Ubuntu, "
+    "that does not do: sysctl kernel.perf_event_paranoid=2, or CAP_SYS_ADMIN"
+)
 
 METRICS = tuple(
     Metric(
@@ -135,7 +139,7 @@ class PerfSource:
                 for each in descriptors:
                     os.close(each)
                 if isinstance(fault, PermissionError):
-                    raise SourceUnreadable("events need the capability CAP_PERFMON or CAP_SYS_ADMIN") from None
+                    raise SourceUnreadable(_FORBIDDEN) from None
                 self._tell(event, fault.strerror or str(fault))
                 return []
         return descriptors

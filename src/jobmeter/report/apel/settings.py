@@ -150,7 +150,7 @@ class Fields(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True, tag="Config", tag_field="type", kw_only=True):
-    """All of it."""
+    """All options of `jobmeter report apel`."""
 
     plugin: Annotated[Plugin, Meta(description="How often and what is reported.")]
     site: Annotated[Site, Meta(description="What is reported.")]

@@ -41,7 +41,7 @@ class Prometheus(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All options of `jobmeter report priority`."""
 
     unknown_keys: ClassVar[str] = "note"
 

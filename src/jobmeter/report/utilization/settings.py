@@ -111,7 +111,7 @@ class Email(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All options of `jobmeter report utilization`."""
 
     unknown_keys: ClassVar[str] = "note"
 

@@ -32,7 +32,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("file", metavar="CONFIG", type=Path, help="the configuration file, YAML or TOML")
     parser.add_argument(
-        "--for", dest="kind", metavar="NAME", help="whose settings these are; guessed from the keys when left out"
+        "--for",
+        dest="kind",
+        metavar="NAME",
+        help="whose settings these are; told by the keys when left out, then by the file's name",
     )
     parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
 
@@ -73,6 +76,8 @@ def _guessed(root: Mapping, file: Path) -> str:
     likely = kinds.guess(root)
     if len(likely) == 1:
         return likely[0]
+    if file.stem in (likely or kinds.names()):
+        return file.stem
     reason = f"could be settings of {' or '.join(likely) or 'nothing that is installed'}"
     raise SettingsFaulty([Fault(str(file), "", reason, "say which with --for NAME")])
 

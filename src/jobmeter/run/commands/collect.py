@@ -42,7 +42,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         action=Chosen,
         shared=_declare_shared,
-        help="the batch system, such as slurm, with the file of its settings and options; see below",
+        help="the batch system, then the file of its settings and options; `jobmeter collect slurm --help` says which",
     )
     _declare_shared(parser)
 

@@ -14,6 +14,7 @@ import msgspec
 from jobmeter.observe.host import Host, this_host
 from jobmeter.run.doctor.checks import Check, State, of_kernel, of_machine, of_python
 from jobmeter.run.doctor.reach import of_batch, of_server, of_spools
+from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 
 SUMMARY: str = "checks this host and says what to mend, and how"
 
@@ -28,8 +29,7 @@ _SIGNS = {State.GOOD: "ok  ", State.WARNING: "warn", State.BAD: "BAD ", State.NO
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("--server", metavar="URL", default="http://127.0.0.1:8000", help="the server to reach (http://127.0.0.1:8000)")
-    add("--token-file", metavar="FILE", type=Path, help="a token to show it")
+    add_server(parser, timeout_seconds=5.0)
     add("--data", metavar="DIR", type=Path, action="append", help="folders to look for room and spools in; repeatable")
     add("--port", metavar="PORT", type=int, default=8000, help="a port that a server here would need (8000)")
     add("--strict", action="store_true", help="warnings count as well")
@@ -55,7 +55,7 @@ def all_checks(arguments: argparse.Namespace, host: Host) -> Iterator[Check]:
     yield from of_kernel(host, os.geteuid())
     yield from of_batch(host, shutil.which)
     yield from of_spools(folders)
-    yield from of_server(arguments.server, arguments.token_file)
+    yield from of_server(endpoint_of(arguments), shown_to(arguments), arguments.token_file)
 
 
 def _lines(checks: list[Check]) -> Iterator[str]:

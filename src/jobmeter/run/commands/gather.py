@@ -101,7 +101,11 @@ def gather(settings: GatherSettings, outputs: list[Output]) -> int:
                 gatherer.reopen()
             gatherer.keep_house()
         was_whole = stop.is_set()
-        gatherer.stop()
+        hanging = gatherer.stop()
+    if hanging:
+        log.error("gather.given_up outputs=%s they did not end in time; what they had not written is lost", hanging)
+        logging.shutdown()
+        os._exit(1)  # the interpreter's own end would wait for ever for what their threads hold
     log.info("gather.stopped samples=%d", gatherer.intake.counts.samples)
     return 0 if was_whole else 1
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
 from jobmeter.observe.host import SystemClock
-from jobmeter.peer import Endpoint, Peer, PeerAway, TlsFilesUnusable
+from jobmeter.peer import Peer, PeerAway, TlsFilesUnusable
 from jobmeter.report.visible import visible
 from jobmeter.run.records.text import table
+from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 
 SUMMARY: str = "compares what the sources had with what is stored, and that with what was published"
 
@@ -30,24 +30,19 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME", help="this job source only, such as slurm")
     parser.add_argument("--gaps", action="store_true", help="only days and months with a gap")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
-    parser.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait for it (60)")
-    parser.add_argument("--ca", metavar="FILE", help="authority to trust besides those of the system")
-    parser.add_argument("--certificate", metavar="FILE", help="client certificate to show")
-    parser.add_argument("--key", metavar="FILE", help="its private key")
+    add_server(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Ask and print. 0 without a gap, 1 when a day or a month has one or the server is away, 2 for a wrong option."""
-    endpoint = Endpoint(arguments.server, arguments.timeout, arguments.ca, arguments.certificate, arguments.key)
+    endpoint = endpoint_of(arguments)
     if (fault := endpoint.fault()) is not None:
         return _say(fault, WRONG_USE)
     asked = {
         key: getattr(arguments, key) for key in ("since", "until", "source") if getattr(arguments, key) is not None
     }
     try:
-        peer = Peer(endpoint)
+        peer = Peer(endpoint, headers=shown_to(arguments))
         answer = peer.exchange("GET", f"/v2/reconciliation?{urlencode(asked)}")
         peer.close()
     except TlsFilesUnusable as unusable:

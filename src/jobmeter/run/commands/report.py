@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from jobmeter.registry import loaded_from
 
-SUMMARY: str = "reports what the account says: APEL, priorities, utilisation"
+SUMMARY: str = "reports what the account says: APEL, GRACC, priorities, utilisation, the month on one page"
 
 _KINDS = "jobmeter.run.reports"
 

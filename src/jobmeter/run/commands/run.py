@@ -110,16 +110,18 @@ def _measured(  # noqa: PLR0913, PLR0917 - what a run is made of
     measuring = Measuring(host, JobIdentity("jobmeter", "", job), child, group, began_ns)
     outcome = measuring.outcome(taker)
     found = numbers(outcome)
-    faults: list[str] = []
+    told, faults = list(lines(found)), list[str]()
     if taker is not None:
-        taker.finish(record_of(outcome, found, _meta(command, arguments)), outcome.summary)
+        record = record_of(outcome, found, _meta(command, arguments))
+        taker.finish(record, outcome.summary)
         faults += taker.faults
+        told.append(taker.place(record.record_id))
     if arguments.json is not None:
         try:
             arguments.json.write_text(_as_json({**as_values(found), "command": command}), encoding="utf-8")
         except OSError as fault:
             faults.append(f"{arguments.json}: {fault.strerror}")
-    said = [] if arguments.quiet else [f"jobmeter: {line}" for line in lines(found)]
+    said = [] if arguments.quiet else [f"jobmeter: {line}" for line in told]
     said += [f"jobmeter run: not all is stored: {fault}" for fault in faults]
     with contextlib.suppress(OSError):
         sys.stderr.write("".join(f"{line}\n" for line in said))

@@ -20,8 +20,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print the sample or the list of names. 2 when there is no such name."""
     if arguments.name is None:
+        width = max(map(len, kinds.names()))
         for name in kinds.names():
-            print(f"{name:<16} {(kinds.settings(name).__doc__ or '').strip().partition(chr(10))[0]}")  # noqa: T201
+            print(f"{name:<{width}}  {_first_sentence(kinds.settings(name).__doc__ or '')}")  # noqa: T201
         return 0
     try:
         struct = kinds.settings(arguments.name)
@@ -30,3 +31,8 @@ def execute(arguments: argparse.Namespace) -> int:
         return 2
     print(sample(struct, "yaml" if arguments.yaml else "toml"), end="")  # noqa: T201
     return 0
+
+
+def _first_sentence(text: str) -> str:
+    first, dot, _ = " ".join(text.split()).partition(". ")
+    return f"{first}{dot.strip()}"

@@ -23,6 +23,7 @@ from jobmeter.query.fault import BadQuery
 from jobmeter.query.samples import moment_ns, span_ns
 from jobmeter.run.samples.origin import ColmetFiles, Folder, Origin, OriginFaulty, OriginMissing, Server
 from jobmeter.run.samples.print import curves, overview, rows
+from jobmeter.run.server_options import add_server, endpoint_of, shown_to
 from jobmeter.wire.sample_text import as_csv, as_json, as_lines
 
 SUMMARY: str = "prints, plots and exports what a job used over time"
@@ -34,12 +35,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("job", nargs="?", metavar="JOB", help="id of the job, or MANAGER/JOB or MANAGER/CLUSTER/JOB")
     where = parser.add_mutually_exclusive_group()
-    server = os.environ.get("JOBMETER_SERVER", "http://127.0.0.1:8000")
-    where.add_argument("--server", default=server, metavar="URL", help="the server (JOBMETER_SERVER, or %(default)s)")
+    add_server(parser, among=where, timeout_seconds=300.0)
     where.add_argument("--store", type=Path, metavar="DIR", help="the folder of a sample store on this machine")
     where.add_argument("--hdf5", metavar="FILE", help="a file of Colmet, or the first part of the names of several")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the token to show (or JOBMETER_TOKEN)")
-    parser.add_argument("--ca", metavar="FILE", help="PEM file of an authority to trust besides those of the system")
     parser.add_argument("--run", type=int, metavar="N", help="which run of the job, counted from 0")
     parser.add_argument("--node", metavar="NAME", help="of this node only; without a job: the node itself")
     parser.add_argument("--source", metavar="NAME", help="what this source read only")
@@ -119,7 +117,7 @@ def _origin(arguments: argparse.Namespace) -> Origin:
         return Folder(arguments.store)
     if arguments.hdf5 is not None:
         return ColmetFiles(arguments.hdf5)
-    return Server(arguments.server, arguments.ca, arguments.token_file)
+    return Server(endpoint_of(arguments), shown_to(arguments))
 
 
 def _show(arguments: argparse.Namespace, tables: list[SampleTable]) -> int:

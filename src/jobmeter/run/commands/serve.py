@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,14 +25,15 @@ from jobmeter.run.server.reach import remote_addresses
 from jobmeter.run.server.settings import database_url, load_settings
 from jobmeter.run.server.workers import Work, Workers
 from jobmeter.serve.policy import policy_of
-from jobmeter.serve.settings import SHARED_FOLDER, ServeSettings, not_offered
+from jobmeter.serve.settings import SHARED_FOLDER, ServeSettings, TlsConfig, not_offered, tls_of
+from jobmeter.settings.fault import WrongValue
 
 if TYPE_CHECKING:
     from jobmeter.run.server.listening import Listeners
     from jobmeter.serve.app import Application
     from jobmeter.store.open import ArchivingStore
 
-SUMMARY: str = "serves the record API on SQLite or PostgreSQL"
+SUMMARY: str = "serves the account on SQLite or PostgreSQL: pages, and an interface for programs"
 SETTINGS = "jobmeter.serve.settings:ServeSettings"
 
 FAILED = 1
@@ -80,6 +81,14 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
         "--workers", metavar="N", type=_workers, help="worker processes, on PostgreSQL (application.web_workers)"
     )
     parser.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        help="serve HTTPS, too, with this certificate (tls_config.server_cert_path)",
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key (tls_config.server_key_path)")
+    parser.add_argument("--https-host", metavar="ADDRESS", help="address of HTTPS (default: that of --host)")
+    parser.add_argument("--https-port", metavar="PORT", type=_port, help="port of HTTPS (default: 8443)")
+    parser.add_argument(
         ACCESS_FLAG,
         action="store_true",
         dest="require_authentication",
@@ -118,7 +127,10 @@ def prepared(arguments: argparse.Namespace) -> tuple[ServeSettings, str] | int:
     loaded = load_settings(arguments.config, os.environ, Path.cwd(), as_auditor=arguments.as_auditor)
     for note in loaded.notes:
         log.warning("settings.note %s", note)
-    settings = placed(loaded.settings, arguments)
+    try:
+        settings = placed(loaded.settings, arguments)
+    except WrongValue as fault:
+        return _refused([f"--tls-certificate and --tls-key go together: {fault.key} {fault.reason}"], WRONG_USE)
     if arguments.log_level is None:
         set_level(settings.log_level)
     remote = remote_addresses(settings)
@@ -130,7 +142,7 @@ def prepared(arguments: argparse.Namespace) -> tuple[ServeSettings, str] | int:
             f"read and write. Give {ACCESS_FLAG} and make tokens with `jobmeter token create`, listen on 127.0.0.1, "
             f"or give {REMOTE_FLAG}."
         )
-    if faults:
+    if faults or (faults := _tls_faults(settings)):
         return _refused(faults, WRONG_USE)
     if remote and not asks:
         log.warning("serve.open addresses=%s anyone who reaches the port may read and write", ",".join(remote))
@@ -140,7 +152,7 @@ def prepared(arguments: argparse.Namespace) -> tuple[ServeSettings, str] | int:
 
 
 def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSettings:
-    """The settings with what the command line says about address, port and database."""
+    """The settings with what the command line says about addresses, ports, TLS and database. Raises WrongValue."""
     application = settings.application
     if arguments.host is not None:
         application = msgspec.structs.replace(application, addr=(arguments.host,))
@@ -151,8 +163,40 @@ def placed(settings: ServeSettings, arguments: argparse.Namespace) -> ServeSetti
     if arguments.require_authentication:
         access = msgspec.structs.replace(settings.access, required=True)
         settings = msgspec.structs.replace(settings, access=access)
+    settings = msgspec.structs.replace(settings, tls_config=_tls_placed(settings.tls_config, arguments))
     url = arguments.database if arguments.database is not None else settings.database_url
     return msgspec.structs.replace(settings, application=application, database_url=url)
+
+
+def _tls_placed(tls: TlsConfig | None, arguments: argparse.Namespace) -> TlsConfig | None:
+    """TLS with what the command line says of it. A certificate there switches it on, and asks clients for none."""
+    told: dict[str, Any] = {}
+    if arguments.tls_certificate is not None or arguments.tls_key is not None:
+        told = {"use_tls": True, "server_cert_path": arguments.tls_certificate, "server_key_path": arguments.tls_key}
+        if tls is None or not tls.use_tls:
+            told["client_certificates"] = "none"
+    if arguments.https_host is not None:
+        told["https_addr"] = (arguments.https_host,)
+    if arguments.https_port is not None:
+        told["https_port"] = arguments.https_port
+    if not told:
+        return tls
+    before = {} if tls is None else msgspec.structs.asdict(tls)
+    return TlsConfig(**{"use_tls": False, **before, **told})
+
+
+def _tls_faults(settings: ServeSettings) -> list[str]:
+    """Why certificate and key cannot be used; nothing when they can, or there are none."""
+    tls = tls_of(settings)
+    if tls is None:
+        return []
+    from jobmeter.serve.tls import TlsUnusable, tls_context  # noqa: PLC0415 - --help must not pay for it
+
+    try:
+        tls_context(tls)
+    except TlsUnusable as fault:
+        return [str(fault)]
+    return []
 
 
 def run(settings: ServeSettings, url: str, say: Callable[[str], None]) -> int:

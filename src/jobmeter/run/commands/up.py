@@ -33,7 +33,7 @@ from jobmeter.run.up.listening import for_others, listened, reached
 from jobmeter.run.up.node import Ways, measure
 from jobmeter.run.up.progress import Progress, progress, sentence
 from jobmeter.serve.policy import policy_of
-from jobmeter.serve.settings import ServeSettings
+from jobmeter.serve.settings import ServeSettings, tls_of
 
 SUMMARY: str = "measures and serves this machine, with nothing to set up"
 
@@ -50,7 +50,7 @@ Say = Callable[..., None]
 _BATCH = ("slurm", "htcondor", "oar", "kubernetes")
 _PARTS = ("node", "facility")
 _DOCUMENTED_QUEUES = ("slurm", "htcondor")
-_ADDRESS = re.compile(r" at (https?://\S+)")
+_ADDRESS = re.compile(r"\b(https?)(://\S+):(\d+)")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +82,9 @@ def execute(arguments: argparse.Namespace) -> int:
     arguments.config = None
     arguments.as_auditor = False
     if arguments.listen is not None:
-        arguments.host, port = arguments.listen
-        arguments.port = port if arguments.port is None else arguments.port
-    if arguments.host is not None and not is_loopback(arguments.host) and not arguments.allow_remote:
+        _listen(arguments, *arguments.listen)
+    addresses = [each for each in (arguments.host, arguments.https_host) if each is not None]
+    if not all(map(is_loopback, addresses)) and not arguments.allow_remote:
         arguments.require_authentication = True
     host = this_host()
     say = _json_line if arguments.json else _text_line
@@ -97,6 +97,17 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.look:
         return 0
     return _prepared(arguments, host, found, say)
+
+
+def _listen(arguments: argparse.Namespace, host: str, port: int | None) -> None:
+    """Serve others there: over HTTPS where there is a certificate, while our own processes stay on loopback."""
+    if arguments.tls_certificate is None:
+        arguments.host, arguments.port = host, port if arguments.port is None else arguments.port
+    else:
+        arguments.https_host, arguments.https_port = (
+            host,
+            port if arguments.https_port is None else arguments.https_port,
+        )
 
 
 def _prepared(arguments: argparse.Namespace, host: Host, found: Sequence[Finding], say: Say) -> int:
@@ -202,8 +213,10 @@ class _Up:
                 self._begin_others(address)
                 remote = list(remote_addresses(self._settings))
                 if remote:
-                    asked = self._token_file is not None
-                    self._say("remote", for_others(self._host.name, address, asked=asked), addresses=remote)
+                    asked, tls = self._token_file is not None, tls_of(self._settings)
+                    port = self._settings.application.port if tls is None else tls.https_port
+                    told = for_others(self._host.name, port, asked=asked, encrypted=tls is not None)
+                    self._say("remote", told, addresses=remote)
                 seconds = time.monotonic() - began
                 told = f"jobmeter is ready at {address} ({seconds:.1f} s; data in {self._data})"
                 self._say("ready", told, address=address)
@@ -225,17 +238,21 @@ class _Up:
                 return None
             if not self._family.runs("server"):
                 break
-            match = _ADDRESS.search(_read(self._reading))
-            if match is not None:
-                address = reached(match[1])
-                port = int(address.rpartition(":")[2])
-                # One that falls comes back where the others look for it, also when any port was good.
-                application = structs.replace(self._settings.application, port=port)
-                self._settings = structs.replace(self._settings, application=application)
-                return address
+            found = {match[1]: match for match in _ADDRESS.finditer(_read(self._reading))}
+            if "http" in found:
+                self._stay(int(found["http"][3]), int(found["https"][3]) if "https" in found else None)
+                return reached(found["http"][0])
         file = self._family.log_file("server")
         self._say("failed", f"the server did not start; the end of {file}:\n{_tail(file)}")
         return None
+
+    def _stay(self, port: int, https_port: int | None) -> None:
+        """A server that falls comes back where the others look for it, also when any port was good."""
+        application = structs.replace(self._settings.application, port=port)
+        tls = self._settings.tls_config
+        if tls is not None and https_port is not None:
+            tls = structs.replace(tls, https_port=https_port)
+        self._settings = structs.replace(self._settings, application=application, tls_config=tls)
 
     def _begin_others(self, address: str) -> None:
         folder = self._data / "up"

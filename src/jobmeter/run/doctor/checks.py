@@ -85,14 +85,19 @@ def of_machine(host: Host, folders: Sequence[Path], port: int) -> Iterator[Check
     """Clock, room, open files, the port."""
     yield _clock()
     for folder in folders:
-        yield _room(folder)
+        try:
+            yield _room(folder)
+        except PermissionError as fault:
+            mend = "ask as the user of the server, or give --data DIR"
+            yield Check(f"disk {folder}", State.BAD, f"cannot be looked at: {fault.strerror}", mend)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = hard >= FILES_LEAST
     mend = "" if enough else "LimitNOFILE=65536 in the unit, or `ulimit -Hn 65536`"
     yield Check("open files", State.GOOD if enough else State.WARNING, f"up to {hard}", mend)
     yield _port(port)
     if host.path("/run/systemd/system").is_dir():
-        units = sorted(path.name for path in host.path("/etc/systemd/system").glob("jobmeter-*.service"))
+        folders_of_units = map(host.path, ("/etc/systemd/system", "/usr/lib/systemd/system"))
+        units = sorted({path.name for each in folders_of_units for path in each.glob("jobmeter-*.service")})
         found = ", ".join(units) or "no unit of ours is installed"
         yield Check("systemd", State.GOOD, found, "" if units else "see packaging/systemd, to start with the machine")
     else:
@@ -205,7 +210,8 @@ def _perf(host: Host, user: int) -> Check:
     if user == 0 or level <= 0:
         return Check("perf", State.GOOD, f"events of jobs can be counted (perf_event_paranoid {level})")
     found = f"perf_event_paranoid is {level}: no events of whole jobs"
-    return Check("perf", State.NONE, found, "sysctl kernel.perf_event_paranoid=0, or CAP_PERFMON in the unit")
+    mend = "sysctl kernel.perf_event_paranoid=0, or at most 2 and CAP_PERFMON, which the unit jobmeter-node has"
+    return Check("perf", State.NONE, found, mend)
 
 
 def _number(host: Host, path: str) -> int | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jobmeter.deliver.fault import SpoolFault
 from jobmeter.deliver.settings import SpoolSettings
 from jobmeter.deliver.spool import Spool
 from jobmeter.observe.host import Host, SystemClock
-from jobmeter.peer import Endpoint, Peer, PeerAway, bearer
+from jobmeter.peer import Endpoint, Peer, PeerAway, TlsFilesUnusable
 from jobmeter.run.doctor.checks import Check, State
 from jobmeter.run.up.findings import batch_systems
 
-_SECONDS = 5.0
 _OLD_SECONDS = 3600
 
 
@@ -34,10 +33,17 @@ def of_batch(host: Host, which: Callable[[str], str | None]) -> Iterator[Check]:
 def of_spools(folders: Sequence[Path]) -> Iterator[Check]:
     """What waits in the spools below the folders, and what can never be delivered."""
     files = sorted(
-        {file for folder in folders if folder.is_dir() for file in folder.rglob("*.spool") if file.is_file()}
+        {file for folder in folders if _is_open(folder) for file in folder.rglob("*.spool") if file.is_file()}
     )
     for file in files:
         yield _spool(file)
+
+
+def _is_open(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except PermissionError:  # told where room is looked for
+        return False
 
 
 def _spool(file: Path) -> Check:
@@ -58,28 +64,35 @@ def _spool(file: Path) -> Check:
     return Check(name, State.GOOD, found)
 
 
-def of_server(address: str, token_file: Path | None) -> Iterator[Check]:
-    """Whether the server answers, and whether it knows the token."""
-    endpoint = Endpoint(address, _SECONDS)
+def of_server(
+    endpoint: Endpoint, shown: Callable[[], Mapping[str, str]] | None, token_file: str | None
+) -> Iterator[Check]:
+    """Whether the server answers, and whether it knows what it is shown, the token in the file or another."""
     if (fault := endpoint.fault()) is not None:
         yield Check("server", State.BAD, fault, "give --server http://HOST:PORT")
         return
     try:
-        peer = Peer(endpoint, headers=bearer(None, None if token_file is None else str(token_file)))
+        peer = Peer(endpoint, headers=shown)
         health = peer.exchange("GET", "/health_check")
         asked = peer.exchange("GET", "/v2/totals")
         peer.close()
+    except TlsFilesUnusable as unusable:
+        yield Check("server", State.BAD, str(unusable), "give --ca, --certificate and --key that can be read")
+        return
     except (PeerAway, OSError) as reason:
-        yield Check("server", State.WARNING, f"{address} does not answer: {reason}", "jobmeter up, or --server URL")
+        told = str(reason).removeprefix(f"{endpoint.address}: ")
+        yield Check(
+            "server", State.WARNING, f"{endpoint.address} does not answer: {told}", "jobmeter up, or --server URL"
+        )
         return
     good = health.status == 200
     mend = "" if good else "look into its log"
-    yield Check("server", State.GOOD if good else State.BAD, f"{address} answers with {health.status}", mend)
-    yield _token(asked.status, token_file)
+    yield Check("server", State.GOOD if good else State.BAD, f"{endpoint.address} answers with {health.status}", mend)
+    by_variable = "without a token" if shown is None else "with the token in JOBMETER_TOKEN"
+    yield _token(asked.status, by_variable if token_file is None else f"with the token in {token_file}")
 
 
-def _token(status: int, file: Path | None) -> Check:
-    shown = "without a token" if file is None else f"with the token in {file}"
+def _token(status: int, shown: str) -> Check:
     if status == 401:
         return Check("token", State.BAD, f"the server refuses us {shown}", "jobmeter token create NAME --role read")
     if status == 403:

@@ -127,7 +127,7 @@ def file_struct() -> type[Struct]:
     fields: list[tuple[str, Any, Any]] = []
     for section in registry.names(KIND):
         settings: Any = registry.module(KIND, section).Settings
-        described = Annotated.__class_getitem__((settings, Meta(description=f"The section {section}.")))  # type: ignore[attr-defined]
+        described = Annotated[settings, Meta(description=f"The section {section}.")]
         fields.append((section.replace("-", "_"), described, msgspec.field(default_factory=settings)))
     struct = msgspec.defstruct(
         "FacilityFile", fields, bases=(FacilitySettings,), frozen=True, module=__name__, forbid_unknown_fields=True

@@ -21,6 +21,8 @@ from jobmeter.transport.gate import Gate, GateSettings
 
 _HOUSEKEEPING_SECONDS = 5.0
 _END_SECONDS = 30.0
+_LAST_WRITE_SECONDS = 600.0
+"""How long an output may write what it has at the end: thousands of tables on a busy machine take a minute."""
 
 log = logging.getLogger("jobmeter.run")
 
@@ -68,30 +70,36 @@ class Gatherer:
         if time.monotonic() - self._saved < _HOUSEKEEPING_SECONDS:
             return
         self._saved = time.monotonic()
+        # Looked at before the streams are saved: what comes meanwhile is in neither, and would not be known again.
+        done = min((feeder.done for feeder in self.feeders), default=self.log.next_number)
         try:
             self.intake.streams.save()
         except OSError as fault:
             log.warning("gather.streams_not_saved reason=%r", str(fault))
             return
-        self.log.forget(min((feeder.done for feeder in self.feeders), default=self.log.next_number))
+        self.log.forget(done)
 
     def reopen(self) -> None:
         """Let the outputs begin new files."""
         for feeder in self.feeders:
             feeder.ask_reopen()
 
-    def stop(self) -> None:
-        """Take what has arrived, give the outputs their time for it, and close all."""
+    def stop(self) -> list[str]:
+        """Take what has arrived, give the outputs their time for it, and close all.
+
+        Gives the names of outputs that hang: a thread of theirs still runs, and may hold a lock of its library.
+        """
         self._gate_stop.set()
         self._threads[0].join(_END_SECONDS)
         self._stop.set()
         self.log.wake()
         for thread in self._threads[1:]:
-            thread.join(self._settings.drain_seconds + _END_SECONDS)
+            thread.join(self._settings.drain_seconds + _LAST_WRITE_SECONDS)
         self._saved = 0.0
         self.keep_house()
         self.gate.close()
         self.log.close()
+        return [thread.name for thread in self._threads[1:] if thread.is_alive()]
 
     def _feeder(self, output: Output, folder: Path | None, start: int) -> Feeder:
         return Feeder(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -96,6 +97,7 @@ class ToServer:
     def __init__(self, folder: Path, server: str, options: list[str]) -> None:
         self.faults: list[str] = []
         self.apart: set[int] = set()
+        self._server = server
         self._options = ["--server", server, *options]
         self._records, self._measured = spools_of(folder, server)
         self._gathered = Gathered(self._write)
@@ -120,6 +122,10 @@ class ToServer:
         if self._opened is not None:
             self._opened.close()
         self._deliver()
+
+    def place(self, record_id: str) -> str:
+        """Where a person finds the job, once the server has it."""
+        return f"page        {self._server.rstrip('/')}/job/{quote(record_id, safe='')}"
 
     def _spool(self) -> Spool:
         if self._opened is None:
@@ -173,6 +179,10 @@ class InFolder:
             self._append("records.jsonl", encode_record(record))
         except OSError as fault:
             self.faults.append(str(fault))
+
+    def place(self, record_id: str) -> str:
+        """Where a person finds the job."""
+        return f"stored in   {self._folder} as {record_id}"
 
     def _write(self, batch: SampleBatch) -> None:
         try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -83,16 +82,10 @@ class Folder:
 class Server:
     """A jobmeter server."""
 
-    def __init__(self, address: str, ca_file: str | None, token_file: Path | None) -> None:
-        endpoint = Endpoint(address, 300.0, ca_file)
+    def __init__(self, endpoint: Endpoint, shown: Callable[[], Mapping[str, str]] | None) -> None:
         if (fault := endpoint.fault()) is not None:
             raise OriginFaulty(fault)
-        try:
-            token = os.environ.get("JOBMETER_TOKEN") if token_file is None else token_file.read_text().strip()
-        except OSError as fault_:
-            raise OriginFaulty(f"the token cannot be read: {fault_}") from None
-        shown: Mapping[str, str] = {"authorization": f"Bearer {token}"} if token else {}
-        self._peer = Peer(endpoint, headers=lambda: shown)
+        self._peer = Peer(endpoint, headers=shown)
 
     def tables(self, question: SampleQuestion) -> Iterator[SampleTable]:
         """See Origin."""

@@ -58,7 +58,8 @@ class Probe(Struct, frozen=True):
     program: str
     question: tuple[str, ...]
     silent: bool = False
-    """Whether words on its standard error mean that it did not answer: OAR tells a failing database nowhere else."""
+    """Whether words on its standard error mean that it did not answer, and begin with the reason: OAR tells a failing
+    database nowhere else."""
 
 
 PROBES = (
@@ -67,8 +68,10 @@ PROBES = (
     Probe("oar", "OAR", "oarstat", (), silent=True),
 )
 
-_PLACE_ONLY = re.compile(r"at \S+ line \d+\.?")
+_PLACE = re.compile(r"\s*\bat \S+ line \d+\.?$")
 """What programs in Perl end their words with; the reason stands before it."""
+_FOLLOWS = "Use of uninitialized value"
+"""What such a program says of the values that it lacks for that reason."""
 CONTAINER_KUBE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -85,12 +88,13 @@ def _answering(probe: Probe, host: Host, path: str | None, left_out: Sequence[st
         return Finding(probe.name, probe.meaning, False, f"no {probe.program} in PATH", absent=True)
     given = {name: value for name, value in host.environment.items() if name in _PASSED_ON}
     command = [path, *probe.question]
+    reason = _first_reason if probe.silent else _last_line
     try:
         told = host.run(command, environment=given, timeout_seconds=_SECONDS, output_max_bytes=_OUTPUT_BYTES).stderr
         if probe.silent and told.strip():
-            return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {_last_line(told)}")
+            return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {reason(told)}")
     except CommandFailed as fault:
-        return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {_last_line(fault.stderr)}")
+        return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {reason(fault.stderr)}")
     except (CommandMissing, CommandTimedOut) as fault:
         return Finding(probe.name, probe.meaning, False, f"{path} does not answer: {fault}")
     except OutputTooLarge:
@@ -156,8 +160,13 @@ def rights(effective_user: int) -> str:
 
 
 def _last_line(text: str) -> str:
-    told = [line.strip() for line in text.splitlines() if line.strip() and not _PLACE_ONLY.fullmatch(line.strip())]
+    told = [line.strip() for line in text.splitlines() if line.strip()]
     return told[-1][:300] if told else "it gave no reason"
+
+
+def _first_reason(text: str) -> str:
+    told = (_PLACE.sub("", line.strip()) for line in text.splitlines())
+    return next((line[:300] for line in told if line and not line.startswith(_FOLLOWS)), "it gave no reason")
 
 
 def data_folder(path: Path) -> Path:

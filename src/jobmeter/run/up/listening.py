@@ -23,11 +23,10 @@ def reached(address: str) -> str:
     return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
-def for_others(host: str, address: str, *, asked: bool) -> str:
+def for_others(host: str, port: int, *, asked: bool, encrypted: bool) -> str:
     """What a person must know who lets others in: `asked`, whether they must show a token."""
-    port = address.rpartition(":")[2]
     terms = "with a token" if asked else "and anybody may read and write"
-    return (
-        f"Others reach it at http://{host}:{port}, {terms}; nothing is encrypted. "
-        "For TLS and more tokens: docs/security.md"
-    )
+    place = f"{'https' if encrypted else 'http'}://{host}:{port}"
+    if encrypted:
+        return f"Others reach it at {place}, {terms}. More tokens: docs/security.md"
+    return f"Others reach it at {place}, {terms}; nothing is encrypted. For TLS and more tokens: docs/security.md"

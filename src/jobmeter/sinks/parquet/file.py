@@ -17,6 +17,8 @@ from jobmeter.sinks.parquet.held import SEPARATOR, Held
 _SUFFIX = ".parquet"
 _UNFINISHED = ".jobmeter-unfinished"
 _NAME_MAX = 100
+_GROUP_BYTES = 8 * 2**20
+_GROUP_ROWS_MIN, _GROUP_ROWS_MAX = 2048, 122_880
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _CODECS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "none": "uncompressed"}
 _OWN = f"""
@@ -53,9 +55,19 @@ def _copy(file: Path, held: Held, metrics: Sequence[Metric], compression: str) -
         connection.register("held", held.columns())
         values = "".join(f", nullif(v{place}, 'nan') AS {_quoted(name)}" for place, name in enumerate(held.metrics))
         about = msgspec.json.encode({metric.name: _described(metric) for metric in metrics}).decode()
-        chosen = f"SELECT {_OWN}{values} FROM held ORDER BY manager, cluster, job, run, time_ns"  # noqa: S608 - quoted
-        options = f"FORMAT parquet, COMPRESSION {_CODECS[compression]}, KV_METADATA {{metrics: {_literal(about)}}}"
+        chosen = f"SELECT {_OWN}{values} FROM held"  # noqa: S608 - quoted
+        options = (
+            f"FORMAT parquet, COMPRESSION {_CODECS[compression]}, ROW_GROUP_SIZE {_group_rows(len(held.metrics))}, "
+            f"KV_METADATA {{metrics: {_literal(about)}}}"
+        )
         connection.execute(f"COPY ({chosen}) TO {_literal(file)} ({options})")
+
+
+def _group_rows(columns: int) -> int:
+    """How many rows are together in a file; the writer has that many in memory."""
+    return max(
+        _GROUP_ROWS_MIN, min(_GROUP_ROWS_MAX, _GROUP_BYTES // (8 * (columns + 10)) // _GROUP_ROWS_MIN * _GROUP_ROWS_MIN)
+    )
 
 
 def _described(metric: Metric) -> dict[str, str]:

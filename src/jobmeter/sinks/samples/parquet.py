@@ -27,7 +27,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     file_max_bytes: Annotated[
         int,
         Meta(description="So many bytes of rows, before compression, close the files earlier.", ge=2**16, le=2**32),
-    ] = 64 * 2**20
+    ] = 32 * 2**20
     compression: Annotated[Literal["zstd", "snappy", "gzip", "none"], Meta(description="How values are packed.")] = (
         "zstd"
     )
