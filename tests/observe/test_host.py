@@ -17,7 +17,7 @@ from jobmeter.observe.host import (
     SystemClock,
     this_host,
 )
-from tests.process import eventually, is_alive
+from tests.process import PATIENCE_SECONDS, eventually, is_alive, started
 
 HOST = Host(Path("/"), SystemClock(), {})
 
@@ -60,10 +60,44 @@ def test_a_command_that_does_not_end_is_killed_with_what_it_started(tmp_path: Pa
     for seconds in (1, 10, 60):  # longer where a busy machine did not even let it begin
         with pytest.raises(CommandTimedOut):
             run("sh", "-c", f"sleep 600 & echo $! $$ > {note}; wait", timeout_seconds=seconds)
-        if note.exists() and (started := note.read_text().split()):
+        if note.exists() and (pids := note.read_text().split()):
             break
-    child, parent = map(int, started)
+    child, parent = map(int, pids)
     eventually(lambda: not is_alive(child) and not is_alive(parent))
+
+
+_ASKED = """
+import os, signal, sys, threading, time
+from jobmeter.observe.host import this_host
+class Asked(BaseException): ...
+def asked(*_): raise Asked
+for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, asked)
+def ask(seconds, which):
+    time.sleep(seconds)
+    os.kill(os.getpid(), which)
+for number in range(200):
+    asking = threading.Thread(target=ask, args=(number * 0.00002, (signal.SIGTERM, signal.SIGINT)[number % 2]))
+    try:
+        asking.start()
+        this_host().run(
+            ["sh", "-c", "echo $$ >> $0; exec sleep 600", sys.argv[1]],
+            environment={"PATH": "/usr/bin:/bin"}, timeout_seconds=600, output_max_bytes=100,
+        )
+    except Asked:
+        asking.join()
+assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is asked
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+"""
+
+
+def test_a_signal_that_comes_while_a_command_is_started_leaves_nothing_behind(tmp_path: Path) -> None:
+    """At two hundred moments within the milliseconds that it takes."""
+    note = tmp_path / "pids"
+    note.touch()
+    with started(_ASKED, str(note)) as process:
+        assert process.wait(PATIENCE_SECONDS) == 0
+    eventually(lambda: not any(is_alive(int(pid)) for pid in note.read_text().split()))
 
 
 def test_a_child_that_keeps_the_output_open_is_not_waited_for(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import selectors
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,11 +19,11 @@ from jobmeter.contract import Clock
 
 if TYPE_CHECKING:
     import subprocess
-    import threading
 
 _CHUNK_BYTES = 1 << 16
 _STDERR_MAX_BYTES = 1 << 16
 _POLL_SECONDS = 0.5
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class CommandMissing(Exception):  # noqa: N818 - the names say the facts
@@ -99,11 +100,8 @@ class Host(Struct, frozen=True):
         of its own, which is killed as a whole when it does not end in time or writes too much, and within a second once
         it is `unwanted`. Raises CommandMissing, CommandFailed, CommandTimedOut or OutputTooLarge.
         """
-        process = _started(argv, environment)
-        try:
+        with _running(argv, environment) as process:
             out, err = _gathered(process, argv[0], time.monotonic() + timeout_seconds, output_max_bytes, unwanted)
-        finally:
-            _ended(process)
         stderr = err.decode("utf-8", "replace")
         if process.returncode != 0:
             raise CommandFailed(argv[0], process.returncode, stderr)
@@ -119,12 +117,9 @@ class Host(Struct, frozen=True):
         on its standard error is added to `told`. Raises CommandMissing, CommandFailed or CommandTimedOut, the latter
         two after all that was written before. Closing the iterator kills the command.
         """
-        process = _started(argv, environment)
         err = bytearray()
-        try:
+        with _running(argv, environment) as process:
             yield from _flow(process, argv[0], timeout_seconds, err)
-        finally:
-            _ended(process)
         stderr = err.decode("utf-8", "replace")
         if process.returncode != 0:
             raise CommandFailed(argv[0], process.returncode, stderr)
@@ -135,6 +130,54 @@ class Host(Struct, frozen=True):
 def this_host() -> Host:
     """The machine that this program runs on."""
     return Host(Path("/"), SystemClock(), dict(os.environ), os.uname().nodename)
+
+
+@contextlib.contextmanager
+def _running(argv: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command; at the end of the block nothing of it is left, also when a signal raised an error at any moment."""
+    process = None
+    try:
+        with _signals_wait():
+            process = _started(argv, environment)
+        yield process
+    finally:
+        if process is not None:
+            _ended(process)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """SIGTERM and SIGINT that come within the block do what they do at its end.
+
+    They are noted, not blocked: a command would begin with them blocked. What no function here handles is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread
+        return
+    noted: list[int] = []
+    handlers = {}
+    try:
+        with _signals_blocked():
+            for number in _STOPPING:
+                if callable(handler := signal.getsignal(number)):
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, _: noted.append(number))
+        yield
+    finally:
+        with _signals_blocked():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for came in noted:
+                signal.raise_signal(came)
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _started(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
