@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from jobmeter.model.job import JobIdentity
+from jobmeter.model.joining import SLACK_NS
 from jobmeter.model.metric import Kind, Metric
 from jobmeter.model.sample import Sample, SampleBatch
 from jobmeter.model.sketch import Sketch
@@ -89,11 +90,12 @@ class _Meter(Struct):
 
 
 class _Done(Struct):
-    """A job of which there is a summary: its last sample, how many of its runs have one, and the nodes of the last."""
+    """A job that has summaries: when the last of its runs was seen, how many there were, and where that one was."""
 
     last_ns: int
     summaries: int
     nodes: set[str] = set()
+    first_ns: int = 0
 
 
 class Kept(Struct):
@@ -223,7 +225,8 @@ class Summing:
         if sample.since_ns is not None and sample.since_ns >= done.last_ns:
             return done.summaries
         # A node that was cut off while the others ended: its part gets a summary of its own, to be added.
-        return None if sample.node in done.nodes else done.summaries - 1
+        is_part = sample.node not in done.nodes and sample.time_ns >= done.first_ns - SLACK_NS
+        return done.summaries - 1 if is_part else None
 
     def _meter(self, sample: Sample) -> bool:
         """Share out what a node used since the sample before. Whether the sample is of a meter."""
@@ -262,9 +265,10 @@ class Summing:
     def _finish(self, job: JobIdentity) -> JobSummary:
         summary = self._summary(job, self._jobs.pop(job))
         before = self._done.pop(job, None)
-        done = self._done[job] = _Done(summary.last_ns, summary.earlier + 1, set(summary.nodes))
+        done = self._done[job] = _Done(summary.last_ns, summary.earlier + 1, set(summary.nodes), summary.first_ns)
         if before is not None and before.summaries == done.summaries:
             done.last_ns = max(done.last_ns, before.last_ns)
+            done.first_ns = min(done.first_ns, before.first_ns)
             done.nodes |= before.nodes
         if len(self._done) > DONE_MAX:
             del self._done[next(iter(self._done))]

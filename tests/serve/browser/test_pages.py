@@ -57,7 +57,7 @@ EMPTY = {
     "queues-empty": ("/queues", "jobmeter facility -b -q all:true -c CLUSTER"),
     "health-empty": ("/health", "jobmeter spool status FILE"),
     "jobs-empty": ("/jobs", "jobmeter run"),
-    "users-empty": ("/users", "No job"),
+    "users-empty": ("/users", "jobmeter run"),
 }
 
 
