@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+
+import psycopg
 
 from jobmeter.store.archive.archive import Archive
 from jobmeter.store.archive.shelf import ArchiveBusy, Session, Shelf
@@ -38,4 +40,9 @@ def shelf(url: str, archive: Archive, readers: Pool[Connection], writers: Pool[C
     with answering(), closing(connect(url, reading=False)) as holder:
         if holder.execute("SELECT pg_try_advisory_lock(%s)", (_ARCHIVING,)).fetchone() != (True,):
             raise ArchiveBusy("another process is moving records to or from the archive")
-        yield Shelf(archive, view, change)
+        try:
+            yield Shelf(archive, view, change)
+        finally:
+            # PostgreSQL notices the end of a connection some time later, and the lock is free only then.
+            with suppress(psycopg.Error):
+                holder.execute("SELECT pg_advisory_unlock(%s)", (_ARCHIVING,))
