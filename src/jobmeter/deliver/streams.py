@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
@@ -22,23 +23,28 @@ class _Stream(Struct, array_like=True):
 class Streams:
     """The streams of all senders, those that were heard of last. A stream is one run of one sender.
 
-    One thread notes; others may ask and save meanwhile.
+    One thread notes; others may ask and save meanwhile, each of which sees one state.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
+        self._lock = threading.Lock()
         self._streams: OrderedDict[tuple[str, int], _Stream] = OrderedDict()
         if file is not None and file.exists():
             self._load(file)
 
     def is_known(self, node: str, stream: int, sequence: int) -> bool:
         """Whether this frame came before."""
-        known = self._streams.get((node, stream))
-        return known is not None and sequence <= known.highest and sequence not in known.missing
+        with self._lock:
+            known = self._streams.get((node, stream))
+            return known is not None and sequence <= known.highest and sequence not in known.missing
 
     def note(self, node: str, stream: int, sequence: int, dropped: int) -> None:
         """This frame is stored. `dropped` are the samples that its sender had to give up so far."""
-        key = (node, stream)
+        with self._lock:
+            self._note((node, stream), sequence, dropped)
+
+    def _note(self, key: tuple[str, int], sequence: int, dropped: int) -> None:
         known = self._streams.get(key)
         if known is None:
             # Frames before the first that is heard went to another gatherer, or to this one long ago.
@@ -60,23 +66,27 @@ class Streams:
 
     def missing_frames(self) -> int:
         """How many frames never came, of those streams of which later ones did."""
-        return sum(len(stream.missing) + stream.lost for stream in list(self._streams.values()))
+        with self._lock:
+            return sum(len(stream.missing) + stream.lost for stream in self._streams.values())
 
     def dropped_samples(self) -> int:
         """How many samples the senders say that they had to give up."""
-        return sum(stream.dropped for stream in list(self._streams.values()))
+        with self._lock:
+            return sum(stream.dropped for stream in self._streams.values())
 
     def nodes(self) -> int:
         """How many nodes were heard of."""
-        return len({node for node, _ in list(self._streams)})
+        with self._lock:
+            return len({node for node, _ in self._streams})
 
     def save(self) -> None:
         """Write all down, whole or not at all. Raises OSError."""
         if self._file is None:
             return
-        rows = [(*key, stream) for key, stream in list(self._streams.items())]
+        with self._lock:
+            content = msgspec.msgpack.encode([(*key, stream) for key, stream in self._streams.items()])
         fresh = self._file.with_name(self._file.name + ".fresh")
-        fresh.write_bytes(msgspec.msgpack.encode(rows))
+        fresh.write_bytes(content)
         fresh.replace(self._file)
 
     def _load(self, file: Path) -> None:
