@@ -18,6 +18,7 @@ from jobmeter.observe.host import SystemClock
 from jobmeter.report.visible import visible
 from jobmeter.run.records.text import table
 from jobmeter.run.server.archiving import archive_folder, plan_of
+from jobmeter.run.server.database_options import add_data
 from jobmeter.run.server.settings import database_url, load_settings
 from jobmeter.serve.archive_settings import (
     PREFIX_DEFAULT,
@@ -67,9 +68,7 @@ def _action(actions: Any, name: str, does: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=does, description=does)
     parser.add_argument("--config", metavar="CONFIG", type=Path, help="settings of the server")
     parser.add_argument("--database", metavar="URL", help="the server's database (default: that of its settings)")
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
-    )
+    add_data(parser)
     return parser
 
 

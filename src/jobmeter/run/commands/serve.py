@@ -21,6 +21,7 @@ from jobmeter.contract import DocumentStore, RecordStore, StoreUnavailable
 from jobmeter.keeping import ConflictStore, PublicationStore, SampleStore, SummaryStore, TokenStore
 from jobmeter.observe.host import SystemClock
 from jobmeter.run.log import log_to_file, set_level
+from jobmeter.run.server.database_options import add_data
 from jobmeter.run.server.reach import remote_addresses
 from jobmeter.run.server.settings import database_url, load_settings
 from jobmeter.run.server.workers import Work, Workers
@@ -39,7 +40,6 @@ SETTINGS = "jobmeter.serve.settings:ServeSettings"
 FAILED = 1
 WRONG_USE = 2
 ACCESS_FLAG = "--require-authentication"
-DATA_DEFAULT = Path("jobmeter-data")
 REMOTE_FLAG = "--allow-remote-without-authentication"
 
 log = logging.getLogger("jobmeter.run")
@@ -71,9 +71,7 @@ def declare_place(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where the server listens and keeps its records."""
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="PORT", type=_port, help="port to listen on (default: 8000)")
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=DATA_DEFAULT, help="data folder (default: ./jobmeter-data)"
-    )
+    add_data(parser)
     parser.add_argument(
         "--database", metavar="URL", help="sqlite:///PATH or postgresql://… (default: sqlite:///DATA/records.db)"
     )

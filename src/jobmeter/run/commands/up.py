@@ -24,6 +24,7 @@ from jobmeter.observe.host import Host, this_host
 from jobmeter.run.commands import serve
 from jobmeter.run.demo import load as demo_load
 from jobmeter.run.main import main
+from jobmeter.run.server.database_options import DATA_DEFAULT
 from jobmeter.run.server.reach import is_loopback, remote_addresses
 from jobmeter.run.up import files as up_files
 from jobmeter.run.up import findings as up_findings
@@ -132,7 +133,7 @@ def _prepared(arguments: argparse.Namespace, host: Host, found: Sequence[Finding
 
 def _demo(arguments: argparse.Namespace, host: Host, say: Say) -> int:
     """The demo has a folder of its own and nothing of this machine in it."""
-    if arguments.data == serve.DATA_DEFAULT:
+    if arguments.data == DATA_DEFAULT:
         arguments.data = DEMO_DATA
     if arguments.database is not None:
         serve.print_line("jobmeter up: --demo fills a folder of its own, not a --database")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from jobmeter.run.server.settings import database_url, load_settings
 
+DATA_DEFAULT = Path("jobmeter-data")
+"""The data folder of a server that was told none."""
+
 
 def add_database(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
@@ -23,7 +26,7 @@ def add_database(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Declare where a server has its database unless it was told."""
     parser.add_argument(
-        "--data", metavar="DIR", type=Path, default=Path("jobmeter-data"), help="data folder (default: ./jobmeter-data)"
+        "--data", metavar="DIR", type=Path, default=DATA_DEFAULT, help="data folder (default: ./jobmeter-data)"
     )
 
 
