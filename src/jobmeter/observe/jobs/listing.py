@@ -127,11 +127,11 @@ class Listing:
         """
         known = self._places.get(folder)
         if known is None:
-            above = folder
-            while len(above) > len(root) and inode(above) is None:
-                above = os.path.dirname(above)  # noqa: PTH120
-            self._watch(above)
-            known = self._places[folder] = above == folder or inode(folder) is not None
+            watched = None
+            while (above := _nearest(folder, root)) != watched:  # more may have come before it was watched
+                self._watch(above)
+                watched = above
+            known = self._places[folder] = above == folder
         return known
 
     def _descend(self, folder: str, way: Sequence[Level]) -> Iterator[tuple[str, re.Match[str]]]:
@@ -162,6 +162,13 @@ def inode(path: str) -> int | None:
         return None
     except OSError as fault:
         return None if fault.errno == errno.ENODEV else -1
+
+
+def _nearest(folder: str, root: str) -> str:
+    """The folder, or the first above it that is there; not above the root."""
+    while len(folder) > len(root) and inode(folder) is None:
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    return folder
 
 
 def preference(controller: str) -> int:
