@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from msgspec import structs
 from jobmeter.contract import Reading, SourceUnreadable
 from jobmeter.model.job import JobIdentity, RunningJob
 from jobmeter.model.metric import Metric
-from jobmeter.model.sample import Sample, SampleBatch
+from jobmeter.model.sample import Sample
 from jobmeter.observe.agent import Agent, Scheduled
 from jobmeter.observe.ceiling import Ceiling
 from jobmeter.observe.cgroups import Hierarchies
@@ -27,6 +27,7 @@ from jobmeter.observe.jobs.profile import rooted
 from jobmeter.observe.kernel import cgroup, jobproc, taskstats
 from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.settings.deployment import Metrics
+from tests.observe.kept_batches import KeptBatches
 from tests.observe.kernel_groups import BURN, Groups, groups, removed
 from tests.process import eventually
 
@@ -35,20 +36,8 @@ __all__ = ["groups"]
 JOB = JobIdentity("oar", "", "7")
 
 
-class Kept:
-    """A sender that keeps what it is given; `until` says when the loop has seen enough."""
-
-    def __init__(self) -> None:
-        self.batches: list[SampleBatch] = []
-
-    def offer(self, batch: SampleBatch) -> None:
-        self.batches.append(batch)
-
-    def counts(self) -> Mapping[str, int]:
-        return {}
-
-    def close(self, linger_seconds: float) -> None:  # noqa: ARG002
-        return None
+class Kept(KeptBatches):
+    """Finds values of the job in what it was given."""
 
     def last(self, source: str, metric: str) -> int | float | None:
         """The last value of a metric of the job."""

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from jobmeter.contract import SourceUnreadable
-from jobmeter.model.sample import SampleBatch
 from jobmeter.observe import agent as agents
 from jobmeter.observe import renewed
 from jobmeter.observe.agent import Agent, Scheduled
@@ -32,6 +31,7 @@ from jobmeter.run.agent.loop import Signals, loop
 from jobmeter.run.agent.mounts import Mounts
 from jobmeter.run.agent.sources import Openings, Wanted
 from jobmeter.settings.deployment import Metrics
+from tests.observe.kept_batches import KeptBatches
 
 
 def _host(root: Path) -> Host:
@@ -44,20 +44,8 @@ def _write(root: Path, files: Mapping[str, object]) -> None:
         (root / path).write_text(f"{content}\n")
 
 
-class Sender:
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.batches: list[SampleBatch] = []
-
-    def offer(self, batch: SampleBatch) -> None:
-        self.batches.append(batch)
-
-    def counts(self) -> Mapping[str, int]:
-        return {}
-
-    def close(self, linger_seconds: float) -> None:
-        """Nothing to close."""
+class Sender(KeptBatches):
+    """Says of which sources it was given samples."""
 
     def sources(self) -> set[str]:
         return {sample.source for batch in self.batches for sample in batch.samples}
