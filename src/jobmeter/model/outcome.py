@@ -42,6 +42,10 @@ class Stored(Enum):
     """No database can hold it (a NUL or half a character in a name); a checked record never gets this answer."""
 
 
+THERE = (Stored.NEW, Stored.SAME)
+"""The store has the record. A tuple: a member is compared in a tenth of the time that its hash takes."""
+
+
 class Stopped(Enum):
     """What a store did with the news that a record's job stopped."""
 

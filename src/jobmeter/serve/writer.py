@@ -19,7 +19,7 @@ from jobmeter.keeping import ConflictStore, NamedRecord, SummaryStore
 from jobmeter.model.conflict import Conflict
 from jobmeter.model.facility import Received
 from jobmeter.model.letter import DeadLetter
-from jobmeter.model.outcome import Stopped, Stored
+from jobmeter.model.outcome import THERE, Stopped, Stored
 from jobmeter.model.record import Record, RecordStop, microseconds
 from jobmeter.serve.meter import Meter
 from jobmeter.serve.settings import Limits
@@ -47,9 +47,6 @@ class _Write:
 
 
 _RECORDS, _STOPS, _LETTERS, _DOCUMENTS, _CONFLICTS = range(5)
-
-
-_THERE = (Stored.NEW, Stored.SAME)
 
 
 class Hearing(Protocol):
@@ -99,7 +96,7 @@ class Writer:
         """What the store did with each record, once that is durable. Raises StoreUnavailable."""
         stored: list[Stored] = await self._ask(_RECORDS, records)
         if self.heard is not None:
-            self.heard.records(record for record, one in zip(records, stored, strict=True) if one in _THERE)
+            self.heard.records(record for record, one in zip(records, stored, strict=True) if one in THERE)
         return stored
 
     async def stop(self, stops: Sequence[RecordStop]) -> list[Stopped]:
@@ -209,7 +206,7 @@ class Writer:
             named = [
                 NamedRecord(record.job_identity, record.record_id, microseconds(record.stop_time or record.start_time))
                 for record, one in zip(records, stored, strict=True)
-                if record.job_identity is not None and one in _THERE
+                if record.job_identity is not None and one in THERE
             ]
             if named:
                 self.names.name_records(named)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from jobmeter.contract import RecordStore
 from jobmeter.model.access import Asker, Role
 from jobmeter.model.letter import DeadLetter
-from jobmeter.model.outcome import Stored
+from jobmeter.model.outcome import THERE
 from jobmeter.model.record import Record
 from jobmeter.serve.parameters import BadParameter
 from jobmeter.wire.auditor import BadRecord, decode_record, encode_record
@@ -50,7 +50,7 @@ def try_again(letter: DeadLetter, records: RecordStore, asker: Asker) -> tuple[i
         if (fault := asker.fault(Role.WRITE, record.record_id, record.meta)) is not None:
             raise BadParameter("letter", f"{fault[0]} {fault[1]}".strip())
     stored = records.put(held)
-    kept = sum(one in {Stored.NEW, Stored.SAME} for one in stored)
+    kept = sum(one in THERE for one in stored)
     return kept, len(stored) - kept
 
 
